@@ -1,0 +1,16 @@
+/* A read-only file in memory. */
+#ifndef TERN_BASE_OS_MAP_H
+#define TERN_BASE_OS_MAP_H
+
+#include "tern.h"
+
+typedef struct tern_map_file {
+    const uint8_t *data; /* mapped; NULL for an empty file */
+    size_t size;
+} tern_map_file;
+
+/* Codes: TERN_E_NOT_FOUND, TERN_E_IO (also for a folder or a device), TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_map_open(const char *path, tern_map_file *out, tern_err *err);
+void tern_map_close(tern_map_file *m);
+
+#endif

@@ -1,0 +1,99 @@
+#include "base/str.h"
+#include "base/alloc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void tern_str_init(tern_str *s, size_t max_bytes)
+{
+    *s = (tern_str){.max = max_bytes};
+}
+
+void tern_str_done(tern_str *s)
+{
+    tern_free(s->data);
+    *s = (tern_str){.max = s->max};
+}
+
+void tern_str_clear(tern_str *s)
+{
+    s->len = 0;
+    s->failed = false;
+    if (s->data)
+        s->data[0] = 0;
+}
+
+/* Room for n more bytes and the NUL. */
+static bool reserve(tern_str *s, size_t n)
+{
+    if (s->failed || s->len > s->max || n > s->max - s->len) {
+        s->failed = true;
+        return false;
+    }
+    size_t need = s->len + n + 1;
+    if (need <= s->cap)
+        return true;
+    size_t cap = s->cap ? s->cap : 64;
+    while (cap < need)
+        cap = cap > s->max / 2 ? s->max + 1 : cap * 2;
+    char *data = tern_realloc(s->data, s->cap, cap);
+    if (!data) {
+        s->failed = true;
+        return false;
+    }
+    s->data = data;
+    s->cap = cap;
+    return true;
+}
+
+void tern_str_put(tern_str *s, const void *bytes, size_t n)
+{
+    if (!reserve(s, n))
+        return;
+    if (n)
+        memcpy(s->data + s->len, bytes, n);
+    s->len += n;
+    s->data[s->len] = 0;
+}
+
+void tern_str_puts(tern_str *s, const char *text)
+{
+    tern_str_put(s, text, strlen(text));
+}
+
+void tern_str_putc(tern_str *s, char c)
+{
+    tern_str_put(s, &c, 1);
+}
+
+void tern_str_printf(tern_str *s, const char *fmt, ...)
+{
+    va_list ap, ap2;
+    va_start(ap, fmt);
+    va_copy(ap2, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        s->failed = true;
+    else if (reserve(s, (size_t)n)) {
+        (void)vsnprintf(s->data + s->len, (size_t)n + 1, fmt, ap2);
+        s->len += (size_t)n;
+    }
+    va_end(ap2);
+}
+
+const char *tern_str_get(const tern_str *s)
+{
+    return s->data ? s->data : "";
+}
+
+char *tern_str_take(tern_str *s)
+{
+    if (!reserve(s, 0))
+        return NULL;
+    s->data[s->len] = 0;
+    char *p = s->data;
+    *s = (tern_str){.max = s->max};
+    return p;
+}

@@ -1,0 +1,226 @@
+/* The contracts of every kernel. A kernel knows nothing of threads, arenas or models: it works on
+ * rows [row0, row1) of prepared buffers, is never given an impossible shape, and returns nothing.
+ *
+ * The scalar functions in ref/ are the specification. Every variant equals them BIT FOR BIT, float
+ * kernels too: additions have one fixed shape (LANES below), multiplication and addition are rounded
+ * separately (no fused multiply-add), and exp is our own polynomial. So every CPU, thread count and
+ * batch gives the same logits.
+ *
+ * LANES: a float sum over k = 0..n-1 keeps 16 accumulators; term k goes to lane k % 16 in rising k;
+ * at the end lanes fold as a[l] += a[l+8] (l < 8), then +4, +2, +1. Absent terms leave a lane alone.
+ *
+ * Buffers: quantised and float activations are 64-byte aligned and padded with zeros to a multiple of
+ * 64 elements; packed weights are 64-byte aligned and readable up to 64 bytes past their end (their
+ * contents there do not matter); weights in file order (W_ROWS) have any alignment and nothing past
+ * the last row may be read. Outputs are written exactly in [row0, row1). */
+#ifndef TERN_KERNELS_KERNEL_H
+#define TERN_KERNELS_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tensor/tensor.h"
+
+#define TERN_LANES 16
+
+/* ---- activations ------------------------------------------------------------------------- */
+
+/* A8T: int8 per token, W1.58A8 (ternary-format numerics, absmax per token):
+ *   m = max(max|x|, 1e-5); s = 127 / m; q = clamp(rint_even(x * s), -128, 127); sum = sum of q.
+ * A8B: int8 per block of 32: m = max|x|; d = m / 127; q = rint_even(x * (127 / m)), all 0 when
+ *   m == 0; bsum16[g] = sum of q over the 16 elements of half-block g. */
+typedef struct tern_act8 {
+    int8_t *q;        /* [n_tok][stride], zero-padded */
+    size_t stride;    /* multiple of 64, >= cols */
+    float *scale;     /* A8T: [n_tok] s.  A8B: [n_tok][stride/32] d */
+    int32_t *sum;     /* A8T: [n_tok].    A8B: [n_tok][stride/16] bsum16 */
+} tern_act8;
+
+/* x [n_tok][x_stride] -> act; cols > 0; writes q up to stride. tok0..tok1 half open. */
+typedef struct tern_quant {
+    const float *x;
+    size_t x_stride;
+    int cols;
+    tern_act8 act;
+} tern_quant;
+typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
+
+/* ---- matrices ---------------------------------------------------------------------------- */
+
+/* Weight layouts kernels read.
+ *
+ * T2R16: ternary, 16 rows interleaved. Rows padded to 16 and cols to 64 with code 1. Stripe i holds
+ *   rows 16i..16i+15 as cols_pad/16 vectors of 64 bytes; in vector b, byte 4r+j (r = row in stripe,
+ *   j = 0..3) holds in bits 2p..2p+1 (p = 0..3) the code of column 16b + 4p + j. code = trit + 1.
+ *   scale[row]: f32. With A8T:
+ *     acc = sum_k code * q - sum; y = ((float)acc / s) * scale[row].
+ * T2G: the same codes (0..3, value code - 1) with a scale per group of columns (32, 64, 128 or 256):
+ *   gscale[(stripe * n_group + g) * 16 + r]. With A8B, per 32-column block b of one row:
+ *     a_b = sum code * q - (bsum16[2b] + bsum16[2b+1]);
+ *     y = LANES sum over b of ((float)a_b * d_b) * gscale[group of b]   (term b to lane b % 16).
+ * W_ROWS: rows in the file's own format (BLOCK and FLOAT classes), row r at w + r * w_stride.
+ *   BLOCK with A8B: the row is expanded to int8 v[k] (-128..127), scale16[k/16] (f32) and, where the
+ *   format has minima, min16[k/16] (f32, added), so that value = scale16 * v + min16. For lane l = 0..15
+ *   of each pair of 32-blocks (block b, element quad e = 0..7 of the block, l = 8 * (b & 1) + e):
+ *     i = sum of 4 products v*q of the quad;  acc[l] += (float)i * (scale16[2b + e/4] * d_b)
+ *   then, when the format has minima, one more LANES pass over half-blocks g:
+ *     mac[g % 16] += min16[g] * (d_{g/2} * (float)bsum16[g])
+ *   y = fold(acc) + fold(mac)   (without minima: fold(acc)).
+ *   FLOAT with f32 activations: y = LANES sum of w[k] * x[k]. */
+typedef enum tern_layout {
+    TERN_LAYOUT_T2R16,
+    TERN_LAYOUT_T2G,
+    TERN_LAYOUT_ROWS,
+    TERN_LAYOUT_COUNT
+} tern_layout;
+
+typedef struct tern_mm {
+    const uint8_t *w;
+    size_t w_stride;     /* T2*: bytes per stripe; ROWS: bytes per row */
+    tern_dtype dtype;    /* ROWS: the file format */
+    int rows, cols;      /* true sizes */
+    int group;           /* T2G: columns per scale */
+    const float *scale;  /* T2R16: [rows padded to 16] */
+    const float *gscale; /* T2G */
+    tern_act8 act;       /* int8 activations, for all but FLOAT */
+    const float *x;      /* FLOAT: [n_tok][x_stride], zero-padded to 64 */
+    size_t x_stride;
+    int n_tok;
+    float *y; /* [n_tok][y_stride], element [t][row] */
+    size_t y_stride;
+    void *scratch; /* private to the lane that calls; tern_mm_scratch_bytes of it, 64-byte aligned */
+} tern_mm;
+
+/* y[t][r] for every t and r in [row0, row1); row0 is a multiple of 16. Results do not depend on
+ * n_tok: a row of one token equals the same row inside a batch. */
+typedef void (*tern_mm_fn)(const tern_mm *k, int row0, int row1);
+
+/* Scratch one lane needs for matrices of up to cols columns and n_tok tokens. */
+size_t tern_mm_scratch_bytes(int cols, int n_tok);
+
+/* Expansion of one BLOCK-class row, see W_ROWS: v [cols padded to 32], scale16 and min16
+ * [cols/16]. Returns nothing; tern_expand_has_min tells whether min16 is meaningful. */
+typedef void (*tern_expand_fn)(const uint8_t *row, int cols, int8_t *v, float *scale16,
+                               float *min16);
+bool tern_expand_has_min(tern_dtype dt);
+
+/* ---- vectors ----------------------------------------------------------------------------- */
+
+/* y = (x * (1 / sqrt(ss / n + eps))) * w, ss = LANES sum of x*x; the division, square root and
+ * reciprocal in f32. w NULL: no weight. x may be y. */
+typedef void (*tern_rmsnorm_fn)(const float *x, const float *w, float eps, int n, float *y);
+
+/* Rotate pairs of one head: (a, b) -> (a*c - b*s, a*s + b*c), c = cs[2i], s = cs[2i+1] for pair i of
+ * n_rot/2. neox: pair i is (x[i], x[i + n_rot/2]); else (x[2i], x[2i+1]). x[n_rot..] is left alone. */
+typedef void (*tern_rope_fn)(float *x, const float *cs, int n_rot, bool neox);
+
+/* y[i] = act(g[i]) * u[i]; relu2: max(g,0)^2 * u; silu: g / (1 + exp(-g)) * u; gelu: tanh form
+ * 0.5*g*(1+tanh(0.79788456*(g+0.044715*g^3))) * u, tanh through our exp. u NULL: y = act(g). */
+typedef void (*tern_glu_fn)(const float *g, const float *u, int n, float *y);
+
+/* y[i] += x[i] */
+typedef void (*tern_add_fn)(float *y, const float *x, int n);
+
+/* Attention over one tile of a KV page, for one query head.
+ * qk:  score[j] = (LANES sum over d of q[d] * K[j][d]) * scale   for j in [0, n_pos)
+ * av:  acc[d] += p[j] * V[j][d], in rising j
+ * K and V rows: f16 (KV16) or int8 with one f32 scale per row (KV8: value = kv_scale[j] * v, the
+ * product is LANES sum of q[d] * (float)v, times kv_scale[j], then times scale). stride in elements.
+ * softmax: given running max m and sum l of earlier tiles, with tile max t: m' = max(m, t);
+ *   c = exp(m - m'); p[j] = exp(score[j] - m'); l' = l * c + (LANES sum of p); returns c, by which
+ *   the caller scales acc. exp(-inf) = 0. */
+typedef struct tern_attn_tile {
+    const void *kv; /* first row of the tile */
+    size_t stride;  /* elements between positions */
+    const float *kv_scale; /* KV8: [n_pos] with kv_scale_stride */
+    size_t kv_scale_stride;
+    int n_pos, d_head; /* d_head % 8 == 0; rows have exactly d_head elements readable */
+} tern_attn_tile;
+typedef void (*tern_attn_qk_fn)(const tern_attn_tile *t, const float *q, float scale, float *score);
+typedef void (*tern_attn_av_fn)(const tern_attn_tile *t, const float *p, float *acc);
+typedef float (*tern_softmax_fn)(float *score, int n, float *m, float *l);
+
+/* dst f16 <- f32 (round to nearest even), and int8 with one scale (absmax / 127, rint_even) */
+typedef void (*tern_f16_store_fn)(const float *x, int n, uint16_t *dst);
+typedef float (*tern_kv8_store_fn)(const float *x, int n, int8_t *dst);
+
+/* ---- the table --------------------------------------------------------------------------- */
+
+/* Operations; each has one function type above. MM_* is a matrix product for any n_tok. */
+typedef enum tern_op {
+    TERN_OP_MM_T2R16,   /* tern_mm_fn */
+    TERN_OP_MM_T2G,     /* tern_mm_fn */
+    TERN_OP_MM_BLOCK,   /* tern_mm_fn; expands with the EXPAND kernel of its dtype on the same ISA */
+    TERN_OP_MM_F32,     /* tern_mm_fn */
+    TERN_OP_MM_F16,     /* tern_mm_fn */
+    TERN_OP_MM_BF16,    /* tern_mm_fn */
+    TERN_OP_QUANT_A8T,  /* tern_quant_fn */
+    TERN_OP_QUANT_A8B,  /* tern_quant_fn */
+    TERN_OP_RMSNORM,    /* tern_rmsnorm_fn */
+    TERN_OP_ROPE,       /* tern_rope_fn */
+    TERN_OP_RELU2_MUL,  /* tern_glu_fn */
+    TERN_OP_SILU_MUL,   /* tern_glu_fn */
+    TERN_OP_GELU_MUL,   /* tern_glu_fn */
+    TERN_OP_ADD,        /* tern_add_fn */
+    TERN_OP_QK_F16,     /* tern_attn_qk_fn */
+    TERN_OP_QK_I8,      /* tern_attn_qk_fn */
+    TERN_OP_AV_F16,     /* tern_attn_av_fn */
+    TERN_OP_AV_I8,      /* tern_attn_av_fn */
+    TERN_OP_SOFTMAX,    /* tern_softmax_fn */
+    TERN_OP_F16_STORE,  /* tern_f16_store_fn */
+    TERN_OP_KV8_STORE,  /* tern_kv8_store_fn */
+    TERN_OP_COUNT
+} tern_op;
+
+typedef enum tern_isa { TERN_ISA_REF, TERN_ISA_AVX2, TERN_ISA_AVXVNNI, TERN_ISA_AVX512,
+                        TERN_ISA_VNNI, TERN_ISA_COUNT } tern_isa;
+
+typedef void (*tern_any_fn)(void);
+
+typedef struct tern_kernel {
+    tern_op op;
+    const char *name; /* the function's, without "tern_" */
+    tern_isa isa;
+    unsigned needs; /* tern_cpu_flag bits */
+    tern_any_fn fn; /* cast to the op's type */
+} tern_kernel;
+
+/* All rows of kernels.def, *n of them, in table order: per op the reference first, later rows faster. */
+const tern_kernel *tern_kernel_all(size_t *n);
+
+/* The kernels chosen for one set of CPU flags. Plain data, copied freely. */
+typedef struct tern_kernels {
+    unsigned cpu;
+    const tern_kernel *chosen[TERN_OP_COUNT];
+    tern_mm_fn mm_t2r16, mm_t2g, mm_block, mm_f32, mm_f16, mm_bf16;
+    tern_quant_fn quant_a8t, quant_a8b;
+    tern_rmsnorm_fn rmsnorm;
+    tern_rope_fn rope;
+    tern_glu_fn relu2_mul, silu_mul, gelu_mul;
+    tern_add_fn add;
+    tern_attn_qk_fn qk_f16, qk_i8;
+    tern_attn_av_fn av_f16, av_i8;
+    tern_softmax_fn softmax;
+    tern_f16_store_fn f16_store;
+    tern_kv8_store_fn kv8_store;
+} tern_kernels;
+
+/* Per op the last row whose needs are within cpu. */
+void tern_kernels_select(unsigned cpu, tern_kernels *out);
+/* Put one op back to the reference (a failed self check). */
+void tern_kernels_fall_back(tern_kernels *k, tern_op op);
+const char *tern_op_name(tern_op op);
+const char *tern_isa_name(tern_isa isa);
+
+/* ---- repacking --------------------------------------------------------------------------- */
+
+/* Bytes of T2R16/T2G codes of a [rows, cols] matrix, 64 readable bytes past the end included. */
+size_t tern_t2_bytes(int rows, int cols);
+size_t tern_t2_stripe_bytes(int cols);
+/* Codes of one stripe's 16 rows (codes[16][cols_pad64], code 1 in the padding) -> the stripe, and
+ * its inverse. */
+void tern_t2_pack_stripe(const uint8_t *codes, size_t codes_stride, int cols, uint8_t *stripe);
+void tern_t2_unpack_stripe(const uint8_t *stripe, int cols, uint8_t *codes, size_t codes_stride);
+
+#endif

@@ -1,0 +1,76 @@
+/* Text to token ids and back, as the model file's vocabulary defines it. Immutable after creation,
+ * shared by threads. */
+#ifndef TERN_TEXT_TOKENIZER_H
+#define TERN_TEXT_TOKENIZER_H
+
+#include "base/str.h"
+#include "file/dir.h"
+
+typedef struct tern_tokenizer tern_tokenizer;
+
+typedef enum tern_token_attr { /* the numbers are GGUF's tokenizer.ggml.token_type */
+    TERN_TOKEN_NORMAL = 1,
+    TERN_TOKEN_UNKNOWN,
+    TERN_TOKEN_CONTROL,
+    TERN_TOKEN_USER,
+    TERN_TOKEN_UNUSED,
+    TERN_TOKEN_BYTE
+} tern_token_attr;
+
+typedef struct tern_tokenizer_info {
+    const char *model; /* "gpt2", "llama" */
+    const char *pre;   /* resolved pre-tokeniser: "llama-bpe"; "" for SentencePiece */
+    int n_vocab;
+    int32_t bos, eos, eot, unk, pad; /* -1: none */
+    bool add_bos, add_eos;
+} tern_tokenizer_info;
+
+/* Ids grow here. */
+typedef struct tern_ids {
+    int32_t *v; /* owned; tern_free */
+    size_t n, cap;
+} tern_ids;
+void tern_ids_done(tern_ids *ids);
+TERN_CHECK tern_code tern_ids_push(tern_ids *ids, int32_t id, tern_err *err);
+
+/* pre_override names a pre-tokeniser for files without or with a wrong tokenizer.ggml.pre; NULL:
+ * the file's. The directory must outlive the tokenizer. Codes: TERN_E_FORMAT, TERN_E_UNSUPPORTED
+ * (unknown model or pre-tokeniser: the message names the option), TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_tokenizer_new(const tern_dir *d, const char *pre_override,
+                                        tern_tokenizer **out, tern_err *err);
+void tern_tokenizer_free(tern_tokenizer *t);
+const tern_tokenizer_info *tern_tokenizer_info_get(const tern_tokenizer *t);
+
+/* Append the ids of text[0..n). add_special: BOS/EOS as the vocabulary asks (BOS not twice when the
+ * text already begins with it as a parsed special). parse_special: control tokens written in the
+ * text become their ids; else they are plain text. Invalid UTF-8 is tokenised byte by byte, never
+ * refused. Codes: TERN_E_NOMEM, TERN_E_LIMIT. */
+TERN_CHECK tern_code tern_tokenize(const tern_tokenizer *t, const char *text, size_t n,
+                                   bool add_special, bool parse_special, tern_ids *out,
+                                   tern_err *err);
+
+tern_token_attr tern_token_attr_get(const tern_tokenizer *t, int32_t id);
+/* True when generation ends at this id: eos, eot, eom and control tokens known to end a turn. */
+bool tern_token_is_eog(const tern_tokenizer *t, int32_t id);
+/* The vocabulary's own spelling ("Ġthe", "<|eot_id|>"). */
+tern_slice tern_token_text(const tern_tokenizer *t, int32_t id);
+/* Id of a token spelled exactly so; -1 when there is none. */
+int32_t tern_token_find(const tern_tokenizer *t, const char *text, size_t n);
+
+/* Ids to bytes, one at a time: bytes come out as they are complete, UTF-8 sequences are never
+ * split. special: control tokens print their text instead of nothing. */
+typedef struct tern_detok {
+    const tern_tokenizer *tok; /* borrowed */
+    bool special, started;
+    char pending[4]; /* the beginning of a UTF-8 sequence */
+    size_t n_pending;
+} tern_detok;
+/* at_start: the next id opens the text, so SentencePiece's artificial first space is dropped. */
+void tern_detok_init(tern_detok *d, const tern_tokenizer *t, bool special, bool at_start);
+
+/* Append to out what id completes. */
+void tern_detok_push(tern_detok *d, int32_t id, tern_str *out);
+/* At the end: whatever is pending, invalid parts as U+FFFD. */
+void tern_detok_finish(tern_detok *d, tern_str *out);
+
+#endif
