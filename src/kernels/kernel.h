@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cpu.h"
 #include "tensor/tensor.h"
 
 #define TERN_LANES 16
@@ -27,14 +28,16 @@
 /* ---- activations ------------------------------------------------------------------------- */
 
 /* A8T: int8 per token, W1.58A8 (ternary-format numerics, absmax per token):
- *   m = max(max|x|, 1e-5); s = 127 / m; q = clamp(rint_even(x * s), -128, 127); sum = sum of q.
- * A8B: int8 per block of 32: m = max|x|; d = m / 127; q = rint_even(x * (127 / m)), all 0 when
- *   m == 0; bsum16[g] = sum of q over the 16 elements of half-block g. */
+ *   m = max(max|x|, 1e-5); s = 127 / m; q = int8(x * s); sum = sum of q.
+ * A8B: int8 per block of 32: m = max|x|; d = m / 127; i = 127 / m, or 0 when that is not finite
+ *   (m = 0 or below 3.8e-37); q = int8(x * i); bsum16[g] = sum of q over the 16 elements of
+ *   half-block g.
+ * int8(v): rint to even, clamped to -128..127, NaN to -128. NaN never counts as the maximum. */
 typedef struct tern_act8 {
-    int8_t *q;        /* [n_tok][stride], zero-padded */
-    size_t stride;    /* multiple of 64, >= cols */
-    float *scale;     /* A8T: [n_tok] s.  A8B: [n_tok][stride/32] d */
-    int32_t *sum;     /* A8T: [n_tok].    A8B: [n_tok][stride/16] bsum16 */
+    int8_t *q;     /* [n_tok][stride], zero-padded */
+    size_t stride; /* multiple of 64, >= cols */
+    float *scale;  /* A8T: [n_tok] s.  A8B: [n_tok][stride/32] d */
+    int32_t *sum;  /* A8T: [n_tok].    A8B: [n_tok][stride/16] bsum16 */
 } tern_act8;
 
 /* x [n_tok][x_stride] -> act; cols > 0; writes q up to stride. tok0..tok1 half open. */
@@ -56,9 +59,11 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *   scale[row]: f32. With A8T:
  *     acc = sum_k code * q - sum; y = ((float)acc / s) * scale[row].
  * T2G: the same codes (0..3, value code - 1) with a scale per group of columns (32, 64, 128 or 256):
- *   gscale[(stripe * n_group + g) * 16 + r]. With A8B, per 32-column block b of one row:
+ *   gscale[(stripe * n_group + g) * 16 + r], n_group = ceil(cols / group). With A8B, per 32-column
+ *   block b < ceil(cols / 32) of one row:
  *     a_b = sum code * q - (bsum16[2b] + bsum16[2b+1]);
- *     y = LANES sum over b of ((float)a_b * d_b) * gscale[group of b]   (term b to lane b % 16).
+ *     s_g = sum over the group's blocks of (float)a_b * d_b;   y = sum over g of s_g * gscale[g];
+ *   both sums start at +0 and go in rising order: rows stand side by side, so no lanes are needed.
  * W_ROWS: rows in the file's own format (BLOCK and FLOAT classes), row r at w + r * w_stride.
  *   BLOCK with A8B: the row is expanded to int8 v[k] (-128..127), scale16[k/16] (f32) and, where the
  *   format has minima, min16[k/16] (f32, added), so that value = scale16 * v + min16. For lane l = 0..15
@@ -89,7 +94,8 @@ typedef struct tern_mm {
     int n_tok;
     float *y; /* [n_tok][y_stride], element [t][row] */
     size_t y_stride;
-    void *scratch; /* private to the lane that calls; tern_mm_scratch_bytes of it, 64-byte aligned */
+    void
+        *scratch; /* private to the lane that calls; tern_mm_scratch_bytes of it, 64-byte aligned */
 } tern_mm;
 
 /* y[t][r] for every t and r in [row0, row1); row0 is a multiple of 16. Results do not depend on
@@ -131,8 +137,8 @@ typedef void (*tern_add_fn)(float *y, const float *x, int n);
  *   c = exp(m - m'); p[j] = exp(score[j] - m'); l' = l * c + (LANES sum of p); returns c, by which
  *   the caller scales acc. exp(-inf) = 0. */
 typedef struct tern_attn_tile {
-    const void *kv; /* first row of the tile */
-    size_t stride;  /* elements between positions */
+    const void *kv;        /* first row of the tile */
+    size_t stride;         /* elements between positions */
     const float *kv_scale; /* KV8: [n_pos] with kv_scale_stride */
     size_t kv_scale_stride;
     int n_pos, d_head; /* d_head % 8 == 0; rows have exactly d_head elements readable */
@@ -147,34 +153,54 @@ typedef float (*tern_kv8_store_fn)(const float *x, int n, int8_t *dst);
 
 /* ---- the table --------------------------------------------------------------------------- */
 
-/* Operations; each has one function type above. MM_* is a matrix product for any n_tok. */
+/* Every operation: X(ID, name, function type). MM_* is a matrix product for any n_tok; MM_BLOCK
+ * expands with the EXPAND kernel of its dtype on the same ISA. */
+#define TERN_OPS(X)                                                                                \
+    X(MM_T2R16, mm_t2r16, tern_mm_fn)                                                              \
+    X(MM_T2G, mm_t2g, tern_mm_fn)                                                                  \
+    X(MM_BLOCK, mm_block, tern_mm_fn)                                                              \
+    X(MM_F32, mm_f32, tern_mm_fn)                                                                  \
+    X(MM_F16, mm_f16, tern_mm_fn)                                                                  \
+    X(MM_BF16, mm_bf16, tern_mm_fn)                                                                \
+    X(QUANT_A8T, quant_a8t, tern_quant_fn)                                                         \
+    X(QUANT_A8B, quant_a8b, tern_quant_fn)                                                         \
+    X(RMSNORM, rmsnorm, tern_rmsnorm_fn)                                                           \
+    X(ROPE, rope, tern_rope_fn)                                                                    \
+    X(RELU2_MUL, relu2_mul, tern_glu_fn)                                                           \
+    X(SILU_MUL, silu_mul, tern_glu_fn)                                                             \
+    X(GELU_MUL, gelu_mul, tern_glu_fn)                                                             \
+    X(ADD, add, tern_add_fn)                                                                       \
+    X(QK_F16, qk_f16, tern_attn_qk_fn)                                                             \
+    X(QK_I8, qk_i8, tern_attn_qk_fn)                                                               \
+    X(AV_F16, av_f16, tern_attn_av_fn)                                                             \
+    X(AV_I8, av_i8, tern_attn_av_fn)                                                               \
+    X(SOFTMAX, softmax, tern_softmax_fn)                                                           \
+    X(F16_STORE, f16_store, tern_f16_store_fn)                                                     \
+    X(KV8_STORE, kv8_store, tern_kv8_store_fn)
+
 typedef enum tern_op {
-    TERN_OP_MM_T2R16,   /* tern_mm_fn */
-    TERN_OP_MM_T2G,     /* tern_mm_fn */
-    TERN_OP_MM_BLOCK,   /* tern_mm_fn; expands with the EXPAND kernel of its dtype on the same ISA */
-    TERN_OP_MM_F32,     /* tern_mm_fn */
-    TERN_OP_MM_F16,     /* tern_mm_fn */
-    TERN_OP_MM_BF16,    /* tern_mm_fn */
-    TERN_OP_QUANT_A8T,  /* tern_quant_fn */
-    TERN_OP_QUANT_A8B,  /* tern_quant_fn */
-    TERN_OP_RMSNORM,    /* tern_rmsnorm_fn */
-    TERN_OP_ROPE,       /* tern_rope_fn */
-    TERN_OP_RELU2_MUL,  /* tern_glu_fn */
-    TERN_OP_SILU_MUL,   /* tern_glu_fn */
-    TERN_OP_GELU_MUL,   /* tern_glu_fn */
-    TERN_OP_ADD,        /* tern_add_fn */
-    TERN_OP_QK_F16,     /* tern_attn_qk_fn */
-    TERN_OP_QK_I8,      /* tern_attn_qk_fn */
-    TERN_OP_AV_F16,     /* tern_attn_av_fn */
-    TERN_OP_AV_I8,      /* tern_attn_av_fn */
-    TERN_OP_SOFTMAX,    /* tern_softmax_fn */
-    TERN_OP_F16_STORE,  /* tern_f16_store_fn */
-    TERN_OP_KV8_STORE,  /* tern_kv8_store_fn */
-    TERN_OP_COUNT
+#define TERN_X(id, name, type) TERN_OP_##id,
+    TERN_OPS(TERN_X)
+#undef TERN_X
+        TERN_OP_COUNT
 } tern_op;
 
-typedef enum tern_isa { TERN_ISA_REF, TERN_ISA_AVX2, TERN_ISA_AVXVNNI, TERN_ISA_AVX512,
-                        TERN_ISA_VNNI, TERN_ISA_COUNT } tern_isa;
+typedef enum tern_isa {
+    TERN_ISA_REF,
+    TERN_ISA_AVX2,
+    TERN_ISA_AVXVNNI,
+    TERN_ISA_AVX512,
+    TERN_ISA_VNNI,
+    TERN_ISA_COUNT
+} tern_isa;
+
+/* kernels.def declares every kernel with its op's function type. */
+#define TERN_X(id, name, type) typedef __typeof__(*(type)0) tern_fn_##id;
+TERN_OPS(TERN_X)
+#undef TERN_X
+#define KERNEL(op, isa, needs, function) tern_fn_##op function;
+#include "kernels/kernels.def"
+#undef KERNEL
 
 typedef void (*tern_any_fn)(void);
 
@@ -193,25 +219,17 @@ const tern_kernel *tern_kernel_all(size_t *n);
 typedef struct tern_kernels {
     unsigned cpu;
     const tern_kernel *chosen[TERN_OP_COUNT];
-    tern_mm_fn mm_t2r16, mm_t2g, mm_block, mm_f32, mm_f16, mm_bf16;
-    tern_quant_fn quant_a8t, quant_a8b;
-    tern_rmsnorm_fn rmsnorm;
-    tern_rope_fn rope;
-    tern_glu_fn relu2_mul, silu_mul, gelu_mul;
-    tern_add_fn add;
-    tern_attn_qk_fn qk_f16, qk_i8;
-    tern_attn_av_fn av_f16, av_i8;
-    tern_softmax_fn softmax;
-    tern_f16_store_fn f16_store;
-    tern_kv8_store_fn kv8_store;
+#define TERN_X(id, name, type) type name;
+    TERN_OPS(TERN_X)
+#undef TERN_X
 } tern_kernels;
 
 /* Per op the last row whose needs are within cpu. */
 void tern_kernels_select(unsigned cpu, tern_kernels *out);
 /* Put one op back to the reference (a failed self check). */
 void tern_kernels_fall_back(tern_kernels *k, tern_op op);
-const char *tern_op_name(tern_op op);
-const char *tern_isa_name(tern_isa isa);
+const char *tern_op_name(tern_op op);    /* "mm_t2r16" */
+const char *tern_isa_name(tern_isa isa); /* "avx2" */
 
 /* ---- repacking --------------------------------------------------------------------------- */
 
