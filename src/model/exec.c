@@ -1,0 +1,198 @@
+#include "model/exec.h"
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/num.h"
+
+#include <string.h>
+
+/* Cut one zeroed block into 64-byte aligned arrays: a first pass adds the sizes up, a second hands
+ * the addresses out. */
+typedef struct cutter {
+    uint8_t *base; /* NULL in the first pass */
+    size_t used;
+    bool overflow;
+} cutter;
+
+static void *cut(cutter *c, size_t n, size_t m, size_t size)
+{
+    size_t bytes = 0;
+    if (!tern_mul_size(n, m, &bytes) || !tern_mul_size(bytes, size, &bytes) ||
+        !tern_align_size(bytes, 64, &bytes) || !tern_add_size(c->used, bytes, &c->used))
+        c->overflow = true;
+    return c->base ? c->base + c->used - bytes : NULL;
+}
+
+static void cut_act8(cutter *c, tern_act8 *a, size_t n_tok, size_t stride, size_t n_scale,
+                     size_t n_sum)
+{
+    a->stride = stride;
+    a->q = cut(c, n_tok, stride, 1);
+    a->scale = cut(c, n_tok, n_scale, sizeof *a->scale);
+    a->sum = cut(c, n_tok, n_sum, sizeof *a->sum);
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static void lay_out(tern_exec *e, cutter *c)
+{
+    const tern_hparams *h = &e->w->h;
+    size_t n = (size_t)e->max_tok;
+    size_t d_q = (size_t)h->n_head * (size_t)h->d_head, d_kv = (size_t)h->n_kv_head * (size_t)h->d_head;
+    e->x_stride = tern_round_up((size_t)h->d_model, 64);
+    e->q_stride = tern_round_up(d_q, 64);
+    e->kv_stride = tern_round_up(d_kv, 64);
+    e->ff_stride = tern_round_up((size_t)h->d_ff, 64);
+    e->mid_stride = max_size(max_size(e->x_stride, e->q_stride), e->ff_stride);
+    e->vocab_stride = tern_round_up((size_t)h->n_vocab, 64);
+    e->x = cut(c, n, e->x_stride, sizeof(float));
+    e->h = cut(c, n, e->x_stride, sizeof(float));
+    e->out = cut(c, n, e->x_stride, sizeof(float));
+    e->mid = cut(c, n, e->mid_stride, sizeof(float));
+    e->q = cut(c, n, e->q_stride, sizeof(float));
+    e->att = cut(c, n, e->q_stride, sizeof(float));
+    e->kv_k = cut(c, n, e->kv_stride, sizeof(float));
+    e->kv_v = cut(c, n, e->kv_stride, sizeof(float));
+    e->gate = cut(c, n, e->ff_stride, sizeof(float));
+    e->up = cut(c, n, e->ff_stride, sizeof(float));
+    e->cs = cut(c, n, (size_t)h->rope.n_rot, sizeof(float));
+    e->logits = cut(c, (size_t)e->max_logit_rows, e->vocab_stride, sizeof(float));
+    cut_act8(c, &e->a8t, n, e->mid_stride, 1, 1);
+    cut_act8(c, &e->a8b, n, e->mid_stride, e->mid_stride / 32, e->mid_stride / 16);
+    e->scratch = cut(c, (size_t)tern_pool_size(e->pool), e->scratch_stride, 1);
+}
+
+tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, unsigned cpu,
+                         int max_tok, tern_err *err)
+{
+    const tern_hparams *h = &w->h;
+    cutter c = {0};
+    *e = (tern_exec){.w = w, .pool = pool, .max_tok = max_tok};
+    e->max_logit_rows = max_tok < 16 ? max_tok : 16;
+    tern_kernels_select(cpu, &e->k);
+    int widest = h->d_ff > h->d_model ? h->d_ff : h->d_model;
+    if (h->n_head * h->d_head > widest)
+        widest = h->n_head * h->d_head;
+    /* Attention keeps one query block's accumulators and scores there as well. */
+    size_t attention = (size_t)TERN_ATTN_ROWS * (tern_round_up((size_t)h->d_head, 64) * 2 + 16) +
+                       TERN_PAGE_TOK;
+    e->scratch_stride = tern_round_up(
+        max_size(tern_mm_scratch_bytes(widest, max_tok), attention * sizeof(float)), 64);
+    lay_out(e, &c);
+    e->block_bytes = c.used;
+    if (!c.overflow)
+        e->block = tern_pages_alloc(c.used);
+    if (!e->block)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for the buffers of a step (%zu bytes)", c.used);
+    c = (cutter){.base = e->block};
+    lay_out(e, &c);
+    return TERN_OK;
+}
+
+void tern_exec_done(tern_exec *e)
+{
+    tern_pages_free(e->block, e->block_bytes);
+    *e = (tern_exec){0};
+}
+
+/* ---- preparing inputs ---------------------------------------------------------------------- */
+
+typedef struct prepare_task {
+    const tern_exec *e;
+    const tern_prepare *p;
+    tern_act8 a8t, a8b;
+} prepare_task;
+
+static void prepare_lane(void *arg, int lane, int n_lane)
+{
+    const prepare_task *t = arg;
+    const tern_prepare *p = t->p;
+    const tern_kernels *k = &t->e->k;
+    int begin, end;
+    tern_pool_split(p->n_tok, 1, lane, n_lane, &begin, &end);
+    for (int i = begin; p->norm && i < end; i++) {
+        float *y = p->y + (size_t)i * p->y_stride;
+        k->rmsnorm(p->x + (size_t)i * p->x_stride, p->norm, t->e->w->h.rms_eps, p->cols, y);
+        /* The buffer served inputs of other widths; kernels want zeros behind the row. */
+        memset(y + p->cols, 0, (tern_round_up((size_t)p->cols, 64) - (size_t)p->cols) * sizeof *y);
+    }
+    tern_quant quant = {.x = p->norm ? p->y : p->x,
+                        .x_stride = p->norm ? p->y_stride : p->x_stride, .cols = p->cols};
+    if (begin < end && (p->forms & TERN_FORM_A8T)) {
+        quant.act = t->a8t;
+        k->quant_a8t(&quant, begin, end);
+    }
+    if (begin < end && (p->forms & TERN_FORM_A8B)) {
+        quant.act = t->a8b;
+        k->quant_a8b(&quant, begin, end);
+    }
+}
+
+/* The step's int8 buffers seen with the stride of this input. */
+static tern_act8 view(tern_act8 whole, int cols)
+{
+    whole.stride = tern_round_up((size_t)cols, 64);
+    return whole;
+}
+
+/* Few rows are not worth waking the lanes for. */
+static void run_rows(tern_exec *e, tern_pool_fn fn, void *task, int n_row)
+{
+    if (n_row < 4)
+        fn(task, 0, 1);
+    else
+        tern_pool_run(e->pool, fn, task);
+}
+
+void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in)
+{
+    prepare_task task = {.e = e, .p = p, .a8t = view(e->a8t, p->cols), .a8b = view(e->a8b, p->cols)};
+    run_rows(e, prepare_lane, &task, p->n_tok);
+    *in = (tern_input){.x = p->norm ? p->y : p->x, .x_stride = p->norm ? p->y_stride : p->x_stride,
+                       .a8t = task.a8t, .a8b = task.a8b, .n_tok = p->n_tok};
+}
+
+/* ---- products ------------------------------------------------------------------------------ */
+
+typedef struct run_task {
+    const tern_exec *e;
+    const tern_job *jobs;
+    int n_job;
+    tern_glu_fn glu;
+} run_task;
+
+static void run_lane(void *arg, int lane, int n_lane)
+{
+    const run_task *t = arg;
+    void *scratch = tern_exec_scratch(t->e, lane);
+    for (int j = 0; j < t->n_job; j++) {
+        const tern_job *job = &t->jobs[j];
+        int begin, end;
+        tern_pool_split(job->l->rows, 16, lane, n_lane, &begin, &end);
+        tern_linear_rows(job->l, &t->e->k, job->in, job->y, job->y_stride, scratch, begin, end);
+    }
+    if (t->glu) {
+        const tern_job *gate = &t->jobs[0], *up = &t->jobs[1];
+        int begin, end;
+        tern_pool_split(gate->l->rows, 16, lane, n_lane, &begin, &end);
+        for (int i = 0; begin < end && i < gate->in->n_tok; i++) {
+            float *g = gate->y + (size_t)i * gate->y_stride + begin;
+            t->glu(g, up->y + (size_t)i * up->y_stride + begin, end - begin, g);
+        }
+    }
+}
+
+void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn glu)
+{
+    run_task task = {.e = e, .jobs = jobs, .n_job = n_job, .glu = glu};
+    tern_pool_run(e->pool, run_lane, &task);
+}
+
+void tern_exec_residual(tern_exec *e, const float *y, int n_tok)
+{
+    /* The rows lie one behind the other with equal strides, padding included. */
+    for (int i = 0; i < n_tok; i++)
+        e->k.add(e->x + (size_t)i * e->x_stride, y + (size_t)i * e->x_stride, e->w->h.d_model);
+}

@@ -1,0 +1,99 @@
+/* What it takes to run steps: threads, kernels and the buffers of one step. One step at a time; the
+ * engine locks. Buffers are sized once for max_tok rows, so a step allocates nothing. */
+#ifndef TERN_MODEL_EXEC_H
+#define TERN_MODEL_EXEC_H
+
+#include "base/pool.h"
+#include "model/model.h"
+#include "state/seq.h"
+
+/* Query rows that attention takes through one KV tile together. */
+#define TERN_ATTN_ROWS 16
+
+/* One row of a batch: a token at a position of a sequence. Rows of one sequence stand together, in
+ * rising positions, and continue what the sequence has. */
+typedef struct tern_row {
+    tern_seq *seq;
+    int32_t id;
+    int pos;
+    bool wants_logits;
+} tern_row;
+
+typedef struct tern_exec {
+    const tern_weights *w; /* borrowed */
+    tern_pool *pool;       /* borrowed */
+    tern_kernels k;
+    int max_tok;
+    int max_logit_rows; /* head rows computed at a time */
+
+    /* All owned, in one block; strides in elements, rows padded to 64 with zeros. */
+    float *x, *h;         /* [max_tok][d_model]: residual stream; normed input of a matrix */
+    float *mid;           /* [max_tok][max(d_ff, d_q, d_model)]: normed input of o and down */
+    float *q, *kv_k, *kv_v, *att; /* [max_tok][d_q or d_kv] */
+    float *gate, *up;     /* [max_tok][d_ff] */
+    float *out;           /* [max_tok][d_model]: what a block adds */
+    float *cs;            /* [max_tok][n_rot]: cos, sin */
+    float *logits;        /* [max_logit_rows][n_vocab] */
+    tern_act8 a8t, a8b;   /* widest input, max_tok rows */
+    size_t x_stride, q_stride, kv_stride, ff_stride, mid_stride, vocab_stride;
+    uint8_t *scratch; /* [n_lane][scratch_stride] */
+    size_t scratch_stride;
+    void *block;
+    size_t block_bytes;
+} tern_exec;
+
+/* Codes: TERN_E_NOMEM. w and pool outlive e. */
+TERN_CHECK tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool,
+                                    unsigned cpu, int max_tok, tern_err *err);
+void tern_exec_done(tern_exec *e);
+static inline void *tern_exec_scratch(const tern_exec *e, int lane)
+{
+    return e->scratch + (size_t)lane * e->scratch_stride;
+}
+
+/* Called for each wanted row, in order; logits [n_vocab] are valid during the call. */
+typedef void (*tern_logits_fn)(void *ctx, int row, const float *logits);
+
+/* One step over rows[0..n_row), n_row <= max_tok; positions are reserved in their sequences. Writes
+ * KV, calls sink for wanted rows. Does not commit. Cannot fail, allocates nothing. */
+void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_logits_fn sink, void *ctx);
+
+/* ---- steps the mixers and ffns share ------------------------------------------------------- */
+
+/* y[t] = norm(x[t]) * w for every row (w NULL: copy), then the int8 forms the readers ask for. */
+typedef struct tern_prepare {
+    const float *x;
+    size_t x_stride;
+    const float *norm; /* NULL: x is used as it is and y is not written */
+    float *y;
+    size_t y_stride;
+    int cols, n_tok;
+    unsigned forms; /* tern_act_form bits of the matrices that will read it */
+} tern_prepare;
+void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in);
+
+/* Several products of one input in one parallel region; with glu set, jobs[0] and jobs[1] are gate
+ * and up, and jobs[0].y becomes act(gate) * up. */
+typedef struct tern_job {
+    const tern_linear *l;
+    const tern_input *in;
+    float *y;
+    size_t y_stride;
+} tern_job;
+void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn glu);
+
+/* x[t] += y[t] for all rows */
+void tern_exec_residual(tern_exec *e, const float *y, int n_tok);
+
+void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *rows, int n_row);
+void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row);
+
+/* ---- self check --------------------------------------------------------------------------- */
+
+/* Compare every kernel this model uses with the reference, matrices on their first rows and
+ * pseudo-random inputs. A mismatch is written to report (one line, names the kernel) and the op
+ * falls back to the reference; returns the number of mismatches. Codes: TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_exec_selftest(tern_exec *e, char *report, size_t report_cap,
+                                        int *n_mismatch, tern_err *err);
+
+#endif

@@ -1,0 +1,60 @@
+/* Gated feed-forward (Shazeer 2020, arXiv 2002.05202), with BitNet's norm before the down
+ * projection: y = down(norm(act(gate x) * up x)). */
+#include "model/exec.h"
+
+static tern_glu_fn glu_of(const tern_kernels *k, tern_act_kind act)
+{
+    switch (act) {
+    case TERN_ACT_RELU2:
+        return k->relu2_mul;
+    case TERN_ACT_GELU:
+        return k->gelu_mul;
+    case TERN_ACT_SILU:
+        break;
+    }
+    return k->silu_mul;
+}
+
+/* act(gate x) * up x into e->gate. */
+static void gate_and_up(tern_exec *e, const tern_block *b, int n_row)
+{
+    const tern_dense *f = &b->f.dense;
+    tern_glu_fn glu = glu_of(&e->k, f->act);
+    tern_prepare p = {.x = e->x, .x_stride = e->x_stride, .norm = b->ffn_norm, .y = e->h,
+                      .y_stride = e->x_stride, .cols = e->w->h.d_model, .n_tok = n_row,
+                      .forms = f->gate.form | f->up.form};
+    tern_input in;
+    tern_exec_prepare(e, &p, &in);
+    tern_job jobs[2] = {{&f->gate, &in, e->gate, e->ff_stride}, {&f->up, &in, e->up, e->ff_stride}};
+    if (!f->gate_norm_in && !f->up_norm_in) {
+        tern_exec_run(e, jobs, 2, glu);
+        return;
+    }
+    const float *const norm_in[2] = {f->gate_norm_in, f->up_norm_in};
+    for (int i = 0; i < 2; i++) {
+        tern_prepare own = {.x = e->h, .x_stride = e->x_stride, .norm = norm_in[i], .y = e->mid,
+                            .y_stride = e->x_stride, .cols = e->w->h.d_model, .n_tok = n_row,
+                            .forms = jobs[i].l->form};
+        tern_exec_prepare(e, &own, &in);
+        tern_exec_run(e, &jobs[i], 1, NULL);
+    }
+    for (int i = 0; i < n_row; i++) {
+        float *g = e->gate + (size_t)i * e->ff_stride;
+        glu(g, e->up + (size_t)i * e->ff_stride, e->w->h.d_ff, g);
+    }
+}
+
+void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row)
+{
+    const tern_dense *f = &b->f.dense;
+    gate_and_up(e, b, n_row);
+    tern_prepare p = {.x = e->gate, .x_stride = e->ff_stride,
+                      .norm = f->sub_norm ? f->sub_norm : f->down_norm_in, .y = e->mid,
+                      .y_stride = e->ff_stride, .cols = e->w->h.d_ff, .n_tok = n_row,
+                      .forms = f->down.form};
+    tern_input in;
+    tern_exec_prepare(e, &p, &in);
+    tern_job job = {&f->down, &in, e->out, e->x_stride};
+    tern_exec_run(e, &job, 1, NULL);
+    tern_exec_residual(e, e->out, n_row);
+}

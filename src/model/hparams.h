@@ -1,0 +1,49 @@
+/* The numbers of one model, read from metadata and checked: whatever is divided by, indexed with or
+ * allocated from is in range once tern_hparams_read succeeds. */
+#ifndef TERN_MODEL_HPARAMS_H
+#define TERN_MODEL_HPARAMS_H
+
+#include "file/dir.h"
+
+typedef enum tern_act_kind { TERN_ACT_RELU2, TERN_ACT_SILU, TERN_ACT_GELU } tern_act_kind;
+
+typedef enum tern_rope_scaling {
+    TERN_ROPE_NONE,
+    TERN_ROPE_LINEAR,
+    TERN_ROPE_YARN,
+    TERN_ROPE_LLAMA3
+} tern_rope_scaling;
+
+typedef struct tern_rope {
+    int n_rot;         /* rotated dimensions of a head, even */
+    float base;
+    bool neox;         /* pairs (i, i + n_rot/2); else (2i, 2i+1) */
+    tern_rope_scaling scaling;
+    float factor;      /* >= 1 stretches the context */
+    int n_ctx_orig;    /* context before stretching; YaRN, llama3 */
+    float attn_factor; /* YaRN: multiplies cos and sin; 0: derived from factor */
+    float beta_fast, beta_slow; /* YaRN */
+    float low_freq, high_freq;  /* llama3 */
+} tern_rope;
+
+typedef struct tern_hparams {
+    const char *arch; /* static: "bitnet-b1.58" */
+    int n_layer, d_model, d_ff, n_head, n_kv_head, d_head, n_vocab, n_ctx_train;
+    float rms_eps;
+    float attn_scale; /* scores are multiplied by it */
+    tern_act_kind act;
+    bool token_act8; /* trained as W1.58A8: ternary weights of any format take per-token int8 inputs */
+    tern_rope rope;
+} tern_hparams;
+
+typedef struct tern_arch tern_arch;
+
+/* n_vocab is what the tokenizer says; the embedding's rows may exceed it. Codes: TERN_E_FORMAT,
+ * TERN_E_UNSUPPORTED; the message names the key. */
+TERN_CHECK tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hparams *out,
+                                       tern_err *err);
+
+const char *tern_act_name(tern_act_kind act);
+const char *tern_rope_scaling_name(tern_rope_scaling s);
+
+#endif

@@ -1,0 +1,44 @@
+/* One matrix as the engine multiplies with it: its layout, scales and shape. Callers say what goes
+ * in and where the result goes; layout, kernel and number of rows are this file's business. */
+#ifndef TERN_MODEL_LINEAR_H
+#define TERN_MODEL_LINEAR_H
+
+#include "base/pool.h"
+#include "kernels/kernel.h"
+
+/* Which form of its input a matrix reads. */
+typedef enum tern_act_form { TERN_FORM_A8T = 1, TERN_FORM_A8B = 2, TERN_FORM_F32 = 4 } tern_act_form;
+
+typedef struct tern_linear {
+    const tern_tensor *src; /* borrowed from the file directory */
+    tern_op op;
+    tern_act_form form;
+    int rows, cols, group;
+    const uint8_t *w; /* packed (owned) or in the file map (borrowed) */
+    size_t w_stride;
+    size_t packed_bytes; /* > 0: w is owned pages of this size */
+    float *scale;        /* owned; T2R16 row scales or T2G group scales */
+    const float *bias;   /* borrowed from the model; NULL: none */
+    size_t read_bytes;   /* weight bytes one product reads */
+} tern_linear;
+
+/* Make src [out, in] ready: ternary formats are repacked on the pool, others stay in the file map.
+ * token_act8: ternary weights take per-token int8 inputs whatever their format. Codes:
+ * TERN_E_UNSUPPORTED (a class no kernel multiplies), TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_linear_init(tern_linear *l, const tern_tensor *src, bool token_act8,
+                                      tern_pool *pool, tern_err *err);
+void tern_linear_done(tern_linear *l);
+
+/* Input of a step in every form its readers need; prepared once, read by several matrices. */
+typedef struct tern_input {
+    const float *x; /* [n_tok][x_stride] */
+    size_t x_stride;
+    tern_act8 a8t, a8b; /* views of the step's buffers */
+    int n_tok;
+} tern_input;
+
+/* y[t][row0..row1) for all tokens of in; row0 a multiple of 16. */
+void tern_linear_rows(const tern_linear *l, const tern_kernels *k, const tern_input *in, float *y,
+                      size_t y_stride, void *scratch, int row0, int row1);
+
+#endif

@@ -1,0 +1,74 @@
+/* A bound model: hyperparameters and blocks whose fields point at prepared weights. Immutable once
+ * tern_weights_bind succeeds; shared by all sequences. */
+#ifndef TERN_MODEL_MODEL_H
+#define TERN_MODEL_MODEL_H
+
+#include "model/hparams.h"
+#include "model/linear.h"
+
+/* Softmax attention with grouped KV heads (mixer/attention.c). Norm and bias vectors are NULL when
+ * the family has none. */
+typedef struct tern_attention {
+    tern_linear q, k, v, o;
+    const float *q_norm_in, *k_norm_in, *v_norm_in, *o_norm_in; /* before a projection */
+    const float *q_head_norm, *k_head_norm;                     /* per head, before RoPE */
+    const float *sub_norm; /* over the concatenated heads, before o */
+    int slot;              /* index of this block's KV state */
+} tern_attention;
+
+/* Gated feed-forward: down(norm(act(gate x) * up x)) (ffn/dense.c). */
+typedef struct tern_dense {
+    tern_linear gate, up, down;
+    const float *gate_norm_in, *up_norm_in, *down_norm_in;
+    const float *sub_norm;
+    tern_act_kind act;
+} tern_dense;
+
+/* A block is a mixer and a ffn, each behind its own norm and added to the residual stream. The
+ * kinds grow with the families; forward.c switches on them once per block. */
+typedef enum tern_mixer_kind { TERN_MIXER_ATTENTION } tern_mixer_kind;
+typedef enum tern_ffn_kind { TERN_FFN_DENSE } tern_ffn_kind;
+
+typedef struct tern_block {
+    tern_mixer_kind mixer;
+    tern_ffn_kind ffn;
+    const float *mixer_norm, *ffn_norm;
+    union {
+        tern_attention attention;
+    } m;
+    union {
+        tern_dense dense;
+    } f;
+} tern_block;
+
+typedef struct tern_weights {
+    tern_hparams h;
+    const tern_dir *dir;     /* borrowed; outlives this */
+    const tern_tensor *embed; /* [n_vocab, d_model], rows unpacked on demand */
+    tern_linear head;
+    bool head_tied;
+    const float *output_norm;
+    float *inv_freq;     /* owned; [n_rot / 2], scaling applied */
+    float rope_mscale;   /* multiplies cos and sin */
+    tern_block *blocks;  /* owned; [n_layer] */
+    float **vectors;     /* owned; every norm and bias as f32 */
+    size_t n_vector, cap_vector;
+    size_t read_bytes;   /* weight bytes read per decoded token, head included */
+    size_t packed_bytes; /* memory taken by repacked copies */
+} tern_weights;
+
+/* progress: fraction in [0, 1], may be NULL. On failure w is empty. */
+typedef void (*tern_progress_fn)(void *ctx, double fraction);
+TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, tern_pool *pool,
+                                       tern_progress_fn progress, void *progress_ctx,
+                                       tern_err *err);
+void tern_weights_done(tern_weights *w);
+
+/* RoPE frequencies of a model: inv_freq[i] multiplies the position; *mscale multiplies cos and sin.
+ * factors [n_rot/2] (rope_freqs.weight) may be NULL. */
+void tern_rope_frequencies(const tern_rope *r, const float *factors, float *inv_freq,
+                           float *mscale);
+/* cs[2i], cs[2i+1] = cos, sin of pair i at this position. */
+void tern_rope_row(const float *inv_freq, float mscale, int n_rot, int pos, float *cs);
+
+#endif

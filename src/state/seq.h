@@ -1,0 +1,65 @@
+/* What one sequence remembers: its token ids and, per block, the mixer's state. Today every block is
+ * attention, so the state is KV pages; other mixers add their slots here behind the same calls
+ * (truncate, snapshot), so that decode loops never ask what a block is.
+ *
+ * Positions live in pages of TERN_PAGE_TOK tokens. A page holds, for each attention block, K and V
+ * of all KV heads as [n_kv_head][TERN_PAGE_TOK][d_row], so one head's positions are contiguous.
+ * Pages are reference-counted: a snapshot shares them and the first write after it copies.
+ * Threads: one owner at a time. */
+#ifndef TERN_STATE_SEQ_H
+#define TERN_STATE_SEQ_H
+
+#include "tern.h"
+
+#define TERN_PAGE_TOK 64
+
+typedef enum tern_kv_dtype { TERN_KV_F16, TERN_KV_I8 } tern_kv_dtype;
+
+/* Shape of the state, fixed for a session. */
+typedef struct tern_kv_shape {
+    int n_block;       /* attention blocks */
+    int n_kv_head;
+    int d_k, d_v;      /* stored row length: head size padded to 8 */
+    tern_kv_dtype k, v;
+} tern_kv_shape;
+
+/* One head's rows inside one page. */
+typedef struct tern_kv_rows {
+    void *rows;   /* uint16_t or int8_t, [TERN_PAGE_TOK][d] */
+    float *scale; /* TERN_KV_I8: [TERN_PAGE_TOK]; else NULL */
+} tern_kv_rows;
+
+typedef struct tern_page tern_page;
+
+typedef struct tern_seq {
+    tern_kv_shape shape;
+    int n_ctx;         /* most tokens it may hold */
+    int n_tok;         /* tokens whose state is complete */
+    int32_t *ids;      /* owned; [n_ctx] */
+    tern_page **pages; /* owned; [n_ctx / TERN_PAGE_TOK rounded up] */
+    int n_page;
+} tern_seq;
+
+/* Codes: TERN_E_USAGE (n_ctx < 1), TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_seq_init(tern_seq *s, const tern_kv_shape *shape, int n_ctx,
+                                   tern_err *err);
+void tern_seq_done(tern_seq *s);
+/* Bytes of state per token for one shape. */
+size_t tern_kv_token_bytes(const tern_kv_shape *shape);
+
+/* Make positions [n_tok, n_tok + n) writable: pages exist and are not shared. Afterwards a step can
+ * write them without allocating. On failure the sequence is unchanged. Codes: TERN_E_LIMIT (context
+ * full), TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_seq_reserve(tern_seq *s, int n, tern_err *err);
+/* The step is done: its n ids (copied) now belong to the sequence. */
+void tern_seq_commit(tern_seq *s, const int32_t *ids, int n);
+/* Forget everything from position n on. */
+void tern_seq_truncate(tern_seq *s, int n);
+/* dst, not yet initialised, becomes an independent copy that shares pages until written. */
+TERN_CHECK tern_code tern_seq_snapshot(const tern_seq *s, tern_seq *dst, tern_err *err);
+
+/* Rows of one KV head of one block; page index = position / TERN_PAGE_TOK. */
+tern_kv_rows tern_seq_k(const tern_seq *s, int block, int page, int kv_head);
+tern_kv_rows tern_seq_v(const tern_seq *s, int block, int page, int kv_head);
+
+#endif
