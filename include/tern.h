@@ -67,6 +67,205 @@ typedef struct tern_code_info {
 /* Static storage; an unknown code maps to TERN_E_INTERNAL's row. */
 TERN_API const tern_code_info *tern_code_info_get(tern_code code);
 
+/* ---- library ----------------------------------------------------------------------------- */
+
+/* "0.1.0" */
+TERN_API const char *tern_version(void);
+/* Release a string that this library returned; NULL is fine. */
+TERN_API void tern_string_free(char *s);
+/* This machine and build as one JSON object: CPU, flags, kernels compiled, usable and chosen,
+ * library versions. With measure: also read bandwidth, which takes about a second. */
+TERN_API TERN_CHECK tern_code tern_system_describe(int32_t n_thread, bool measure, char **json,
+                                                   tern_err *err);
+
+/* ---- model ------------------------------------------------------------------------------- */
+
+/* A model file, mapped and prepared. Immutable: sessions of one model may be used from different
+ * threads, their steps take turns. */
+typedef struct tern_model tern_model;
+
+typedef struct tern_model_opts {
+    size_t size;               /* of this struct, set by tern_model_opts_init */
+    int32_t n_thread;          /* 0: all CPUs this process may use */
+    const char *i2s_layout;    /* "x86" (default), "arm", "rows4": element order of I2_S tensors */
+    const char *pre_tokenizer; /* overrides tokenizer.ggml.pre; NULL: the file's */
+    const char *chat_template; /* Jinja text, or the name of a built-in one ("chatml"); NULL: the file's */
+    bool strict;               /* a failed self check of a kernel refuses the model */
+    void (*progress)(void *ctx, double fraction); /* while loading; may be NULL */
+    void (*warn)(void *ctx, const char *line);    /* what a user should know; may be NULL */
+    void *ctx;                 /* for both */
+} tern_model_opts;
+
+TERN_API void tern_model_opts_init(tern_model_opts *o);
+
+/* Open a GGUF file, or the first shard of a split one. opts may be NULL. Codes:
+ * TERN_E_NOT_FOUND, TERN_E_IO, TERN_E_FORMAT, TERN_E_UNSUPPORTED, TERN_E_SELFTEST, TERN_E_NOMEM,
+ * TERN_E_USAGE (an option). */
+TERN_API TERN_CHECK tern_code tern_model_open(const char *path, const tern_model_opts *opts,
+                                              tern_model **out, tern_err *err);
+/* The same from bytes that outlive the model; name stands for the path in messages. */
+TERN_API TERN_CHECK tern_code tern_model_open_memory(const void *data, size_t n_bytes,
+                                                     const char *name, const tern_model_opts *opts,
+                                                     tern_model **out, tern_err *err);
+/* All sessions are freed before. */
+TERN_API void tern_model_close(tern_model *m);
+
+typedef struct tern_model_info {
+    size_t size;
+    const char *arch, *name; /* valid while the model is open; name may be "" */
+    int32_t n_vocab, n_ctx_train, n_layer, d_model, d_ff, n_head, n_kv_head, d_head;
+    int32_t bos, eos; /* -1: none */
+    bool add_bos;
+    bool has_chat_template;
+    int32_t n_thread;
+    uint64_t n_param;
+    uint64_t file_bytes;
+    uint64_t packed_bytes; /* memory taken by repacked weights */
+    uint64_t read_bytes;   /* weight bytes read per decoded token, head included, KV not */
+    uint64_t kv_f16_bytes; /* KV bytes per token of context with an f16 cache */
+} tern_model_info;
+
+/* Fills the fields that fit info->size. */
+TERN_API void tern_model_info_get(const tern_model *m, tern_model_info *info);
+/* Everything `tern show` prints, as one JSON object. Counts zeros, so it reads all weights once. */
+TERN_API TERN_CHECK tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err);
+
+/* ---- text -------------------------------------------------------------------------------- */
+
+typedef enum tern_tokenize_flags {
+    TERN_TOKENIZE_ADD_SPECIAL = 1,  /* BOS and EOS as the vocabulary asks */
+    TERN_TOKENIZE_PARSE_SPECIAL = 2 /* control tokens written in the text become their ids */
+} tern_tokenize_flags;
+
+/* Ids of text[0..n). *n_id is set to how many there are; if that exceeds cap, nothing is written and
+ * the code is TERN_E_LIMIT. ids may be NULL when cap is 0. */
+TERN_API TERN_CHECK tern_code tern_model_tokenize(const tern_model *m, const char *text, size_t n,
+                                                  unsigned flags, int32_t *ids, size_t cap,
+                                                  size_t *n_id, tern_err *err);
+/* Text of ids, control tokens as their text when special. *n_text counts bytes without the NUL. */
+TERN_API TERN_CHECK tern_code tern_model_detokenize(const tern_model *m, const int32_t *ids,
+                                                    size_t n_id, bool special, char **text,
+                                                    size_t *n_text, tern_err *err);
+/* The prompt for a conversation: messages is a JSON array of {"role", "content", ...}, extra NULL or
+ * a JSON object of further template variables ("tools", ...). Codes: TERN_E_USAGE (bad JSON, or the
+ * template refuses the conversation), TERN_E_UNSUPPORTED (the model has no template), TERN_E_FORMAT,
+ * TERN_E_LIMIT, TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_model_chat_prompt(const tern_model *m, const char *messages,
+                                                     const char *extra, bool add_generation_prompt,
+                                                     char **text, size_t *n_text, tern_err *err);
+
+/* ---- session ----------------------------------------------------------------------------- */
+
+/* One sequence being generated: its tokens and all state that depends on them. Owner: the caller of
+ * tern_session_new. Threads: one at a time; different sessions run in parallel. The model outlives
+ * it. */
+typedef struct tern_session tern_session;
+
+typedef enum tern_cache_type { TERN_CACHE_F16, TERN_CACHE_Q8 } tern_cache_type;
+
+typedef struct tern_session_opts {
+    size_t size;
+    int32_t n_ctx; /* most tokens; 0: the model's training context */
+    tern_cache_type cache_k, cache_v;
+    /* After each chunk of a long evaluation; may be NULL. */
+    void (*progress)(void *ctx, size_t done, size_t total);
+    void *ctx;
+} tern_session_opts;
+
+TERN_API void tern_session_opts_init(tern_session_opts *o);
+/* Codes: TERN_E_USAGE, TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_session_new(tern_model *m, const tern_session_opts *opts,
+                                               tern_session **out, tern_err *err);
+TERN_API void tern_session_free(tern_session *s);
+
+/* Evaluate ids[0..n_tok) after the tokens already present; the last row's logits are kept. On
+ * failure the session is unchanged. Codes: TERN_E_USAGE (bad id), TERN_E_LIMIT (context full),
+ * TERN_E_CANCELLED, TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_session_eval(tern_session *s, const int32_t *ids, size_t n_tok,
+                                                tern_err *err);
+/* The same with every row's logits: sink(ctx, row, logits [n_vocab]) for row 0..n_tok-1 in order. */
+TERN_API TERN_CHECK tern_code tern_session_eval_all(tern_session *s, const int32_t *ids,
+                                                    size_t n_tok,
+                                                    void (*sink)(void *ctx, int row,
+                                                                 const float *logits),
+                                                    void *ctx, tern_err *err);
+/* Logits [n_vocab] of the last evaluated token; NULL before the first. Valid until the next call. */
+TERN_API const float *tern_session_logits(const tern_session *s);
+/* Ids present; valid until the next call. */
+TERN_API const int32_t *tern_session_tokens(const tern_session *s, size_t *n_tok);
+TERN_API int32_t tern_session_n_ctx(const tern_session *s);
+/* Forget everything from position n_tok on; logits are then those of no token. */
+TERN_API void tern_session_rewind(tern_session *s, size_t n_tok);
+/* Any thread, also a signal handler: the running evaluation or request ends with
+ * TERN_E_CANCELLED at the next step. The flag is cleared when a request or evaluation starts. */
+TERN_API void tern_session_cancel(tern_session *s);
+
+/* ---- request ----------------------------------------------------------------------------- */
+
+typedef struct tern_request tern_request;
+
+typedef struct tern_token_bias {
+    int32_t id;
+    float bias; /* added to the logit; -INFINITY bans */
+} tern_token_bias;
+
+/* Sampling as llama.cpp orders it: penalties, top-k, typical, top-p, min-p, temperature. */
+typedef struct tern_gen_opts {
+    size_t size;
+    int32_t n_predict; /* most tokens to generate; -1: until the context is full */
+    float temp;        /* 0.8; <= 0: greedy */
+    int32_t top_k;     /* 40; <= 0: off */
+    float top_p;       /* 0.95; 1: off */
+    float min_p;       /* 0.05; 0: off */
+    float typical_p;   /* 1: off */
+    float repeat_penalty;   /* 1: off */
+    int32_t repeat_last_n;  /* 64; 0: off; -1: the whole context */
+    float frequency_penalty, presence_penalty; /* 0: off */
+    uint64_t seed;
+    bool ignore_eos;   /* go on past end-of-generation tokens, which are never chosen */
+    bool show_special; /* control tokens appear as text */
+    const tern_token_bias *bias; /* n_bias of them; borrowed during the call */
+    size_t n_bias;
+    const char *const *stop; /* n_stop strings; borrowed during the call */
+    size_t n_stop;
+} tern_gen_opts;
+
+TERN_API void tern_gen_opts_init(tern_gen_opts *o);
+
+typedef enum tern_finish {
+    TERN_FINISH_NONE,     /* more comes */
+    TERN_FINISH_EOG,      /* the model ended its turn */
+    TERN_FINISH_STOP,     /* a stop string */
+    TERN_FINISH_LENGTH,   /* n_predict or the context is used up */
+    TERN_FINISH_CANCELLED
+} tern_finish;
+
+typedef struct tern_event {
+    const char *text; /* whole UTF-8, may be empty; valid until the next call */
+    size_t n_text;
+    int32_t id; /* the token of this step; -1 when the event only ends the answer */
+    tern_finish finish;
+} tern_event;
+
+typedef struct tern_request_stats {
+    size_t n_prompt;   /* tokens of the prompt */
+    size_t n_cached;   /* of which the session still had */
+    size_t n_generated;
+    double prompt_s, generate_s; /* wall time */
+} tern_request_stats;
+
+/* Answer prompt ids in session s, whose tokens are kept as far as they agree with the prompt. One
+ * request per session at a time. The prompt is evaluated by the first tern_request_next. Codes:
+ * TERN_E_USAGE (an option or id), TERN_E_LIMIT (prompt longer than the context), TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_request_new(tern_session *s, const int32_t *prompt, size_t n_tok,
+                                               const tern_gen_opts *opts, tern_request **out,
+                                               tern_err *err);
+/* One token. After an event with finish set, call no more. A cancelled request ends with an event,
+ * not with a code. */
+TERN_API TERN_CHECK tern_code tern_request_next(tern_request *r, tern_event *ev, tern_err *err);
+TERN_API void tern_request_stats_get(const tern_request *r, tern_request_stats *st);
+TERN_API void tern_request_free(tern_request *r);
+
 #ifdef __cplusplus
 }
 #endif
