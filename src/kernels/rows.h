@@ -1,0 +1,51 @@
+/* What the kernels for weights in file order (W_ROWS) share: expansion of BLOCK-class rows and the
+ * scratch it goes to. Inside kernels/ and its tests only. */
+#ifndef TERN_KERNELS_ROWS_H
+#define TERN_KERNELS_ROWS_H
+
+#include "kernels/kernel.h"
+
+/* Rows expanded before the tokens pass over them: 4 rows x 4 tokens of sums fill the registers. */
+#define TERN_ROW_TILE 4
+
+/* EXPAND kernel of a dtype on one instruction set; NULL for a dtype that is not BLOCK class. All write
+ * the same bits; a format without its own vector form has the reference's. */
+tern_expand_fn tern_expand_ref(tern_dtype dt);
+tern_expand_fn tern_expand_avx2(tern_dtype dt);
+tern_expand_fn tern_expand_avx512(tern_dtype dt);
+
+/* One expanded row in scratch. Beyond the row's own elements v and scale16 are 0 up to the next
+ * multiple of 64 columns, so that a vector of two blocks may be read whole. */
+typedef struct tern_row_slot {
+    int8_t *v;      /* [cols padded to 64], 64-byte aligned */
+    float *scale16; /* [cols padded to 64 / 16] */
+    float *min16;   /* likewise; written for formats with minima */
+} tern_row_slot;
+
+static inline size_t tern_row_pad(int cols)
+{
+    return ((size_t)cols + 63) / 64 * 64;
+}
+
+static inline size_t tern_row_slot_bytes(int cols)
+{
+    size_t pad = tern_row_pad(cols);
+    return pad + 2 * tern_row_pad((int)(pad / 4));
+}
+
+/* Slot i of the scratch, padding cleared. */
+static inline tern_row_slot tern_row_slot_get(void *scratch, int cols, int i)
+{
+    size_t pad = tern_row_pad(cols);
+    uint8_t *p = (uint8_t *)scratch + (size_t)i * tern_row_slot_bytes(cols);
+    tern_row_slot s = {.v = (int8_t *)p,
+                       .scale16 = (float *)(void *)(p + pad),
+                       .min16 = (float *)(void *)(p + pad + tern_row_pad((int)(pad / 4)))};
+    for (size_t k = (size_t)cols; k < pad; k++)
+        s.v[k] = 0;
+    for (size_t g = (size_t)cols / 16; g < pad / 16; g++)
+        s.scale16[g] = 0;
+    return s;
+}
+
+#endif
