@@ -52,6 +52,7 @@ float tern_softmax_ref(float *score, int n, float *m, float *l)
     float top = *m;
     for (int j = 0; j < n; j++)
         top = score[j] > top ? score[j] : top;
+    top += 0.0f; /* one zero, whichever was found first */
     float c = 1.0f, sum[TERN_LANES] = {0};
     float base = top == -INFINITY ? 0.0f : top;
     if (*m != top)

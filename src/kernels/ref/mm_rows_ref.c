@@ -4,14 +4,6 @@
 
 #include <string.h>
 
-/* Two rows' worth of headroom is nothing beside the rows themselves, and one size serves every
- * kernel: the tile is expanded once, then all tokens pass over it. */
-size_t tern_mm_scratch_bytes(int cols, int n_tok)
-{
-    (void)n_tok;
-    return TERN_ROW_TILE * tern_row_slot_bytes(cols);
-}
-
 static float block_dot(const tern_row_slot *s, const tern_mm *k, int t)
 {
     const int8_t *q = k->act.q + (size_t)t * k->act.stride;

@@ -27,16 +27,16 @@ static inline float tern_pow2_ref(float t)
     return t;
 }
 
-#define EXP_NAME                   tern_exp_ref
-#define EXP_F                      float
-#define EXP_SET1(c)                (c)
-#define EXP_ADD(a, b)              ((a) + (b))
-#define EXP_SUB(a, b)              ((a) - (b))
-#define EXP_MUL(a, b)              ((a) * (b))
-#define EXP_MAX(a, b)              ((a) > (b) ? (a) : (b))
-#define EXP_MIN(a, b)              ((a) < (b) ? (a) : (b))
-#define EXP_POW2(t)                tern_pow2_ref(t)
-#define EXP_ZERO_BELOW(y, x, c)    ((x) < (c) ? 0.0f : (y))
+#define EXP_NAME                tern_exp_ref
+#define EXP_F                   float
+#define EXP_SET1(c)             (c)
+#define EXP_ADD(a, b)           ((a) + (b))
+#define EXP_SUB(a, b)           ((a) - (b))
+#define EXP_MUL(a, b)           ((a) * (b))
+#define EXP_MAX(a, b)           ((a) > (b) ? (a) : (b))
+#define EXP_MIN(a, b)           ((a) < (b) ? (a) : (b))
+#define EXP_POW2(t)             tern_pow2_ref(t)
+#define EXP_ZERO_BELOW(y, x, c) ((x) < (c) ? 0.0f : (y))
 #include "kernels/exp_tmpl.h"
 
 #endif
