@@ -44,7 +44,8 @@ typedef struct tern_tensor {
 typedef struct tern_dtype_info {
     const char *name; /* as the file formats call it: "Q4_0" */
     uint32_t file_id; /* GGUF type id that this engine writes; UINT32_MAX: none */
-    int blk_elems;    /* elements per block; ne0 is a multiple of it */
+    int blk_elems;    /* elements of a row in one block; ne0 is a multiple of it */
+    int blk_rows;     /* rows in one block (1 but for I2_S_ROWS4); the row count is a multiple */
     int blk_bytes;
     int head_bytes; /* per row, TERN_UNIT_ROW */
     int tail_bytes; /* per tensor, TERN_UNIT_TENSOR */
@@ -61,11 +62,12 @@ typedef struct tern_dtype_info {
     void (*pack)(const float *src, size_t rows, size_t cols, uint8_t *dst);
 } tern_dtype_info;
 
+/* NULL for a number that is no row of the table. */
 const tern_dtype_info *tern_dtype_get(tern_dtype dt);
 /* By name, any case ("q4_0"); false when unknown. */
 bool tern_dtype_find(const char *name, tern_dtype *out);
-/* Bytes of a tensor of this shape, unpadded; false when ne[0] does not fit the block, a dimension
- * is 0 or the product overflows. */
+/* Bytes of a tensor of this shape, unpadded; false when the shape does not fit the block, a
+ * dimension is 0, a per-tensor format has more than two dimensions, or elements or bytes overflow. */
 bool tern_dtype_bytes(tern_dtype dt, const size_t ne[4], size_t *out);
 /* ne[1] * ne[2] * ne[3]; the view is valid, so it cannot overflow. */
 size_t tern_tensor_rows(const tern_tensor *t);
