@@ -1,5 +1,6 @@
 #include "base/str.h"
 #include "base/alloc.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -96,4 +97,52 @@ char *tern_str_take(tern_str *s)
     char *p = s->data;
     *s = (tern_str){.max = s->max};
     return p;
+}
+
+/* Controls, and the marks that reorder or break a line of text. */
+static bool hidden(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7F && cp < 0xA0) || cp == 0x61C || cp == 0x200E || cp == 0x200F ||
+           (cp >= 0x2028 && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0xFEFF;
+}
+
+/* One character of s as shown: its bytes, or \xNN for the first of them. Returns bytes read. */
+static size_t show(const char *s, size_t n, char out[4], size_t *n_out)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint32_t cp;
+    int len = tern_utf8_decode(s, n, &cp);
+    if (len > 0 && !hidden(cp)) {
+        *n_out = (size_t)len;
+        memcpy(out, s, (size_t)len);
+        return (size_t)len;
+    }
+    unsigned char b = (unsigned char)s[0];
+    *n_out = 4;
+    memcpy(out, (char[4]){'\\', 'x', hex[b >> 4], hex[b & 15]}, 4);
+    return 1;
+}
+
+const char *tern_quote(char *buf, size_t cap, const char *s, size_t n)
+{
+    char c[4];
+    size_t len, total = 0, shown = 0, w = 0;
+    for (size_t i = 0; i < n; total += len)
+        i += show(s + i, n - i, c, &len);
+    /* The end of a path or a tensor name says more than its beginning. */
+    size_t room = cap - 4, head = room / 3, tail = room - head;
+    bool cut = total > cap - 1, dots = false;
+    for (size_t i = 0; i < n; shown += len) {
+        i += show(s + i, n - i, c, &len);
+        if (!cut || shown + len <= head || shown >= total - tail) {
+            memcpy(buf + w, c, len);
+            w += len;
+        } else if (!dots) {
+            memcpy(buf + w, "...", 3);
+            w += 3;
+            dots = true;
+        }
+    }
+    buf[w] = 0;
+    return buf;
 }

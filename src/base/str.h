@@ -23,4 +23,8 @@ const char *tern_str_get(const tern_str *s);
 /* Hand the bytes over (free with tern_free) and become empty; NULL if failed. */
 char *tern_str_take(tern_str *s);
 
+/* s[0..n) as it may be shown in a message: bytes that are not printable UTF-8 as \xNN, and what is
+ * too long for buf cut in the middle ("blk.0...weight"). Returns buf, NUL-terminated; cap >= 16. */
+const char *tern_quote(char *buf, size_t cap, const char *s, size_t n);
+
 #endif
