@@ -1,0 +1,234 @@
+/* What is known about a model and about this machine, as JSON. */
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/error.h"
+#include "engine/engine.h"
+
+#include <pcre2.h>
+#include <string.h>
+#include <utf8proc.h>
+
+/* Our own copy: the caller frees with tern_string_free. Takes the reference. */
+static tern_code dump(json_t *root, bool ok, char **json, tern_err *err)
+{
+    char *text = ok ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_decref(root);
+    *json = text ? tern_strdup_n(text, strlen(text)) : NULL;
+    free(text);
+    return *json ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "description: out of memory");
+}
+
+/* ---- model --------------------------------------------------------------------------------- */
+
+typedef struct type_count {
+    size_t n_tensor, bytes;
+    uint64_t n_param;
+} type_count;
+
+typedef struct weights_count {
+    type_count by_type[TERN_DT_COUNT];
+    uint64_t n_param, n_ternary, n_zero, bytes, ternary_bytes;
+} weights_count;
+
+static bool count_zeros(const tern_tensor *t, uint64_t *n_zero)
+{
+    const tern_dtype_info *dt = tern_dtype_get(t->dtype);
+    uint8_t *codes = tern_alloc(t->ne[0] + 64);
+    float *scales = tern_calloc(t->ne[0] + 1, sizeof *scales);
+    bool ok = codes && scales;
+    for (size_t row = 0; ok && row < tern_tensor_rows(t); row++) {
+        dt->unpack_codes(t, row, codes, scales);
+        for (size_t i = 0; i < t->ne[0]; i++)
+            *n_zero += codes[i] == 1;
+    }
+    tern_free(codes);
+    tern_free(scales);
+    return ok;
+}
+
+static bool count_weights(const tern_dir *d, weights_count *c)
+{
+    *c = (weights_count){0};
+    for (size_t i = 0; i < d->n_tensor; i++) {
+        const tern_tensor *t = &d->tensors[i];
+        uint64_t n = (uint64_t)t->ne[0] * tern_tensor_rows(t);
+        type_count *by = &c->by_type[t->dtype];
+        by->n_tensor++;
+        by->bytes += t->bytes;
+        by->n_param += n;
+        c->n_param += n;
+        c->bytes += t->bytes;
+        if (tern_dtype_get(t->dtype)->cls == TERN_CLASS_TERNARY) {
+            c->n_ternary += n;
+            c->ternary_bytes += t->bytes;
+            if (!count_zeros(t, &c->n_zero))
+                return false;
+        }
+    }
+    return true;
+}
+
+static double ratio(uint64_t a, uint64_t b)
+{
+    return b ? (double)a / (double)b : 0.0;
+}
+
+static json_t *describe_types(const weights_count *c)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < TERN_DT_COUNT; i++) {
+        const type_count *t = &c->by_type[i];
+        if (t->n_tensor)
+            (void)json_array_append_new(
+                list, json_pack("{s:s, s:I, s:I, s:I}", "type", tern_dtype_get((tern_dtype)i)->name,
+                                "tensors", (json_int_t)t->n_tensor, "parameters",
+                                (json_int_t)t->n_param, "bytes", (json_int_t)t->bytes));
+    }
+    return list;
+}
+
+static json_t *describe_kernels(const tern_kernels *k)
+{
+    json_t *o = json_object();
+    for (int op = 0; op < TERN_OP_COUNT; op++)
+        (void)json_object_set_new(o, tern_op_name((tern_op)op), json_string(k->chosen[op]->name));
+    return o;
+}
+
+tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
+{
+    const tern_hparams *h = &m->w.h;
+    const tern_tokenizer_info *t = tern_tokenizer_info_get(m->tok);
+    weights_count c;
+    *json = NULL;
+    if (!count_weights(m->dir, &c))
+        return tern_fail(err, TERN_E_NOMEM, "description: out of memory");
+    json_t *root = json_pack(
+        "{s:s, s:s, s:s, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:s}}", "path",
+        m->dir->path, "architecture", h->arch, "name", m->name, "shape", "layers", h->n_layer,
+        "d_model", h->d_model, "d_ff", h->d_ff, "heads", h->n_head, "kv_heads", h->n_kv_head,
+        "d_head", h->d_head, "vocabulary", h->n_vocab, "context", h->n_ctx_train, "rms_eps",
+        (double)h->rms_eps, "activation", tern_act_name(h->act));
+    json_t *rope = json_pack("{s:f, s:i, s:s, s:s, s:f}", "base", (double)h->rope.base, "dimensions",
+                             h->rope.n_rot, "pairing", h->rope.neox ? "halves" : "adjacent",
+                             "scaling", tern_rope_scaling_name(h->rope.scaling), "factor",
+                             (double)h->rope.factor);
+    json_t *weights = json_pack(
+        "{s:I, s:I, s:f, s:f, s:f, s:f, s:b, s:o}", "parameters", (json_int_t)c.n_param,
+        "ternary_parameters", (json_int_t)c.n_ternary, "ternary_share", ratio(c.n_ternary, c.n_param),
+        "zero_share_of_ternary", ratio(c.n_zero, c.n_ternary), "bits_per_weight",
+        8.0 * ratio(c.bytes, c.n_param), "bits_per_ternary_weight",
+        8.0 * ratio(c.ternary_bytes, c.n_ternary), "head_tied", m->w.head_tied, "types",
+        describe_types(&c));
+    json_t *sizes = json_pack("{s:I, s:I, s:I, s:I}", "file", (json_int_t)m->file_bytes, "packed",
+                              (json_int_t)m->w.packed_bytes, "read_per_token",
+                              (json_int_t)m->w.read_bytes, "kv_per_token_f16",
+                              (json_int_t)tern_kv_token_bytes(&m->kv_f16));
+    json_t *tok = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:b}", "model", t->model, "pre",
+                            t->pre, "tokens", t->n_vocab, "bos", t->bos, "eos", t->eos, "eot",
+                            t->eot, "add_bos", t->add_bos, "add_eos", t->add_eos);
+    json_t *chat = m->chat ? json_pack("{s:s, s:s}", "origin", m->chat_origin, "source", m->chat_source)
+                           : json_null();
+    bool ok = root && json_object_set_new(root, "rope", rope) == 0 &&
+              json_object_set_new(root, "weights", weights) == 0 &&
+              json_object_set_new(root, "bytes", sizes) == 0 &&
+              json_object_set_new(root, "tokenizer", tok) == 0 &&
+              json_object_set_new(root, "chat_template", chat) == 0 &&
+              json_object_set_new(root, "kernels", describe_kernels(&m->e.k)) == 0;
+    return dump(root, ok, json, err);
+}
+
+/* ---- machine ------------------------------------------------------------------------------- */
+
+/* Larger than the last-level cache of the machines this runs on, small enough for boards. */
+#define SWEEP_BYTES ((size_t)256 << 20)
+
+typedef struct sweep {
+    const uint64_t *data;
+    uint64_t sink[1024]; /* one per lane, so that the reads are not dropped */
+} sweep;
+
+static void sweep_lane(void *arg, int lane, int n_lane)
+{
+    sweep *s = arg;
+    int begin, end; /* in KiB */
+    tern_pool_split((int)(SWEEP_BYTES >> 10), 64, lane, n_lane, &begin, &end);
+    uint64_t sum[8] = {0};
+    for (size_t i = (size_t)begin * 128; i < (size_t)end * 128; i += 8)
+        for (size_t j = 0; j < 8; j++)
+            sum[j] += s->data[i + j];
+    s->sink[lane] = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
+}
+
+/* Best of several sweeps over one buffer: bytes per second, 0 when memory is short. */
+static double read_bandwidth(tern_pool *pool)
+{
+    double best = 0.0;
+    sweep *s = tern_calloc(1, sizeof *s);
+    uint64_t *data = tern_pages_alloc(SWEEP_BYTES);
+    if (s && data) {
+        memset(data, 1, SWEEP_BYTES); /* fresh pages are all the same zero page */
+        s->data = data;
+        for (int round = 0; round < 8; round++) {
+            uint64_t begin = tern_clock_ns();
+            tern_pool_run(pool, sweep_lane, s);
+            double rate = (double)SWEEP_BYTES / ((double)(tern_clock_ns() - begin) * 1e-9);
+            best = rate > best ? rate : best;
+        }
+    }
+    tern_pages_free(data, SWEEP_BYTES);
+    tern_free(s);
+    return best;
+}
+
+static json_t *describe_cpu_flags(unsigned flags)
+{
+    json_t *list = json_array();
+    for (unsigned bit = 1; bit; bit <<= 1)
+        if (flags & bit && tern_cpu_flag_name(bit))
+            (void)json_array_append_new(list, json_string(tern_cpu_flag_name(bit)));
+    return list;
+}
+
+static json_t *describe_all_kernels(unsigned cpu)
+{
+    size_t n;
+    const tern_kernel *all = tern_kernel_all(&n);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:b}", "op", tern_op_name(all[i].op), "name",
+                            all[i].name, "isa", tern_isa_name(all[i].isa), "usable",
+                            (all[i].needs & ~cpu) == 0));
+    return list;
+}
+
+tern_code tern_system_describe(int32_t n_thread, bool measure, char **json, tern_err *err)
+{
+    unsigned cpu;
+    char model[64], pcre[64] = "";
+    tern_kernels k;
+    tern_pool *pool;
+    *json = NULL;
+    TERN_TRY(tern_cpu_flags(&cpu, err));
+    TERN_TRY(tern_pool_new(n_thread > 0 ? n_thread : tern_cpu_count(), &pool, err));
+    tern_cpu_model(model, sizeof model);
+    tern_kernels_select(cpu, &k);
+    (void)pcre2_config(PCRE2_CONFIG_VERSION, pcre);
+    json_t *root = json_pack("{s:s, s:s, s:{s:s, s:i, s:o, s:o}}", "version", TERN_VERSION,
+                             "compiler", __VERSION__, "cpu", "model", model, "cpus",
+                             tern_cpu_count(), "flags", describe_cpu_flags(tern_cpu_detect()), "used",
+                             describe_cpu_flags(cpu));
+    json_t *libraries = json_pack("{s:s, s:s, s:s}", "pcre2", pcre, "jansson", jansson_version_str(),
+                                  "utf8proc", utf8proc_version());
+    bool ok = root && json_object_set_new(root, "libraries", libraries) == 0 &&
+              json_object_set_new(root, "chosen", describe_kernels(&k)) == 0 &&
+              json_object_set_new(root, "kernels", describe_all_kernels(cpu)) == 0;
+    if (ok && measure)
+        ok = json_object_set_new(root, "memory",
+                                 json_pack("{s:i, s:f}", "threads", tern_pool_size(pool),
+                                           "read_bytes_per_s", read_bandwidth(pool))) == 0;
+    tern_pool_free(pool);
+    return dump(root, ok, json, err);
+}

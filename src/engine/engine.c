@@ -1,0 +1,223 @@
+/* Opening a model: map, bind, tokenizer, template, buffers, self check. */
+#include "engine/engine.h"
+#include "base/alloc.h"
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/num.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Rows of one step. Larger batches reuse each unpacked weight tile more often but outgrow the second
+ * level cache with their activations. */
+#define MAX_TOK 256
+
+const char *tern_version(void)
+{
+    return TERN_VERSION;
+}
+
+void tern_string_free(char *s)
+{
+    tern_free(s);
+}
+
+void tern_model_opts_init(tern_model_opts *o)
+{
+    *o = (tern_model_opts){.size = sizeof *o};
+}
+
+/* Fields a caller's older struct lacks keep their defaults. */
+static tern_model_opts effective(const tern_model_opts *opts)
+{
+    tern_model_opts o;
+    tern_model_opts_init(&o);
+    if (opts)
+        memcpy(&o, opts, opts->size < sizeof o ? opts->size : sizeof o);
+    return o;
+}
+
+static tern_code parse_layout(const char *name, tern_dir_opts *out, tern_err *err)
+{
+    static const char *const names[] = {"x86", "arm", "rows4"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!name || strcmp(name, names[i]) == 0) {
+            out->i2s_layout = (tern_i2s_layout)i;
+            return TERN_OK;
+        }
+    return tern_fail(err, TERN_E_USAGE, "I2_S layout '%s': expected x86, arm or rows4", name);
+}
+
+static tern_code read_name(tern_model *m, tern_err *err)
+{
+    tern_slice s = {"", 0};
+    TERN_TRY(tern_dir_get_str(m->dir, "general.name", &s, NULL, err));
+    m->name = tern_strdup_n(s.p, s.n);
+    return m->name ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory");
+}
+
+static tern_code selftest(tern_model *m, const tern_model_opts *o, tern_err *err)
+{
+    char report[200];
+    TERN_TRY(tern_exec_selftest(&m->e, report, sizeof report, &m->n_selftest_mismatch, err));
+    if (m->n_selftest_mismatch == 0)
+        return TERN_OK;
+    if (o->strict)
+        return tern_fail(err, TERN_E_SELFTEST, "%s: self check: %s", m->dir->path, report);
+    if (o->warn) {
+        char line[256];
+        (void)snprintf(line, sizeof line, "self check: %s; using the reference instead", report);
+        o->warn(o->ctx, line);
+    }
+    return TERN_OK;
+}
+
+static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
+{
+    const tern_hparams *h = &m->w.h;
+    unsigned cpu;
+    TERN_TRY(tern_cpu_flags(&cpu, err));
+    TERN_TRY(tern_pool_new(o->n_thread > 0 ? o->n_thread : tern_cpu_count(), &m->pool, err));
+    TERN_TRY(read_name(m, err));
+    TERN_TRY(tern_tokenizer_new(m->dir, o->pre_tokenizer, &m->tok, err));
+    TERN_TRY(tern_weights_bind(&m->w, m->dir, m->pool, o->progress, o->ctx, err));
+    int n_token = tern_tokenizer_info_get(m->tok)->n_vocab;
+    if (n_token > h->n_vocab)
+        return tern_fail(err, TERN_E_FORMAT,
+                         "%s: the vocabulary has %d tokens but 'token_embd.weight' only %d rows",
+                         m->dir->path, n_token, h->n_vocab);
+    TERN_TRY(tern_chat_init(m, o->chat_template, err));
+    int d_row = (int)tern_round_up((size_t)h->d_head, 8);
+    m->kv_f16 = (tern_kv_shape){.n_block = h->n_layer, .n_kv_head = h->n_kv_head, .d_k = d_row,
+                                .d_v = d_row};
+    TERN_TRY(tern_exec_init(&m->e, &m->w, m->pool, cpu, MAX_TOK, err));
+    m->rows = tern_calloc(MAX_TOK, sizeof *m->rows);
+    if (!m->rows || pthread_mutex_init(&m->mu, NULL) != 0)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory");
+    m->mu_ready = true;
+    return selftest(m, o, err);
+}
+
+static tern_code open_common(const char *path, const void *data, size_t n_bytes,
+                             const tern_model_opts *opts, tern_model **out, tern_err *err)
+{
+    tern_model_opts o = effective(opts);
+    tern_dir_opts dir_opts;
+    tern_code rc;
+    *out = NULL;
+    TERN_TRY(parse_layout(o.i2s_layout, &dir_opts, err));
+    if (o.n_thread < 0)
+        return tern_fail(err, TERN_E_USAGE, "thread count %d: expected 0 (all) or more", o.n_thread);
+    tern_model *m = tern_calloc(1, sizeof *m);
+    if (!m)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory");
+    if (data)
+        rc = tern_gguf_open_memory(data, n_bytes, path, &dir_opts, &m->dir, err);
+    else
+        rc = tern_gguf_open(path, &dir_opts, &m->dir, err);
+    if (rc == TERN_OK) {
+        m->file_bytes = n_bytes;
+        for (size_t i = 0; !data && i < m->dir->n_map; i++)
+            m->file_bytes += m->dir->maps[i].size;
+        rc = prepare(m, &o, err);
+    }
+    if (rc != TERN_OK) {
+        tern_model_close(m);
+        return rc;
+    }
+    *out = m;
+    return TERN_OK;
+}
+
+tern_code tern_model_open(const char *path, const tern_model_opts *opts, tern_model **out,
+                          tern_err *err)
+{
+    return open_common(path, NULL, 0, opts, out, err);
+}
+
+tern_code tern_model_open_memory(const void *data, size_t n_bytes, const char *name,
+                                 const tern_model_opts *opts, tern_model **out, tern_err *err)
+{
+    return open_common(name, data ? data : "", n_bytes, opts, out, err);
+}
+
+void tern_model_close(tern_model *m)
+{
+    if (!m)
+        return;
+    if (m->mu_ready)
+        pthread_mutex_destroy(&m->mu);
+    tern_free(m->rows);
+    tern_exec_done(&m->e);
+    tern_weights_done(&m->w);
+    tern_template_free(m->chat);
+    tern_free(m->chat_source);
+    tern_tokenizer_free(m->tok);
+    tern_free(m->name);
+    tern_pool_free(m->pool);
+    tern_dir_close(m->dir);
+    tern_free(m);
+}
+
+void tern_model_info_get(const tern_model *m, tern_model_info *info)
+{
+    const tern_hparams *h = &m->w.h;
+    const tern_tokenizer_info *t = tern_tokenizer_info_get(m->tok);
+    uint64_t n_param = 0;
+    for (size_t i = 0; i < m->dir->n_tensor; i++)
+        n_param += (uint64_t)m->dir->tensors[i].ne[0] * tern_tensor_rows(&m->dir->tensors[i]);
+    tern_model_info full = {
+        .arch = h->arch, .name = m->name, .n_vocab = h->n_vocab, .n_ctx_train = h->n_ctx_train,
+        .n_layer = h->n_layer, .d_model = h->d_model, .d_ff = h->d_ff, .n_head = h->n_head,
+        .n_kv_head = h->n_kv_head, .d_head = h->d_head, .bos = t->bos, .eos = t->eos,
+        .add_bos = t->add_bos, .has_chat_template = m->chat != NULL,
+        .n_thread = tern_pool_size(m->pool), .n_param = n_param, .file_bytes = m->file_bytes,
+        .packed_bytes = m->w.packed_bytes, .read_bytes = m->w.read_bytes,
+        .kv_f16_bytes = tern_kv_token_bytes(&m->kv_f16),
+    };
+    full.size = info->size < sizeof full ? info->size : sizeof full;
+    memcpy(info, &full, full.size);
+}
+
+/* ---- text ---------------------------------------------------------------------------------- */
+
+tern_code tern_model_tokenize(const tern_model *m, const char *text, size_t n, unsigned flags,
+                              int32_t *ids, size_t cap, size_t *n_id, tern_err *err)
+{
+    tern_ids all = {0};
+    *n_id = 0;
+    tern_code rc = tern_tokenize(m->tok, text, n, (flags & TERN_TOKENIZE_ADD_SPECIAL) != 0,
+                                 (flags & TERN_TOKENIZE_PARSE_SPECIAL) != 0, &all, err);
+    if (rc == TERN_OK) {
+        *n_id = all.n;
+        if (all.n > cap)
+            rc = tern_fail(err, TERN_E_LIMIT, "%zu tokens, but room for only %zu", all.n, cap);
+        else if (all.n)
+            memcpy(ids, all.v, all.n * sizeof *ids);
+    }
+    tern_ids_done(&all);
+    return rc;
+}
+
+tern_code tern_model_detokenize(const tern_model *m, const int32_t *ids, size_t n_id, bool special,
+                                char **text, size_t *n_text, tern_err *err)
+{
+    tern_str out;
+    tern_detok d;
+    *text = NULL;
+    tern_str_init(&out, SIZE_MAX / 4);
+    tern_detok_init(&d, m->tok, special, true);
+    for (size_t i = 0; i < n_id; i++) {
+        if (ids[i] < 0 || ids[i] >= tern_tokenizer_info_get(m->tok)->n_vocab) {
+            tern_str_done(&out);
+            return tern_fail(err, TERN_E_USAGE, "token %zu is id %d, expected 0..%d", i, ids[i],
+                             tern_tokenizer_info_get(m->tok)->n_vocab - 1);
+        }
+        tern_detok_push(&d, ids[i], &out);
+    }
+    tern_detok_finish(&d, &out);
+    *n_text = out.len;
+    *text = tern_str_take(&out);
+    tern_str_done(&out);
+    return *text ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory for the text");
+}

@@ -1,0 +1,47 @@
+/* The structures behind tern.h, shared by the files of this folder. */
+#ifndef TERN_ENGINE_ENGINE_H
+#define TERN_ENGINE_ENGINE_H
+
+#include "decode/autoregressive.h"
+#include "model/exec.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+#include <pthread.h>
+
+struct tern_model {
+    tern_dir *dir;       /* owned */
+    uint64_t file_bytes;
+    tern_pool *pool;     /* owned */
+    tern_weights w;
+    tern_tokenizer *tok; /* owned */
+    tern_template *chat; /* owned; NULL: the model has none */
+    char *chat_source;   /* owned; the template's text */
+    const char *chat_origin; /* static: "file", "option", or a built-in name; NULL: none */
+    char *name;          /* owned; general.name, "" when absent */
+    tern_kv_shape kv_f16; /* shape of the state with f16 rows */
+    pthread_mutex_t mu;
+    tern_exec e;    /* guarded by mu, and so is the pool */
+    tern_row *rows; /* owned; [e.max_tok]; guarded by mu */
+    bool mu_ready;
+    int n_selftest_mismatch;
+};
+
+struct tern_session {
+    tern_model *m; /* borrowed */
+    tern_seq seq;
+    float *logits; /* owned; [n_vocab] of the last token */
+    bool has_logits;
+    _Atomic bool cancel; /* set from anywhere, relaxed: it orders nothing */
+    void (*progress)(void *ctx, size_t done, size_t total);
+    void *ctx;
+};
+
+/* Evaluate without touching the cancel flag; all_sink NULL: keep the last row's logits only. */
+TERN_CHECK tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok,
+                                       tern_logits_fn all_sink, void *ctx, tern_err *err);
+
+/* Choose and compile the model's chat template (engine/chat.c). */
+TERN_CHECK tern_code tern_chat_init(tern_model *m, const char *option, tern_err *err);
+
+#endif

@@ -1,0 +1,123 @@
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/num.h"
+#include "engine/engine.h"
+
+#include <string.h>
+
+void tern_session_opts_init(tern_session_opts *o)
+{
+    *o = (tern_session_opts){.size = sizeof *o};
+}
+
+tern_code tern_session_new(tern_model *m, const tern_session_opts *opts, tern_session **out,
+                           tern_err *err)
+{
+    tern_session_opts o;
+    *out = NULL;
+    tern_session_opts_init(&o);
+    if (opts)
+        memcpy(&o, opts, opts->size < sizeof o ? opts->size : sizeof o);
+    if (o.n_ctx < 0 || (unsigned)o.cache_k > TERN_CACHE_Q8 || (unsigned)o.cache_v > TERN_CACHE_Q8)
+        return tern_fail(err, TERN_E_USAGE, "session: context %d or cache type out of range", o.n_ctx);
+    tern_session *s = tern_calloc(1, sizeof *s);
+    if (!s)
+        return tern_fail(err, TERN_E_NOMEM, "session: out of memory");
+    s->m = m;
+    s->progress = o.progress;
+    s->ctx = o.ctx;
+    tern_kv_shape shape = m->kv_f16;
+    shape.k = o.cache_k == TERN_CACHE_Q8 ? TERN_KV_I8 : TERN_KV_F16;
+    shape.v = o.cache_v == TERN_CACHE_Q8 ? TERN_KV_I8 : TERN_KV_F16;
+    tern_code rc = tern_seq_init(&s->seq, &shape, o.n_ctx ? o.n_ctx : m->w.h.n_ctx_train, err);
+    s->logits = tern_calloc((size_t)m->w.h.n_vocab, sizeof *s->logits);
+    if (rc == TERN_OK && !s->logits)
+        rc = tern_fail(err, TERN_E_NOMEM, "session: out of memory");
+    if (rc != TERN_OK) {
+        tern_session_free(s);
+        return rc;
+    }
+    *out = s;
+    return TERN_OK;
+}
+
+void tern_session_free(tern_session *s)
+{
+    if (!s)
+        return;
+    tern_seq_done(&s->seq);
+    tern_free(s->logits);
+    tern_free(s);
+}
+
+/* The caller's sink also keeps the last row for tern_session_logits. */
+typedef struct sink_pair {
+    tern_session *s;
+    tern_logits_fn fn; /* NULL: only keep */
+    void *ctx;
+} sink_pair;
+
+static void keep_logits(void *ctx, int row, const float *logits)
+{
+    const sink_pair *p = ctx;
+    memcpy(p->s->logits, logits, (size_t)p->s->m->w.h.n_vocab * sizeof *logits);
+    p->s->has_logits = true;
+    if (p->fn)
+        p->fn(p->ctx, row, logits);
+}
+
+tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok,
+                            tern_logits_fn all_sink, void *ctx, tern_err *err)
+{
+    tern_model *m = s->m;
+    sink_pair pair = {.s = s, .fn = all_sink, .ctx = ctx};
+    tern_eval_opts o = {.all_logits = all_sink != NULL, .sink = keep_logits, .sink_ctx = &pair,
+                        .progress = s->progress, .progress_ctx = s->ctx, .cancel = &s->cancel};
+    pthread_mutex_lock(&m->mu);
+    tern_code rc = tern_eval(&m->e, &s->seq, ids, n_tok, m->rows, &o, err);
+    pthread_mutex_unlock(&m->mu);
+    return rc;
+}
+
+tern_code tern_session_eval(tern_session *s, const int32_t *ids, size_t n_tok, tern_err *err)
+{
+    atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
+    return tern_session_step(s, ids, n_tok, NULL, NULL, err);
+}
+
+tern_code tern_session_eval_all(tern_session *s, const int32_t *ids, size_t n_tok,
+                                void (*sink)(void *ctx, int row, const float *logits), void *ctx,
+                                tern_err *err)
+{
+    atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
+    return tern_session_step(s, ids, n_tok, sink, ctx, err);
+}
+
+const float *tern_session_logits(const tern_session *s)
+{
+    return s->has_logits ? s->logits : NULL;
+}
+
+const int32_t *tern_session_tokens(const tern_session *s, size_t *n_tok)
+{
+    *n_tok = (size_t)s->seq.n_tok;
+    return s->seq.ids;
+}
+
+int32_t tern_session_n_ctx(const tern_session *s)
+{
+    return s->seq.n_ctx;
+}
+
+void tern_session_rewind(tern_session *s, size_t n_tok)
+{
+    if (n_tok >= (size_t)s->seq.n_tok)
+        return;
+    tern_seq_truncate(&s->seq, (int)n_tok);
+    s->has_logits = false;
+}
+
+void tern_session_cancel(tern_session *s)
+{
+    atomic_store_explicit(&s->cancel, true, memory_order_relaxed);
+}
