@@ -21,7 +21,7 @@ extern "C" {
 #define TERN_API __attribute__((visibility("default")))
 #endif
 #if defined(__GNUC__)
-#define TERN_CHECK       __attribute__((warn_unused_result))
+#define TERN_CHECK        __attribute__((warn_unused_result))
 #define TERN_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #else
 #define TERN_CHECK
@@ -89,11 +89,12 @@ typedef struct tern_model_opts {
     int32_t n_thread;          /* 0: all CPUs this process may use */
     const char *i2s_layout;    /* "x86" (default), "arm", "rows4": element order of I2_S tensors */
     const char *pre_tokenizer; /* overrides tokenizer.ggml.pre; NULL: the file's */
-    const char *chat_template; /* Jinja text, or the name of a built-in one ("chatml"); NULL: the file's */
-    bool strict;               /* a failed self check of a kernel refuses the model */
+    const char
+        *chat_template; /* Jinja text, or the name of a built-in one ("chatml"); NULL: the file's */
+    bool strict;        /* a failed self check of a kernel refuses the model */
     void (*progress)(void *ctx, double fraction); /* while loading; may be NULL */
     void (*warn)(void *ctx, const char *line);    /* what a user should know; may be NULL */
-    void *ctx;                 /* for both */
+    void *ctx;                                    /* for both */
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);
@@ -184,11 +185,9 @@ TERN_API void tern_session_free(tern_session *s);
 TERN_API TERN_CHECK tern_code tern_session_eval(tern_session *s, const int32_t *ids, size_t n_tok,
                                                 tern_err *err);
 /* The same with every row's logits: sink(ctx, row, logits [n_vocab]) for row 0..n_tok-1 in order. */
-TERN_API TERN_CHECK tern_code tern_session_eval_all(tern_session *s, const int32_t *ids,
-                                                    size_t n_tok,
-                                                    void (*sink)(void *ctx, int row,
-                                                                 const float *logits),
-                                                    void *ctx, tern_err *err);
+TERN_API TERN_CHECK tern_code tern_session_eval_all(
+    tern_session *s, const int32_t *ids, size_t n_tok,
+    void (*sink)(void *ctx, int row, const float *logits), void *ctx, tern_err *err);
 /* Logits [n_vocab] of the last evaluated token; NULL before the first. Valid until the next call. */
 TERN_API const float *tern_session_logits(const tern_session *s);
 /* Ids present; valid until the next call. */
@@ -212,18 +211,18 @@ typedef struct tern_token_bias {
 /* Sampling as llama.cpp orders it: penalties, top-k, typical, top-p, min-p, temperature. */
 typedef struct tern_gen_opts {
     size_t size;
-    int32_t n_predict; /* most tokens to generate; -1: until the context is full */
-    float temp;        /* 0.8; <= 0: greedy */
-    int32_t top_k;     /* 40; <= 0: off */
-    float top_p;       /* 0.95; 1: off */
-    float min_p;       /* 0.05; 0: off */
-    float typical_p;   /* 1: off */
-    float repeat_penalty;   /* 1: off */
-    int32_t repeat_last_n;  /* 64; 0: off; -1: the whole context */
+    int32_t n_predict;     /* most tokens to generate; -1: until the context is full */
+    float temp;            /* 0.8; <= 0: greedy */
+    int32_t top_k;         /* 40; <= 0: off */
+    float top_p;           /* 0.95; 1: off */
+    float min_p;           /* 0.05; 0: off */
+    float typical_p;       /* 1: off */
+    float repeat_penalty;  /* 1: off */
+    int32_t repeat_last_n; /* 64; 0: off; -1: the whole context */
     float frequency_penalty, presence_penalty; /* 0: off */
     uint64_t seed;
-    bool ignore_eos;   /* go on past end-of-generation tokens, which are never chosen */
-    bool show_special; /* control tokens appear as text */
+    bool ignore_eos;             /* go on past end-of-generation tokens, which are never chosen */
+    bool show_special;           /* control tokens appear as text */
     const tern_token_bias *bias; /* n_bias of them; borrowed during the call */
     size_t n_bias;
     const char *const *stop; /* n_stop strings; borrowed during the call */
@@ -233,10 +232,10 @@ typedef struct tern_gen_opts {
 TERN_API void tern_gen_opts_init(tern_gen_opts *o);
 
 typedef enum tern_finish {
-    TERN_FINISH_NONE,     /* more comes */
-    TERN_FINISH_EOG,      /* the model ended its turn */
-    TERN_FINISH_STOP,     /* a stop string */
-    TERN_FINISH_LENGTH,   /* n_predict or the context is used up */
+    TERN_FINISH_NONE,   /* more comes */
+    TERN_FINISH_EOG,    /* the model ended its turn */
+    TERN_FINISH_STOP,   /* a stop string */
+    TERN_FINISH_LENGTH, /* n_predict or the context is used up */
     TERN_FINISH_CANCELLED
 } tern_finish;
 
@@ -248,8 +247,8 @@ typedef struct tern_event {
 } tern_event;
 
 typedef struct tern_request_stats {
-    size_t n_prompt;   /* tokens of the prompt */
-    size_t n_cached;   /* of which the session still had */
+    size_t n_prompt; /* tokens of the prompt */
+    size_t n_cached; /* of which the session still had */
     size_t n_generated;
     double prompt_s, generate_s; /* wall time */
 } tern_request_stats;

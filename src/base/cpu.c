@@ -78,8 +78,9 @@ static const struct {
     const char *name;
     unsigned dependents;
 } names[] = {
-    {TERN_CPU_AVX2, "avx2", TERN_CPU_AVX_VNNI | TERN_CPU_AVX512 | TERN_CPU_AVX512_VNNI |
-                                TERN_CPU_AVX512_VBMI | TERN_CPU_AMX_INT8},
+    {TERN_CPU_AVX2, "avx2",
+     TERN_CPU_AVX_VNNI | TERN_CPU_AVX512 | TERN_CPU_AVX512_VNNI | TERN_CPU_AVX512_VBMI |
+         TERN_CPU_AMX_INT8},
     {TERN_CPU_AVX_VNNI, "avx_vnni", 0},
     {TERN_CPU_AVX512, "avx512", TERN_CPU_AVX512_VNNI | TERN_CPU_AVX512_VBMI | TERN_CPU_AMX_INT8},
     {TERN_CPU_AVX512_VNNI, "avx512_vnni", TERN_CPU_AMX_INT8},

@@ -48,8 +48,8 @@ static tern_map_slot *slot_of(tern_map_slot *slots, size_t cap, const char *key,
                               uint64_t hash)
 {
     size_t i = (size_t)hash & (cap - 1);
-    while (slots[i].key && (slots[i].hash != hash || slots[i].len != n ||
-                            (n && memcmp(slots[i].key, key, n) != 0)))
+    while (slots[i].key &&
+           (slots[i].hash != hash || slots[i].len != n || (n && memcmp(slots[i].key, key, n) != 0)))
         i = (i + 1) & (cap - 1);
     return &slots[i];
 }

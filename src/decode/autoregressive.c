@@ -45,9 +45,11 @@ tern_code tern_eval(tern_exec *e, tern_seq *seq, const int32_t *ids, size_t n_to
         if (rc != TERN_OK)
             break;
         for (int i = 0; i < n; i++)
-            rows[i] = (tern_row){.seq = seq, .id = ids[done + (size_t)i], .pos = seq->n_tok + i,
-                                 .wants_logits = opts->sink && (opts->all_logits ||
-                                                 done + (size_t)i + 1 == n_tok)};
+            rows[i] = (tern_row){
+                .seq = seq,
+                .id = ids[done + (size_t)i],
+                .pos = seq->n_tok + i,
+                .wants_logits = opts->sink && (opts->all_logits || done + (size_t)i + 1 == n_tok)};
         shifted s = {.opts = opts, .first = (int)done};
         tern_forward(e, rows, n, shifted_sink, &s);
         tern_seq_commit(seq, ids + done, n);

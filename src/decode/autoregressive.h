@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 
 typedef struct tern_eval_opts {
-    bool all_logits;            /* every row's logits; else only the last one's */
-    tern_logits_fn sink;        /* row counts from the first id of the call */
+    bool all_logits;     /* every row's logits; else only the last one's */
+    tern_logits_fn sink; /* row counts from the first id of the call */
     void *sink_ctx;
     void (*progress)(void *ctx, size_t done, size_t total); /* after each chunk; may be NULL */
     void *progress_ctx;

@@ -13,19 +13,22 @@ static const struct {
     const char *name, *source;
 } built_in[] = {
     {"chatml",
-     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
+     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + "
+     "'<|im_end|>\\n' }}"
      "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"},
-    {"llama3",
-     "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\\n\\n'"
-     " + m['content'] | trim + '<|eot_id|>' }}{% endfor %}"
-     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"},
+    {"llama3", "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + "
+               "'<|end_header_id|>\\n\\n'"
+               " + m['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+               "{% if add_generation_prompt %}{{ "
+               "'<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"},
     {"bitnet",
-     "{{ bos_token }}{% for m in messages %}{{ m['role'] | capitalize + ': ' + m['content'] | trim +"
+     "{{ bos_token }}{% for m in messages %}{{ m['role'] | capitalize + ': ' + m['content'] | trim "
+     "+"
      " '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}"},
-    {"falcon3",
-     "{% for m in messages %}{{ '<|' + m['role'] + '|>\\n' + m['content'] }}{% if m['role'] == 'assistant' %}"
-     "{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}"
-     "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"},
+    {"falcon3", "{% for m in messages %}{{ '<|' + m['role'] + '|>\\n' + m['content'] }}{% if "
+                "m['role'] == 'assistant' %}"
+                "{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}"
+                "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"},
 };
 #define N_BUILT_IN (sizeof built_in / sizeof built_in[0])
 
@@ -43,9 +46,9 @@ static tern_code use_built_in(tern_model *m, const char *name, tern_err *err)
     for (size_t i = 0; i < N_BUILT_IN; i++)
         if (strcmp(built_in[i].name, name) == 0)
             return use(m, built_in[i].name, built_in[i].source, strlen(built_in[i].source), err);
-    return tern_fail(err, TERN_E_USAGE,
-                     "chat template '%.40s': expected Jinja text, chatml, llama3, bitnet or falcon3",
-                     name);
+    return tern_fail(
+        err, TERN_E_USAGE,
+        "chat template '%.40s': expected Jinja text, chatml, llama3, bitnet or falcon3", name);
 }
 
 static bool contains(tern_slice s, const char *word)
@@ -70,7 +73,8 @@ tern_code tern_chat_init(tern_model *m, const char *option, tern_err *err)
         tern_err why;
         tern_code rc = use(m, "file", in_file.p, in_file.n, &why);
         if (rc != TERN_OK)
-            return tern_fail(err, rc, "%s: tokenizer.chat_template: %.120s (--chat-template NAME overrides)",
+            return tern_fail(err, rc,
+                             "%s: tokenizer.chat_template: %.120s (--chat-template NAME overrides)",
                              m->dir->path, why.msg);
         return TERN_OK;
     }
@@ -93,8 +97,8 @@ static tern_code parse_json(const char *what, const char *text, json_type type, 
     json_error_t e;
     *out = json_loads(text, JSON_REJECT_DUPLICATES, &e);
     if (!*out)
-        return tern_fail(err, TERN_E_USAGE, "%s: not JSON at line %d column %d: %.80s", what, e.line,
-                         e.column, e.text);
+        return tern_fail(err, TERN_E_USAGE, "%s: not JSON at line %d column %d: %.80s", what,
+                         e.line, e.column, e.text);
     if (json_typeof(*out) != type) {
         json_decref(*out);
         *out = NULL;
@@ -119,8 +123,10 @@ static tern_code make_vars(const tern_model *m, const char *messages, const char
               json_object_set_new(vars, "documents", json_null()) == 0 &&
               json_object_set_new(vars, "bos_token", token_string(m, t->bos)) == 0 &&
               json_object_set_new(vars, "eos_token", token_string(m, t->eos)) == 0 &&
-              json_object_set_new(vars, "add_generation_prompt", json_boolean(add_generation_prompt)) == 0 &&
-              json_object_set(vars, "messages", list) == 0 && (!more || json_object_update(vars, more) == 0);
+              json_object_set_new(vars, "add_generation_prompt",
+                                  json_boolean(add_generation_prompt)) == 0 &&
+              json_object_set(vars, "messages", list) == 0 &&
+              (!more || json_object_update(vars, more) == 0);
     if (!ok)
         rc = tern_fail(err, TERN_E_NOMEM, "chat prompt: out of memory");
 fail:
@@ -143,7 +149,8 @@ tern_code tern_model_chat_prompt(const tern_model *m, const char *messages, cons
     *n_text = 0;
     if (!m->chat)
         return tern_fail(err, TERN_E_UNSUPPORTED,
-                         "%s: the model has no chat template (use --chat-template NAME, or -no-cnv for plain text)",
+                         "%s: the model has no chat template (use --chat-template NAME, or -no-cnv "
+                         "for plain text)",
                          m->dir->path);
     TERN_TRY(make_vars(m, messages, extra, add_generation_prompt, &vars, err));
     tern_str_init(&out, (size_t)64 << 20);

@@ -110,26 +110,27 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
         "d_model", h->d_model, "d_ff", h->d_ff, "heads", h->n_head, "kv_heads", h->n_kv_head,
         "d_head", h->d_head, "vocabulary", h->n_vocab, "context", h->n_ctx_train, "rms_eps",
         (double)h->rms_eps, "activation", tern_act_name(h->act));
-    json_t *rope = json_pack("{s:f, s:i, s:s, s:s, s:f}", "base", (double)h->rope.base, "dimensions",
-                             h->rope.n_rot, "pairing", h->rope.neox ? "halves" : "adjacent",
-                             "scaling", tern_rope_scaling_name(h->rope.scaling), "factor",
-                             (double)h->rope.factor);
-    json_t *weights = json_pack(
-        "{s:I, s:I, s:f, s:f, s:f, s:f, s:b, s:o}", "parameters", (json_int_t)c.n_param,
-        "ternary_parameters", (json_int_t)c.n_ternary, "ternary_share", ratio(c.n_ternary, c.n_param),
-        "zero_share_of_ternary", ratio(c.n_zero, c.n_ternary), "bits_per_weight",
-        8.0 * ratio(c.bytes, c.n_param), "bits_per_ternary_weight",
-        8.0 * ratio(c.ternary_bytes, c.n_ternary), "head_tied", m->w.head_tied, "types",
-        describe_types(&c));
-    json_t *sizes = json_pack("{s:I, s:I, s:I, s:I}", "file", (json_int_t)m->file_bytes, "packed",
-                              (json_int_t)m->w.packed_bytes, "read_per_token",
-                              (json_int_t)m->w.read_bytes, "kv_per_token_f16",
-                              (json_int_t)tern_kv_token_bytes(&m->kv_f16));
+    json_t *rope =
+        json_pack("{s:f, s:i, s:s, s:s, s:f}", "base", (double)h->rope.base, "dimensions",
+                  h->rope.n_rot, "pairing", h->rope.neox ? "halves" : "adjacent", "scaling",
+                  tern_rope_scaling_name(h->rope.scaling), "factor", (double)h->rope.factor);
+    json_t *weights =
+        json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:b, s:o}", "parameters", (json_int_t)c.n_param,
+                  "ternary_parameters", (json_int_t)c.n_ternary, "ternary_share",
+                  ratio(c.n_ternary, c.n_param), "zero_share_of_ternary",
+                  ratio(c.n_zero, c.n_ternary), "bits_per_weight", 8.0 * ratio(c.bytes, c.n_param),
+                  "bits_per_ternary_weight", 8.0 * ratio(c.ternary_bytes, c.n_ternary), "head_tied",
+                  m->w.head_tied, "types", describe_types(&c));
+    json_t *sizes =
+        json_pack("{s:I, s:I, s:I, s:I}", "file", (json_int_t)m->file_bytes, "packed",
+                  (json_int_t)m->w.packed_bytes, "read_per_token", (json_int_t)m->w.read_bytes,
+                  "kv_per_token_f16", (json_int_t)tern_kv_token_bytes(&m->kv_f16));
     json_t *tok = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:b}", "model", t->model, "pre",
                             t->pre, "tokens", t->n_vocab, "bos", t->bos, "eos", t->eos, "eot",
                             t->eot, "add_bos", t->add_bos, "add_eos", t->add_eos);
-    json_t *chat = m->chat ? json_pack("{s:s, s:s}", "origin", m->chat_origin, "source", m->chat_source)
-                           : json_null();
+    json_t *chat = m->chat
+                       ? json_pack("{s:s, s:s}", "origin", m->chat_origin, "source", m->chat_source)
+                       : json_null();
     bool ok = root && json_object_set_new(root, "rope", rope) == 0 &&
               json_object_set_new(root, "weights", weights) == 0 &&
               json_object_set_new(root, "bytes", sizes) == 0 &&
@@ -197,10 +198,10 @@ static json_t *describe_all_kernels(unsigned cpu)
     const tern_kernel *all = tern_kernel_all(&n);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        (void)json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:b}", "op", tern_op_name(all[i].op), "name",
-                            all[i].name, "isa", tern_isa_name(all[i].isa), "usable",
-                            (all[i].needs & ~cpu) == 0));
+        (void)json_array_append_new(list,
+                                    json_pack("{s:s, s:s, s:s, s:b}", "op", tern_op_name(all[i].op),
+                                              "name", all[i].name, "isa", tern_isa_name(all[i].isa),
+                                              "usable", (all[i].needs & ~cpu) == 0));
     return list;
 }
 
@@ -216,12 +217,12 @@ tern_code tern_system_describe(int32_t n_thread, bool measure, char **json, tern
     tern_cpu_model(model, sizeof model);
     tern_kernels_select(cpu, &k);
     (void)pcre2_config(PCRE2_CONFIG_VERSION, pcre);
-    json_t *root = json_pack("{s:s, s:s, s:{s:s, s:i, s:o, s:o}}", "version", TERN_VERSION,
-                             "compiler", __VERSION__, "cpu", "model", model, "cpus",
-                             tern_cpu_count(), "flags", describe_cpu_flags(tern_cpu_detect()), "used",
-                             describe_cpu_flags(cpu));
-    json_t *libraries = json_pack("{s:s, s:s, s:s}", "pcre2", pcre, "jansson", jansson_version_str(),
-                                  "utf8proc", utf8proc_version());
+    json_t *root =
+        json_pack("{s:s, s:s, s:{s:s, s:i, s:o, s:o}}", "version", TERN_VERSION, "compiler",
+                  __VERSION__, "cpu", "model", model, "cpus", tern_cpu_count(), "flags",
+                  describe_cpu_flags(tern_cpu_detect()), "used", describe_cpu_flags(cpu));
+    json_t *libraries = json_pack("{s:s, s:s, s:s}", "pcre2", pcre, "jansson",
+                                  jansson_version_str(), "utf8proc", utf8proc_version());
     bool ok = root && json_object_set_new(root, "libraries", libraries) == 0 &&
               json_object_set_new(root, "chosen", describe_kernels(&k)) == 0 &&
               json_object_set_new(root, "kernels", describe_all_kernels(cpu)) == 0;

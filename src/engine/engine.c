@@ -88,8 +88,8 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
                          m->dir->path, n_token, h->n_vocab);
     TERN_TRY(tern_chat_init(m, o->chat_template, err));
     int d_row = (int)tern_round_up((size_t)h->d_head, 8);
-    m->kv_f16 = (tern_kv_shape){.n_block = h->n_layer, .n_kv_head = h->n_kv_head, .d_k = d_row,
-                                .d_v = d_row};
+    m->kv_f16 = (tern_kv_shape){
+        .n_block = h->n_layer, .n_kv_head = h->n_kv_head, .d_k = d_row, .d_v = d_row};
     TERN_TRY(tern_exec_init(&m->e, &m->w, m->pool, cpu, MAX_TOK, err));
     m->rows = tern_calloc(MAX_TOK, sizeof *m->rows);
     if (!m->rows || pthread_mutex_init(&m->mu, NULL) != 0)
@@ -107,7 +107,8 @@ static tern_code open_common(const char *path, const void *data, size_t n_bytes,
     *out = NULL;
     TERN_TRY(parse_layout(o.i2s_layout, &dir_opts, err));
     if (o.n_thread < 0)
-        return tern_fail(err, TERN_E_USAGE, "thread count %d: expected 0 (all) or more", o.n_thread);
+        return tern_fail(err, TERN_E_USAGE, "thread count %d: expected 0 (all) or more",
+                         o.n_thread);
     tern_model *m = tern_calloc(1, sizeof *m);
     if (!m)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
@@ -167,12 +168,25 @@ void tern_model_info_get(const tern_model *m, tern_model_info *info)
     for (size_t i = 0; i < m->dir->n_tensor; i++)
         n_param += (uint64_t)m->dir->tensors[i].ne[0] * tern_tensor_rows(&m->dir->tensors[i]);
     tern_model_info full = {
-        .arch = h->arch, .name = m->name, .n_vocab = h->n_vocab, .n_ctx_train = h->n_ctx_train,
-        .n_layer = h->n_layer, .d_model = h->d_model, .d_ff = h->d_ff, .n_head = h->n_head,
-        .n_kv_head = h->n_kv_head, .d_head = h->d_head, .bos = t->bos, .eos = t->eos,
-        .add_bos = t->add_bos, .has_chat_template = m->chat != NULL,
-        .n_thread = tern_pool_size(m->pool), .n_param = n_param, .file_bytes = m->file_bytes,
-        .packed_bytes = m->w.packed_bytes, .read_bytes = m->w.read_bytes,
+        .arch = h->arch,
+        .name = m->name,
+        .n_vocab = h->n_vocab,
+        .n_ctx_train = h->n_ctx_train,
+        .n_layer = h->n_layer,
+        .d_model = h->d_model,
+        .d_ff = h->d_ff,
+        .n_head = h->n_head,
+        .n_kv_head = h->n_kv_head,
+        .d_head = h->d_head,
+        .bos = t->bos,
+        .eos = t->eos,
+        .add_bos = t->add_bos,
+        .has_chat_template = m->chat != NULL,
+        .n_thread = tern_pool_size(m->pool),
+        .n_param = n_param,
+        .file_bytes = m->file_bytes,
+        .packed_bytes = m->w.packed_bytes,
+        .read_bytes = m->w.read_bytes,
         .kv_f16_bytes = tern_kv_token_bytes(&m->kv_f16),
     };
     full.size = info->size < sizeof full ? info->size : sizeof full;

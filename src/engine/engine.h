@@ -10,16 +10,16 @@
 #include <pthread.h>
 
 struct tern_model {
-    tern_dir *dir;       /* owned */
+    tern_dir *dir; /* owned */
     uint64_t file_bytes;
-    tern_pool *pool;     /* owned */
+    tern_pool *pool; /* owned */
     tern_weights w;
-    tern_tokenizer *tok; /* owned */
-    tern_template *chat; /* owned; NULL: the model has none */
-    char *chat_source;   /* owned; the template's text */
+    tern_tokenizer *tok;     /* owned */
+    tern_template *chat;     /* owned; NULL: the model has none */
+    char *chat_source;       /* owned; the template's text */
     const char *chat_origin; /* static: "file", "option", or a built-in name; NULL: none */
-    char *name;          /* owned; general.name, "" when absent */
-    tern_kv_shape kv_f16; /* shape of the state with f16 rows */
+    char *name;              /* owned; general.name, "" when absent */
+    tern_kv_shape kv_f16;    /* shape of the state with f16 rows */
     pthread_mutex_t mu;
     tern_exec e;    /* guarded by mu, and so is the pool */
     tern_row *rows; /* owned; [e.max_tok]; guarded by mu */

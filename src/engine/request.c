@@ -17,7 +17,7 @@ struct tern_request {
     tern_sampler *sampler; /* owned */
     tern_stop *stop;       /* owned; NULL: no stop strings */
     bool ignore_eos, started;
-    int32_t last_id;  /* chosen but not yet evaluated; -1: none */
+    int32_t last_id; /* chosen but not yet evaluated; -1: none */
     tern_detok detok;
     tern_str piece, text; /* of one token; what of it may be shown */
     tern_request_stats stats;
@@ -27,9 +27,15 @@ void tern_gen_opts_init(tern_gen_opts *o)
 {
     tern_sample_params p;
     tern_sample_params_init(&p);
-    *o = (tern_gen_opts){.size = sizeof *o, .n_predict = -1, .temp = p.temp, .top_k = p.top_k,
-                         .top_p = p.top_p, .min_p = p.min_p, .typical_p = p.typical_p,
-                         .repeat_penalty = p.repeat_penalty, .repeat_last_n = p.repeat_last_n};
+    *o = (tern_gen_opts){.size = sizeof *o,
+                         .n_predict = -1,
+                         .temp = p.temp,
+                         .top_k = p.top_k,
+                         .top_p = p.top_p,
+                         .min_p = p.min_p,
+                         .typical_p = p.typical_p,
+                         .repeat_penalty = p.repeat_penalty,
+                         .repeat_last_n = p.repeat_last_n};
 }
 
 /* The caller's biases, and a ban on every end-of-generation token when they are to be ignored. */
@@ -49,10 +55,18 @@ static tern_code make_sampler(tern_request *r, const tern_gen_opts *o, tern_err 
         if (tern_token_is_eog(tok, id))
             bias[n++] = (tern_logit_bias){.id = id, .bias = -INFINITY};
     tern_sample_params p = {
-        .temp = o->temp, .top_k = o->top_k, .top_p = o->top_p, .min_p = o->min_p,
-        .typical_p = o->typical_p, .repeat_penalty = o->repeat_penalty,
-        .repeat_last_n = o->repeat_last_n, .frequency_penalty = o->frequency_penalty,
-        .presence_penalty = o->presence_penalty, .seed = o->seed, .bias = bias, .n_bias = n,
+        .temp = o->temp,
+        .top_k = o->top_k,
+        .top_p = o->top_p,
+        .min_p = o->min_p,
+        .typical_p = o->typical_p,
+        .repeat_penalty = o->repeat_penalty,
+        .repeat_last_n = o->repeat_last_n,
+        .frequency_penalty = o->frequency_penalty,
+        .presence_penalty = o->presence_penalty,
+        .seed = o->seed,
+        .bias = bias,
+        .n_bias = n,
     };
     tern_code rc = tern_sampler_new(&p, n_vocab, &r->sampler, err);
     tern_free(bias);
@@ -132,7 +146,8 @@ static tern_code eval_prompt(tern_request *r, tern_err *err)
 {
     tern_session *s = r->s;
     size_t keep = 0;
-    while (keep < r->n_prompt - 1 && keep < (size_t)s->seq.n_tok && s->seq.ids[keep] == r->prompt[keep])
+    while (keep < r->n_prompt - 1 && keep < (size_t)s->seq.n_tok &&
+           s->seq.ids[keep] == r->prompt[keep])
         keep++;
     tern_session_rewind(s, keep);
     r->stats.n_prompt = r->n_prompt;

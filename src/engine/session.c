@@ -19,7 +19,8 @@ tern_code tern_session_new(tern_model *m, const tern_session_opts *opts, tern_se
     if (opts)
         memcpy(&o, opts, opts->size < sizeof o ? opts->size : sizeof o);
     if (o.n_ctx < 0 || (unsigned)o.cache_k > TERN_CACHE_Q8 || (unsigned)o.cache_v > TERN_CACHE_Q8)
-        return tern_fail(err, TERN_E_USAGE, "session: context %d or cache type out of range", o.n_ctx);
+        return tern_fail(err, TERN_E_USAGE, "session: context %d or cache type out of range",
+                         o.n_ctx);
     tern_session *s = tern_calloc(1, sizeof *s);
     if (!s)
         return tern_fail(err, TERN_E_NOMEM, "session: out of memory");
@@ -71,8 +72,12 @@ tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok,
 {
     tern_model *m = s->m;
     sink_pair pair = {.s = s, .fn = all_sink, .ctx = ctx};
-    tern_eval_opts o = {.all_logits = all_sink != NULL, .sink = keep_logits, .sink_ctx = &pair,
-                        .progress = s->progress, .progress_ctx = s->ctx, .cancel = &s->cancel};
+    tern_eval_opts o = {.all_logits = all_sink != NULL,
+                        .sink = keep_logits,
+                        .sink_ctx = &pair,
+                        .progress = s->progress,
+                        .progress_ctx = s->ctx,
+                        .cancel = &s->cancel};
     pthread_mutex_lock(&m->mu);
     tern_code rc = tern_eval(&m->e, &s->seq, ids, n_tok, m->rows, &o, err);
     pthread_mutex_unlock(&m->mu);

@@ -9,9 +9,20 @@
 #include "tensor/tensor.h"
 
 typedef enum tern_meta_type { /* the numbers are GGUF's */
-    TERN_META_U8, TERN_META_I8, TERN_META_U16, TERN_META_I16, TERN_META_U32, TERN_META_I32,
-    TERN_META_F32, TERN_META_BOOL, TERN_META_STRING, TERN_META_ARRAY, TERN_META_U64,
-    TERN_META_I64, TERN_META_F64, TERN_META_COUNT
+                              TERN_META_U8,
+                              TERN_META_I8,
+                              TERN_META_U16,
+                              TERN_META_I16,
+                              TERN_META_U32,
+                              TERN_META_I32,
+                              TERN_META_F32,
+                              TERN_META_BOOL,
+                              TERN_META_STRING,
+                              TERN_META_ARRAY,
+                              TERN_META_U64,
+                              TERN_META_I64,
+                              TERN_META_F64,
+                              TERN_META_COUNT
 } tern_meta_type;
 
 /* One string inside the file; not NUL-terminated. */
@@ -32,9 +43,10 @@ typedef struct tern_meta {
     /* TERN_META_ARRAY: */
     tern_meta_type elem;
     size_t n_elem;
-    const uint8_t *elems; /* packed numbers in the file map (unaligned, little-endian); NULL for strings */
+    const uint8_t
+        *elems; /* packed numbers in the file map (unaligned, little-endian); NULL for strings */
     const tern_slice *strings; /* elem == STRING: n_elem slices in the arena */
-    size_t offset; /* of the value in the file, for messages */
+    size_t offset;             /* of the value in the file, for messages */
 } tern_meta;
 
 typedef struct tern_dir {

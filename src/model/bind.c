@@ -115,10 +115,10 @@ static tern_code check_shape(const binder *n, const tern_tensor *t, size_t out, 
 {
     if (t->ne[0] == in && t->ne[1] == out && t->ne[2] == 1 && t->ne[3] == 1)
         return TERN_OK;
-    return tern_fail(n->err, TERN_E_FORMAT,
-                     "%s: tensor '%s' at offset %zu: shape [%zu, %zu, %zu, %zu], expected [%zu, %zu]",
-                     n->w->dir->path, t->name, t->offset, t->ne[3], t->ne[2], t->ne[1], t->ne[0],
-                     out, in);
+    return tern_fail(
+        n->err, TERN_E_FORMAT,
+        "%s: tensor '%s' at offset %zu: shape [%zu, %zu, %zu, %zu], expected [%zu, %zu]",
+        n->w->dir->path, t->name, t->offset, t->ne[3], t->ne[2], t->ne[1], t->ne[0], out, in);
 }
 
 /* A norm or bias as f32, whatever the file stores. */
@@ -165,7 +165,8 @@ static tern_code bind_one(binder *n, const tern_tensor_spec *spec, int layer)
     if (!t) {
         if (spec->optional)
             return TERN_OK;
-        return tern_fail(n->err, TERN_E_FORMAT, "%s: tensor '%s' is missing", w->dir->path, n->name);
+        return tern_fail(n->err, TERN_E_FORMAT, "%s: tensor '%s' is missing", w->dir->path,
+                         n->name);
     }
     size_t out = dim_of(&w->h, spec->out), in = dim_of(&w->h, spec->in);
     if (!TERN_W_IS_MATRIX(spec->role)) {
@@ -175,8 +176,8 @@ static tern_code bind_one(binder *n, const tern_tensor_spec *spec, int layer)
     TERN_TRY(check_shape(n, t, out, in));
     if (spec->role == TERN_W_EMBED) {
         if (!tern_dtype_get(t->dtype)->unpack_row)
-            return tern_fail(n->err, TERN_E_UNSUPPORTED, "%s: tensor '%s': type %s",
-                             w->dir->path, t->name, tern_dtype_get(t->dtype)->name);
+            return tern_fail(n->err, TERN_E_UNSUPPORTED, "%s: tensor '%s': type %s", w->dir->path,
+                             t->name, tern_dtype_get(t->dtype)->name);
         w->embed = t;
         return TERN_OK;
     }
@@ -242,8 +243,9 @@ tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, tern_pool *pool,
     TERN_TRY(tern_hparams_read(d, arch, &w->h, err));
     /* A file without blk.N tensors must not make us allocate for the N it claims. */
     if ((size_t)w->h.n_layer > d->n_tensor)
-        return tern_fail(err, TERN_E_FORMAT, "%s: %s.block_count is %d but the file has %zu tensors",
-                         d->path, arch->name, w->h.n_layer, d->n_tensor);
+        return tern_fail(err, TERN_E_FORMAT,
+                         "%s: %s.block_count is %d but the file has %zu tensors", d->path,
+                         arch->name, w->h.n_layer, d->n_tensor);
     binder n = {.w = w, .arch = arch, .pool = pool, .err = err};
     w->cap_vector = d->n_tensor;
     w->blocks = tern_calloc((size_t)w->h.n_layer, sizeof *w->blocks);

@@ -40,7 +40,8 @@ static void lay_out(tern_exec *e, cutter *c)
 {
     const tern_hparams *h = &e->w->h;
     size_t n = (size_t)e->max_tok;
-    size_t d_q = (size_t)h->n_head * (size_t)h->d_head, d_kv = (size_t)h->n_kv_head * (size_t)h->d_head;
+    size_t d_q = (size_t)h->n_head * (size_t)h->d_head,
+           d_kv = (size_t)h->n_kv_head * (size_t)h->d_head;
     e->x_stride = tern_round_up((size_t)h->d_model, 64);
     e->q_stride = tern_round_up(d_q, 64);
     e->kv_stride = tern_round_up(d_kv, 64);
@@ -76,8 +77,8 @@ tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, u
     if (h->n_head * h->d_head > widest)
         widest = h->n_head * h->d_head;
     /* Attention keeps one query block's accumulators and scores there as well. */
-    size_t attention = (size_t)TERN_ATTN_ROWS * (tern_round_up((size_t)h->d_head, 64) * 2 + 16) +
-                       TERN_PAGE_TOK;
+    size_t attention =
+        (size_t)TERN_ATTN_ROWS * (tern_round_up((size_t)h->d_head, 64) * 2 + 16) + TERN_PAGE_TOK;
     e->scratch_stride = tern_round_up(
         max_size(tern_mm_scratch_bytes(widest, max_tok), attention * sizeof(float)), 64);
     lay_out(e, &c);
@@ -85,7 +86,8 @@ tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, u
     if (!c.overflow)
         e->block = tern_pages_alloc(c.used);
     if (!e->block)
-        return tern_fail(err, TERN_E_NOMEM, "out of memory for the buffers of a step (%zu bytes)", c.used);
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for the buffers of a step (%zu bytes)",
+                         c.used);
     c = (cutter){.base = e->block};
     lay_out(e, &c);
     return TERN_OK;
@@ -119,7 +121,8 @@ static void prepare_lane(void *arg, int lane, int n_lane)
         memset(y + p->cols, 0, (tern_round_up((size_t)p->cols, 64) - (size_t)p->cols) * sizeof *y);
     }
     tern_quant quant = {.x = p->norm ? p->y : p->x,
-                        .x_stride = p->norm ? p->y_stride : p->x_stride, .cols = p->cols};
+                        .x_stride = p->norm ? p->y_stride : p->x_stride,
+                        .cols = p->cols};
     if (begin < end && (p->forms & TERN_FORM_A8T)) {
         quant.act = t->a8t;
         k->quant_a8t(&quant, begin, end);
@@ -148,10 +151,14 @@ static void run_rows(tern_exec *e, tern_pool_fn fn, void *task, int n_row)
 
 void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in)
 {
-    prepare_task task = {.e = e, .p = p, .a8t = view(e->a8t, p->cols), .a8b = view(e->a8b, p->cols)};
+    prepare_task task = {
+        .e = e, .p = p, .a8t = view(e->a8t, p->cols), .a8b = view(e->a8b, p->cols)};
     run_rows(e, prepare_lane, &task, p->n_tok);
-    *in = (tern_input){.x = p->norm ? p->y : p->x, .x_stride = p->norm ? p->y_stride : p->x_stride,
-                       .a8t = task.a8t, .a8b = task.a8b, .n_tok = p->n_tok};
+    *in = (tern_input){.x = p->norm ? p->y : p->x,
+                       .x_stride = p->norm ? p->y_stride : p->x_stride,
+                       .a8t = task.a8t,
+                       .a8b = task.a8b,
+                       .n_tok = p->n_tok};
 }
 
 /* ---- products ------------------------------------------------------------------------------ */

@@ -27,14 +27,14 @@ typedef struct tern_exec {
     int max_logit_rows; /* head rows computed at a time */
 
     /* All owned, in one block; strides in elements, rows padded to 64 with zeros. */
-    float *x, *h;         /* [max_tok][d_model]: residual stream; normed input of a matrix */
-    float *mid;           /* [max_tok][max(d_ff, d_q, d_model)]: normed input of o and down */
+    float *x, *h; /* [max_tok][d_model]: residual stream; normed input of a matrix */
+    float *mid;   /* [max_tok][max(d_ff, d_q, d_model)]: normed input of o and down */
     float *q, *kv_k, *kv_v, *att; /* [max_tok][d_q or d_kv] */
-    float *gate, *up;     /* [max_tok][d_ff] */
-    float *out;           /* [max_tok][d_model]: what a block adds */
-    float *cs;            /* [max_tok][n_rot]: cos, sin */
-    float *logits;        /* [max_logit_rows][n_vocab] */
-    tern_act8 a8t, a8b;   /* widest input, max_tok rows */
+    float *gate, *up;             /* [max_tok][d_ff] */
+    float *out;                   /* [max_tok][d_model]: what a block adds */
+    float *cs;                    /* [max_tok][n_rot]: cos, sin */
+    float *logits;                /* [max_logit_rows][n_vocab] */
+    tern_act8 a8t, a8b;           /* widest input, max_tok rows */
     size_t x_stride, q_stride, kv_stride, ff_stride, mid_stride, vocab_stride;
     uint8_t *scratch; /* [n_lane][scratch_stride] */
     size_t scratch_stride;

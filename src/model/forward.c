@@ -41,8 +41,13 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_logits_fn s
         if (n == 0)
             return;
         tern_input in;
-        tern_prepare p = {.x = e->out, .x_stride = e->x_stride, .norm = w->output_norm, .y = e->h,
-                          .y_stride = e->x_stride, .cols = w->h.d_model, .n_tok = n,
+        tern_prepare p = {.x = e->out,
+                          .x_stride = e->x_stride,
+                          .norm = w->output_norm,
+                          .y = e->h,
+                          .y_stride = e->x_stride,
+                          .cols = w->h.d_model,
+                          .n_tok = n,
                           .forms = w->head.form};
         tern_exec_prepare(e, &p, &in);
         tern_job job = {&w->head, &in, e->logits, e->vocab_stride};

@@ -112,8 +112,9 @@ static tern_code read_rope(keys *k, tern_hparams *h)
     bool found = false;
     TERN_TRY(get_int(k, "rope.dimension_count", 2, h->d_head, h->d_head, &r->n_rot));
     if (r->n_rot % 2 != 0)
-        return tern_fail(k->err, TERN_E_FORMAT, "%s: %s.rope.dimension_count is %d, expected an even number",
-                         k->dir->path, k->prefix, r->n_rot);
+        return tern_fail(k->err, TERN_E_FORMAT,
+                         "%s: %s.rope.dimension_count is %d, expected an even number", k->dir->path,
+                         k->prefix, r->n_rot);
     TERN_TRY(get_float(k, "rope.freq_base", 1.0f, 1e12f, 10000.0f, &r->base));
     TERN_TRY(get_float(k, "rope.scaling.factor", 1e-3f, 1e6f, 1.0f, &r->factor));
     TERN_TRY(get_int(k, "rope.scaling.original_context_length", 1, INT32_MAX, h->n_ctx_train,
@@ -151,7 +152,9 @@ tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hpara
     keys k = {.dir = d, .prefix = arch->name, .err = err};
     bool act_in_file = false, found = false, causal = true;
     int d_value;
-    *h = (tern_hparams){.arch = arch->name, .act = arch->act, .token_act8 = arch->token_act8,
+    *h = (tern_hparams){.arch = arch->name,
+                        .act = arch->act,
+                        .token_act8 = arch->token_act8,
                         .rope.neox = arch->neox};
     /* Upper bounds are far beyond any model; they keep every product of two of them in 62 bits. */
     TERN_TRY(get_int(&k, "block_count", 1, 4096, -1, &h->n_layer));

@@ -15,13 +15,13 @@ typedef enum tern_rope_scaling {
 } tern_rope_scaling;
 
 typedef struct tern_rope {
-    int n_rot;         /* rotated dimensions of a head, even */
+    int n_rot; /* rotated dimensions of a head, even */
     float base;
-    bool neox;         /* pairs (i, i + n_rot/2); else (2i, 2i+1) */
+    bool neox; /* pairs (i, i + n_rot/2); else (2i, 2i+1) */
     tern_rope_scaling scaling;
-    float factor;      /* >= 1 stretches the context */
-    int n_ctx_orig;    /* context before stretching; YaRN, llama3 */
-    float attn_factor; /* YaRN: multiplies cos and sin; 0: derived from factor */
+    float factor;               /* >= 1 stretches the context */
+    int n_ctx_orig;             /* context before stretching; YaRN, llama3 */
+    float attn_factor;          /* YaRN: multiplies cos and sin; 0: derived from factor */
     float beta_fast, beta_slow; /* YaRN */
     float low_freq, high_freq;  /* llama3 */
 } tern_rope;
@@ -32,7 +32,8 @@ typedef struct tern_hparams {
     float rms_eps;
     float attn_scale; /* scores are multiplied by it */
     tern_act_kind act;
-    bool token_act8; /* trained as W1.58A8: ternary weights of any format take per-token int8 inputs */
+    bool
+        token_act8; /* trained as W1.58A8: ternary weights of any format take per-token int8 inputs */
     tern_rope rope;
 } tern_hparams;
 

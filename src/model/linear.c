@@ -13,10 +13,10 @@ typedef struct repack {
     uint8_t *w;
     size_t stripe_bytes, codes_stride;
     float *scale;
-    int n_scale; /* scales a row's unpack yields */
-    bool per_row; /* scale[row]; else scale[(stripe * n_scale + g) * 16 + r] */
-    uint8_t *codes; /* [n_lane][16][codes_stride] */
-    float *row_scale; /* [n_lane][n_scale] */
+    int n_scale;         /* scales a row's unpack yields */
+    bool per_row;        /* scale[row]; else scale[(stripe * n_scale + g) * 16 + r] */
+    uint8_t *codes;      /* [n_lane][16][codes_stride] */
+    float *row_scale;    /* [n_lane][n_scale] */
     _Atomic bool uneven; /* a row that does not have one scale; any lane may raise it */
 } repack;
 
@@ -61,9 +61,11 @@ static void repack_lane(void *arg, int lane, int n_lane)
                 r->dt->unpack_codes(r->src, (size_t)(row0 + i), c, scales);
             if (!r->per_row)
                 for (int g = 0; g < r->n_scale; g++)
-                    r->scale[((size_t)stripe * (size_t)r->n_scale + (size_t)g) * 16 + (size_t)i] = scales[g];
+                    r->scale[((size_t)stripe * (size_t)r->n_scale + (size_t)g) * 16 + (size_t)i] =
+                        scales[g];
             else if (!row_scale_of(r, c, scales, &r->scale[row0 + i]))
-                atomic_store_explicit(&r->uneven, true, memory_order_relaxed); /* joined by the pool */
+                atomic_store_explicit(&r->uneven, true,
+                                      memory_order_relaxed); /* joined by the pool */
         }
         tern_t2_pack_stripe(codes, r->codes_stride, cols, r->w + (size_t)stripe * r->stripe_bytes);
     }
@@ -71,8 +73,9 @@ static void repack_lane(void *arg, int lane, int n_lane)
 
 static tern_code no_memory(const tern_tensor *src, tern_err *err)
 {
-    return tern_fail(err, TERN_E_NOMEM, "tensor '%s': out of memory for its packed copy (%zu x %zu)",
-                     src->name, src->ne[1], src->ne[0]);
+    return tern_fail(err, TERN_E_NOMEM,
+                     "tensor '%s': out of memory for its packed copy (%zu x %zu)", src->name,
+                     src->ne[1], src->ne[0]);
 }
 
 /* Ternary weights: T2R16 with a scale per row when each row has one, else T2G. */
@@ -83,7 +86,9 @@ static tern_code init_ternary(tern_linear *l, const tern_tensor *src, bool token
     int group = dt->code_group > 0 ? dt->code_group : l->cols, n_lane = tern_pool_size(pool);
     size_t n_stripe = ((size_t)l->rows + 15) / 16;
     tern_code rc = TERN_OK;
-    repack r = {.src = src, .dt = dt, .n_scale = l->cols / group,
+    repack r = {.src = src,
+                .dt = dt,
+                .n_scale = l->cols / group,
                 .per_row = token_act8 || dt->code_group <= 0,
                 .codes_stride = tern_round_up((size_t)l->cols, 64)};
     r.stripe_bytes = tern_t2_stripe_bytes(l->cols);
@@ -174,10 +179,21 @@ void tern_linear_rows(const tern_linear *l, const tern_kernels *k, const tern_in
                       size_t y_stride, void *scratch, int row0, int row1)
 {
     const tern_mm mm = {
-        .w = l->w, .w_stride = l->w_stride, .dtype = l->src->dtype, .rows = l->rows,
-        .cols = l->cols, .group = l->group, .scale = l->scale, .gscale = l->scale,
-        .act = l->form == TERN_FORM_A8T ? in->a8t : in->a8b, .x = in->x, .x_stride = in->x_stride,
-        .n_tok = in->n_tok, .y = y, .y_stride = y_stride, .scratch = scratch,
+        .w = l->w,
+        .w_stride = l->w_stride,
+        .dtype = l->src->dtype,
+        .rows = l->rows,
+        .cols = l->cols,
+        .group = l->group,
+        .scale = l->scale,
+        .gscale = l->scale,
+        .act = l->form == TERN_FORM_A8T ? in->a8t : in->a8b,
+        .x = in->x,
+        .x_stride = in->x_stride,
+        .n_tok = in->n_tok,
+        .y = y,
+        .y_stride = y_stride,
+        .scratch = scratch,
     };
     if (row0 >= row1)
         return;

@@ -7,7 +7,11 @@
 #include "kernels/kernel.h"
 
 /* Which form of its input a matrix reads. */
-typedef enum tern_act_form { TERN_FORM_A8T = 1, TERN_FORM_A8B = 2, TERN_FORM_F32 = 4 } tern_act_form;
+typedef enum tern_act_form {
+    TERN_FORM_A8T = 1,
+    TERN_FORM_A8B = 2,
+    TERN_FORM_F32 = 4
+} tern_act_form;
 
 typedef struct tern_linear {
     const tern_tensor *src; /* borrowed from the file directory */

@@ -43,15 +43,15 @@ typedef struct tern_block {
 
 typedef struct tern_weights {
     tern_hparams h;
-    const tern_dir *dir;     /* borrowed; outlives this */
+    const tern_dir *dir;      /* borrowed; outlives this */
     const tern_tensor *embed; /* [n_vocab, d_model], rows unpacked on demand */
     tern_linear head;
     bool head_tied;
     const float *output_norm;
-    float *inv_freq;     /* owned; [n_rot / 2], scaling applied */
-    float rope_mscale;   /* multiplies cos and sin */
-    tern_block *blocks;  /* owned; [n_layer] */
-    float **vectors;     /* owned; every norm and bias as f32 */
+    float *inv_freq;    /* owned; [n_rot / 2], scaling applied */
+    float rope_mscale;  /* multiplies cos and sin */
+    tern_block *blocks; /* owned; [n_layer] */
+    float **vectors;    /* owned; every norm and bias as f32 */
     size_t n_vector, cap_vector;
     size_t read_bytes;   /* weight bytes read per decoded token, head included */
     size_t packed_bytes; /* memory taken by repacked copies */

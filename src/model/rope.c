@@ -40,7 +40,8 @@ static void llama3(const tern_rope *r, float *inv_freq)
     float ctx = (float)r->n_ctx_orig;
     for (int i = 0; i < r->n_rot / 2; i++) {
         float wavelen = 2.0f * (float)PI / inv_freq[i];
-        float smooth = clampf((ctx / wavelen - r->low_freq) / (r->high_freq - r->low_freq), 0.0f, 1.0f);
+        float smooth =
+            clampf((ctx / wavelen - r->low_freq) / (r->high_freq - r->low_freq), 0.0f, 1.0f);
         inv_freq[i] = (1.0f - smooth) * inv_freq[i] / r->factor + smooth * inv_freq[i];
     }
 }

@@ -12,7 +12,7 @@
 
 /* One token goes the matrix-vector way, this many the matrix-matrix way. */
 #define BATCH 9
-#define ROWS 16
+#define ROWS  16
 
 typedef struct checker {
     tern_exec *e;
@@ -42,8 +42,9 @@ static void verdict(checker *c, tern_op op, bool equal, const char *where)
         return;
     c->n_mismatch++;
     if (c->len < c->cap) {
-        int n = snprintf(c->report + c->len, c->cap - c->len, "%skernel %s disagrees with the reference%s%s",
-                         c->len ? "; " : "", c->e->k.chosen[op]->name, *where ? " on " : "", where);
+        int n = snprintf(c->report + c->len, c->cap - c->len,
+                         "%skernel %s disagrees with the reference%s%s", c->len ? "; " : "",
+                         c->e->k.chosen[op]->name, *where ? " on " : "", where);
         c->len += n > 0 ? (size_t)n : 0;
     }
     tern_kernels_fall_back(&c->e->k, op);
@@ -66,7 +67,8 @@ static void check_quant(checker *c, tern_op op, tern_quant_fn fn, tern_quant_fn 
 {
     tern_exec *e = c->e;
     size_t stride = tern_round_up((size_t)cols, 64);
-    size_t n_scale = op == TERN_OP_QUANT_A8T ? 1 : stride / 32, n_sum = op == TERN_OP_QUANT_A8T ? 1 : stride / 16;
+    size_t n_scale = op == TERN_OP_QUANT_A8T ? 1 : stride / 32,
+           n_sum = op == TERN_OP_QUANT_A8T ? 1 : stride / 16;
     /* Two tokens: the variant writes the first, the reference the second, from the same x. */
     act.stride = stride;
     tern_quant k = {.x = x, .x_stride = 0, .cols = cols, .act = act};
@@ -74,8 +76,11 @@ static void check_quant(checker *c, tern_op op, tern_quant_fn fn, tern_quant_fn 
         return;
     fn(&k, 0, 1);
     ref(&k, 1, 2);
-    verdict(c, op, memcmp(act.q, act.q + stride, stride) == 0 && same(act.scale, act.scale + n_scale, n_scale) &&
-                memcmp(act.sum, act.sum + n_sum, n_sum * sizeof *act.sum) == 0, "");
+    verdict(c, op,
+            memcmp(act.q, act.q + stride, stride) == 0 &&
+                same(act.scale, act.scale + n_scale, n_scale) &&
+                memcmp(act.sum, act.sum + n_sum, n_sum * sizeof *act.sum) == 0,
+            "");
 }
 
 static void check_glu(checker *c, tern_op op, tern_glu_fn fn, tern_glu_fn ref)
@@ -129,7 +134,8 @@ static void check_vectors(checker *c)
 
 typedef struct attn_buffers {
     float kv_f32[512], q[512], acc[512], acc_ref[512];
-    float score[TERN_PAGE_TOK], score_ref[TERN_PAGE_TOK], scale[TERN_PAGE_TOK], scale_ref[TERN_PAGE_TOK];
+    float score[TERN_PAGE_TOK], score_ref[TERN_PAGE_TOK], scale[TERN_PAGE_TOK],
+        scale_ref[TERN_PAGE_TOK];
     uint16_t f16[TERN_PAGE_TOK * 512], f16_ref[TERN_PAGE_TOK * 512];
     int8_t i8[TERN_PAGE_TOK * 512], i8_ref[TERN_PAGE_TOK * 512];
 } attn_buffers;
@@ -138,8 +144,12 @@ static void check_tile(checker *c, attn_buffers *b, int d, bool f16)
 {
     const tern_kernels *k = &c->e->k, *r = &c->ref;
     const int n = TERN_PAGE_TOK - 3; /* a tile that is not full */
-    tern_attn_tile t = {.kv = f16 ? (const void *)b->f16_ref : (const void *)b->i8_ref, .stride = (size_t)d,
-                        .kv_scale = f16 ? NULL : b->scale_ref, .kv_scale_stride = 1, .n_pos = n, .d_head = d};
+    tern_attn_tile t = {.kv = f16 ? (const void *)b->f16_ref : (const void *)b->i8_ref,
+                        .stride = (size_t)d,
+                        .kv_scale = f16 ? NULL : b->scale_ref,
+                        .kv_scale_stride = 1,
+                        .n_pos = n,
+                        .d_head = d};
     (f16 ? k->qk_f16 : k->qk_i8)(&t, b->q, 0.125f, b->score);
     (f16 ? r->qk_f16 : r->qk_i8)(&t, b->q, 0.125f, b->score_ref);
     verdict(c, f16 ? TERN_OP_QK_F16 : TERN_OP_QK_I8, same(b->score, b->score_ref, (size_t)n), "");
@@ -148,7 +158,9 @@ static void check_tile(checker *c, attn_buffers *b, int d, bool f16)
     float m = -INFINITY, l = 0.0f, m_ref = -INFINITY, l_ref = 0.0f;
     (void)k->softmax(b->score, n, &m, &l);
     (void)r->softmax(b->score_ref, n, &m_ref, &l_ref);
-    verdict(c, TERN_OP_SOFTMAX, same(b->score, b->score_ref, (size_t)n) && same(&m, &m_ref, 1) && same(&l, &l_ref, 1), "");
+    verdict(c, TERN_OP_SOFTMAX,
+            same(b->score, b->score_ref, (size_t)n) && same(&m, &m_ref, 1) && same(&l, &l_ref, 1),
+            "");
 
     memset(b->acc, 0, sizeof b->acc);
     memset(b->acc_ref, 0, sizeof b->acc_ref);
@@ -171,7 +183,8 @@ static void check_attention(checker *c, attn_buffers *b)
         b->scale[j] = k->kv8_store(b->kv_f32, d, b->i8 + at);
         b->scale_ref[j] = r->kv8_store(b->kv_f32, d, b->i8_ref + at);
         f16_same &= memcmp(b->f16 + at, b->f16_ref + at, n * sizeof *b->f16) == 0;
-        i8_same &= memcmp(b->i8 + at, b->i8_ref + at, n) == 0 && same(&b->scale[j], &b->scale_ref[j], 1);
+        i8_same &=
+            memcmp(b->i8 + at, b->i8_ref + at, n) == 0 && same(&b->scale[j], &b->scale_ref[j], 1);
     }
     verdict(c, TERN_OP_F16_STORE, f16_same, "");
     verdict(c, TERN_OP_KV8_STORE, i8_same, "");
@@ -201,8 +214,11 @@ static void check_matrix(checker *c, const tern_linear *l, seen_set *seen, float
         tern_input in;
         tern_linear bare = *l;
         bare.bias = NULL;
-        tern_prepare p = {.x = e->mid, .x_stride = stride, .cols = l->cols,
-                          .n_tok = pass ? n_tok : 1, .forms = l->form};
+        tern_prepare p = {.x = e->mid,
+                          .x_stride = stride,
+                          .cols = l->cols,
+                          .n_tok = pass ? n_tok : 1,
+                          .forms = l->form};
         tern_exec_prepare(e, &p, &in);
         memset(y, 0, (size_t)BATCH * ROWS * sizeof *y);
         memset(y_ref, 0, (size_t)BATCH * ROWS * sizeof *y);

@@ -29,8 +29,13 @@ struct tern_sampler {
 
 void tern_sample_params_init(tern_sample_params *p)
 {
-    *p = (tern_sample_params){.temp = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f,
-                              .typical_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last_n = 64};
+    *p = (tern_sample_params){.temp = 0.8f,
+                              .top_k = 40,
+                              .top_p = 0.95f,
+                              .min_p = 0.05f,
+                              .typical_p = 1.0f,
+                              .repeat_penalty = 1.0f,
+                              .repeat_last_n = 64};
 }
 
 static tern_code check_range(tern_err *err, const char *name, float v, float lo, float hi)
@@ -55,9 +60,10 @@ static tern_code check_params(const tern_sample_params *p, int n_vocab, tern_err
                          p->repeat_last_n, 1 << 24);
     for (size_t i = 0; i < p->n_bias; i++)
         if (p->bias[i].id < 0 || p->bias[i].id >= n_vocab || isnan(p->bias[i].bias))
-            return tern_fail(err, TERN_E_USAGE,
-                             "logit_bias: token id %d with bias %g, expected an id in 0..%d and a number",
-                             p->bias[i].id, (double)p->bias[i].bias, n_vocab - 1);
+            return tern_fail(
+                err, TERN_E_USAGE,
+                "logit_bias: token id %d with bias %g, expected an id in 0..%d and a number",
+                p->bias[i].id, (double)p->bias[i].bias, n_vocab - 1);
     return TERN_OK;
 }
 
@@ -115,8 +121,8 @@ void tern_sampler_accept(tern_sampler *s, int32_t id)
     if (!s->ring || id < 0 || id >= s->n_vocab)
         return;
     if (s->n_ring == s->cap_ring && s->p.repeat_last_n < 0) {
-        int32_t *ring = tern_realloc(s->ring, s->cap_ring * sizeof *ring,
-                                     2 * s->cap_ring * sizeof *ring);
+        int32_t *ring =
+            tern_realloc(s->ring, s->cap_ring * sizeof *ring, 2 * s->cap_ring * sizeof *ring);
         if (ring) { /* else the window stays as long as it is */
             s->ring = ring;
             s->cap_ring *= 2;

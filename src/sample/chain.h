@@ -13,10 +13,10 @@ typedef struct tern_logit_bias {
 
 /* llama.cpp's defaults are what tern_sample_params_init writes. */
 typedef struct tern_sample_params {
-    float temp;  /* 0.8; <= 0 is greedy, ties to the lowest id */
-    int top_k;   /* 40; <= 0: off */
-    float top_p; /* 0.95; >= 1: off */
-    float min_p; /* 0.05; <= 0: off */
+    float temp;              /* 0.8; <= 0 is greedy, ties to the lowest id */
+    int top_k;               /* 40; <= 0: off */
+    float top_p;             /* 0.95; >= 1: off */
+    float min_p;             /* 0.05; <= 0: off */
     float typical_p;         /* 1; >= 1: off */
     float repeat_penalty;    /* 1: off */
     int repeat_last_n;       /* 64; 0: off, -1: the whole context */

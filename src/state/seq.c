@@ -129,8 +129,9 @@ tern_code tern_seq_reserve(tern_seq *s, int n, tern_err *err)
         return TERN_OK;
     while (s->n_page > have)
         page_drop(s->pages[--s->n_page]);
-    return tern_fail(err, TERN_E_NOMEM, "out of memory for the KV cache at %d tokens (%zu bytes each)",
-                     s->n_tok + n, tern_kv_token_bytes(&s->shape));
+    return tern_fail(err, TERN_E_NOMEM,
+                     "out of memory for the KV cache at %d tokens (%zu bytes each)", s->n_tok + n,
+                     tern_kv_token_bytes(&s->shape));
 }
 
 void tern_seq_commit(tern_seq *s, const int32_t *ids, int n)

@@ -17,9 +17,9 @@ typedef enum tern_kv_dtype { TERN_KV_F16, TERN_KV_I8 } tern_kv_dtype;
 
 /* Shape of the state, fixed for a session. */
 typedef struct tern_kv_shape {
-    int n_block;       /* attention blocks */
+    int n_block; /* attention blocks */
     int n_kv_head;
-    int d_k, d_v;      /* stored row length: head size padded to 8 */
+    int d_k, d_v; /* stored row length: head size padded to 8 */
     tern_kv_dtype k, v;
 } tern_kv_shape;
 

@@ -41,16 +41,30 @@ static void adjust_b158(tern_hparams *h, bool act_in_file)
 }
 
 const tern_arch tern_arch_bitnet = {
-    .name = "bitnet", .neox = true, .token_act8 = true, .act = TERN_ACT_SILU, .tied_always = true,
-    .adjust = adjust_bitnet, .tensors = tensors,
+    .name = "bitnet",
+    .neox = true,
+    .token_act8 = true,
+    .act = TERN_ACT_SILU,
+    .tied_always = true,
+    .adjust = adjust_bitnet,
+    .tensors = tensors,
 };
 
 const tern_arch tern_arch_bitnet_25 = {
-    .name = "bitnet-25", .neox = true, .token_act8 = true, .act = TERN_ACT_RELU2,
-    .tied_always = true, .tensors = tensors,
+    .name = "bitnet-25",
+    .neox = true,
+    .token_act8 = true,
+    .act = TERN_ACT_RELU2,
+    .tied_always = true,
+    .tensors = tensors,
 };
 
 const tern_arch tern_arch_bitnet_b158 = {
-    .name = "bitnet-b1.58", .neox = true, .token_act8 = true, .act = TERN_ACT_RELU2,
-    .tied_always = true, .adjust = adjust_b158, .tensors = tensors,
+    .name = "bitnet-b1.58",
+    .neox = true,
+    .token_act8 = true,
+    .act = TERN_ACT_RELU2,
+    .tied_always = true,
+    .adjust = adjust_b158,
+    .tensors = tensors,
 };

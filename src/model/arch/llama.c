@@ -38,13 +38,22 @@ static const tern_tensor_spec tensors[] = {
 
 /* Converters permute q and k rows of this family for adjacent pairs. */
 const tern_arch tern_arch_llama = {
-    .name = "llama", .neox = false, .act = TERN_ACT_SILU, .tensors = tensors,
+    .name = "llama",
+    .neox = false,
+    .act = TERN_ACT_SILU,
+    .tensors = tensors,
 };
 
 const tern_arch tern_arch_qwen2 = {
-    .name = "qwen2", .neox = true, .act = TERN_ACT_SILU, .tensors = tensors,
+    .name = "qwen2",
+    .neox = true,
+    .act = TERN_ACT_SILU,
+    .tensors = tensors,
 };
 
 const tern_arch tern_arch_qwen3 = {
-    .name = "qwen3", .neox = true, .act = TERN_ACT_SILU, .tensors = tensors,
+    .name = "qwen3",
+    .neox = true,
+    .act = TERN_ACT_SILU,
+    .tensors = tensors,
 };

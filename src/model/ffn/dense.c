@@ -20,8 +20,13 @@ static void gate_and_up(tern_exec *e, const tern_block *b, int n_row)
 {
     const tern_dense *f = &b->f.dense;
     tern_glu_fn glu = glu_of(&e->k, f->act);
-    tern_prepare p = {.x = e->x, .x_stride = e->x_stride, .norm = b->ffn_norm, .y = e->h,
-                      .y_stride = e->x_stride, .cols = e->w->h.d_model, .n_tok = n_row,
+    tern_prepare p = {.x = e->x,
+                      .x_stride = e->x_stride,
+                      .norm = b->ffn_norm,
+                      .y = e->h,
+                      .y_stride = e->x_stride,
+                      .cols = e->w->h.d_model,
+                      .n_tok = n_row,
                       .forms = f->gate.form | f->up.form};
     tern_input in;
     tern_exec_prepare(e, &p, &in);
@@ -32,8 +37,13 @@ static void gate_and_up(tern_exec *e, const tern_block *b, int n_row)
     }
     const float *const norm_in[2] = {f->gate_norm_in, f->up_norm_in};
     for (int i = 0; i < 2; i++) {
-        tern_prepare own = {.x = e->h, .x_stride = e->x_stride, .norm = norm_in[i], .y = e->mid,
-                            .y_stride = e->x_stride, .cols = e->w->h.d_model, .n_tok = n_row,
+        tern_prepare own = {.x = e->h,
+                            .x_stride = e->x_stride,
+                            .norm = norm_in[i],
+                            .y = e->mid,
+                            .y_stride = e->x_stride,
+                            .cols = e->w->h.d_model,
+                            .n_tok = n_row,
                             .forms = jobs[i].l->form};
         tern_exec_prepare(e, &own, &in);
         tern_exec_run(e, &jobs[i], 1, NULL);
@@ -48,9 +58,13 @@ void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row)
 {
     const tern_dense *f = &b->f.dense;
     gate_and_up(e, b, n_row);
-    tern_prepare p = {.x = e->gate, .x_stride = e->ff_stride,
-                      .norm = f->sub_norm ? f->sub_norm : f->down_norm_in, .y = e->mid,
-                      .y_stride = e->ff_stride, .cols = e->w->h.d_ff, .n_tok = n_row,
+    tern_prepare p = {.x = e->gate,
+                      .x_stride = e->ff_stride,
+                      .norm = f->sub_norm ? f->sub_norm : f->down_norm_in,
+                      .y = e->mid,
+                      .y_stride = e->ff_stride,
+                      .cols = e->w->h.d_ff,
+                      .n_tok = n_row,
                       .forms = f->down.form};
     tern_input in;
     tern_exec_prepare(e, &p, &in);

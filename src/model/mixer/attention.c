@@ -52,9 +52,11 @@ static void rope_and_store(const attn_task *t, int row)
             e->k.rmsnorm(head, t->a->k_head_norm, h->rms_eps, h->d_head, head);
         e->k.rope(head, cs, h->rope.n_rot, h->rope.neox);
         memcpy(padded, head, (size_t)h->d_head * sizeof *padded);
-        store_row(&e->k, r->seq->shape.k, tern_seq_k(r->seq, t->a->slot, page, i), at, d_row, padded);
+        store_row(&e->k, r->seq->shape.k, tern_seq_k(r->seq, t->a->slot, page, i), at, d_row,
+                  padded);
         memcpy(padded, v + (size_t)i * (size_t)h->d_head, (size_t)h->d_head * sizeof *padded);
-        store_row(&e->k, r->seq->shape.v, tern_seq_v(r->seq, t->a->slot, page, i), at, d_row, padded);
+        store_row(&e->k, r->seq->shape.v, tern_seq_v(r->seq, t->a->slot, page, i), at, d_row,
+                  padded);
     }
 }
 
@@ -76,8 +78,12 @@ typedef struct query_block {
 
 static tern_attn_tile tile_of(tern_kv_rows kv, int n_pos, int d)
 {
-    return (tern_attn_tile){.kv = kv.rows, .stride = (size_t)d, .kv_scale = kv.scale,
-                            .kv_scale_stride = 1, .n_pos = n_pos, .d_head = d};
+    return (tern_attn_tile){.kv = kv.rows,
+                            .stride = (size_t)d,
+                            .kv_scale = kv.scale,
+                            .kv_scale_stride = 1,
+                            .n_pos = n_pos,
+                            .d_head = d};
 }
 
 static void attend(const attn_task *t, query_block b, float *scratch)
@@ -121,7 +127,8 @@ static void attend(const attn_task *t, query_block b, float *scratch)
         }
     }
     for (int i = 0; i < n_q; i++) {
-        float *out = e->att + (size_t)(b.row0 + i) * e->q_stride + (size_t)b.head * (size_t)h->d_head;
+        float *out =
+            e->att + (size_t)(b.row0 + i) * e->q_stride + (size_t)b.head * (size_t)h->d_head;
         for (int j = 0; j < h->d_head; j++)
             out[j] = acc[(size_t)i * stride + (size_t)j] / l[i];
     }
@@ -131,7 +138,8 @@ static void attend(const attn_task *t, query_block b, float *scratch)
 static int block_end(const attn_task *t, int row0)
 {
     int row1 = row0 + 1;
-    while (row1 < t->n_row && row1 - row0 < TERN_ATTN_ROWS && t->rows[row1].seq == t->rows[row0].seq)
+    while (row1 < t->n_row && row1 - row0 < TERN_ATTN_ROWS &&
+           t->rows[row1].seq == t->rows[row0].seq)
         row1++;
     return row1;
 }
@@ -160,8 +168,13 @@ static void project(tern_exec *e, const tern_block *b, int n_row)
                               {&a->k, NULL, e->kv_k, e->kv_stride},
                               {&a->v, NULL, e->kv_v, e->kv_stride}};
     const float *const norm_in[3] = {a->q_norm_in, a->k_norm_in, a->v_norm_in};
-    tern_prepare p = {.x = e->x, .x_stride = e->x_stride, .norm = b->mixer_norm, .y = e->h,
-                      .y_stride = e->x_stride, .cols = e->w->h.d_model, .n_tok = n_row};
+    tern_prepare p = {.x = e->x,
+                      .x_stride = e->x_stride,
+                      .norm = b->mixer_norm,
+                      .y = e->h,
+                      .y_stride = e->x_stride,
+                      .cols = e->w->h.d_model,
+                      .n_tok = n_row};
     tern_input in;
     if (!a->q_norm_in && !a->k_norm_in && !a->v_norm_in) {
         p.forms = a->q.form | a->k.form | a->v.form;
@@ -176,8 +189,13 @@ static void project(tern_exec *e, const tern_block *b, int n_row)
     }
     tern_exec_prepare(e, &p, &in);
     for (int i = 0; i < 3; i++) {
-        tern_prepare own = {.x = e->h, .x_stride = e->x_stride, .norm = norm_in[i], .y = e->mid,
-                            .y_stride = e->x_stride, .cols = e->w->h.d_model, .n_tok = n_row,
+        tern_prepare own = {.x = e->h,
+                            .x_stride = e->x_stride,
+                            .norm = norm_in[i],
+                            .y = e->mid,
+                            .y_stride = e->x_stride,
+                            .cols = e->w->h.d_model,
+                            .n_tok = n_row,
                             .forms = jobs[i].l->form};
         tern_exec_prepare(e, &own, &in);
         tern_job job = jobs[i];
@@ -198,9 +216,13 @@ void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *r
     tern_pool_run(e->pool, attend_lane, &task);
 
     tern_input in;
-    tern_prepare p = {.x = e->att, .x_stride = e->q_stride,
-                      .norm = a->sub_norm ? a->sub_norm : a->o_norm_in, .y = e->mid,
-                      .y_stride = e->q_stride, .cols = a->o.cols, .n_tok = n_row,
+    tern_prepare p = {.x = e->att,
+                      .x_stride = e->q_stride,
+                      .norm = a->sub_norm ? a->sub_norm : a->o_norm_in,
+                      .y = e->mid,
+                      .y_stride = e->q_stride,
+                      .cols = a->o.cols,
+                      .n_tok = n_row,
                       .forms = a->o.form};
     tern_exec_prepare(e, &p, &in);
     tern_job job = {&a->o, &in, e->out, e->x_stride};

@@ -1,0 +1,49 @@
+# The front door. Meson does the work; see README.md.
+BUILD ?= build
+TEST  ?= build-test
+
+.PHONY: all chat test test-long check bench install clean kernels
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@tools/install-packages
+	@meson setup $(BUILD) >/dev/null
+
+# Talk to the built-in model.
+chat: all
+	@$(BUILD)/tern chat
+
+# Everything that must pass: the checks of the tree and all tests, with assertions on.
+test: $(TEST)/build.ninja
+	@ninja -C $(TEST)
+	@$(MAKE) --no-print-directory check
+	@meson test -C $(TEST) --print-errorlogs
+
+$(TEST)/build.ninja:
+	@tools/install-packages test
+	@meson setup $(TEST) --buildtype=debugoptimized >/dev/null
+
+# The same tests under the sanitizers, and minutes of fuzzing.
+test-long:
+	@tools/test-long
+
+# The order of the house: include order, banned calls, layout, what docs name, what the library exports.
+check: $(TEST)/build.ninja
+	@tools/layers
+	@tools/banned
+	@tools/format
+	@tools/tour
+	@ninja -C $(TEST) >/dev/null
+	@tools/exports $(TEST)/libtern.so
+	@echo 'check: in order'
+
+bench: all
+	@$(BUILD)/tern bench
+
+install: all
+	@meson install -C $(BUILD)
+
+clean:
+	@rm -rf $(BUILD) $(TEST)
