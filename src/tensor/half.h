@@ -1,6 +1,7 @@
 /* The 16-bit float conversions as inline code, for loops over rows; tensor.h has them as functions.
- * No tables and no branches, so that the loops vectorise. Subnormals never pass through a float
- * subnormal: the results hold when a thread flushes those to zero. */
+ * Widening, which embedding rows go through, has no table and no branch, so that its loops vectorise.
+ * Half subnormals never pass through a float subnormal: the results hold when a thread flushes those
+ * to zero. */
 #ifndef TERN_TENSOR_HALF_H
 #define TERN_TENSOR_HALF_H
 
@@ -21,15 +22,22 @@ static inline float tern_bits_f32(uint32_t u)
     return f;
 }
 
+/* a where the condition holds, else b; written so that compilers see no branch in it. */
+static inline uint32_t tern_pick(int condition, uint32_t a, uint32_t b)
+{
+    uint32_t mask = 0u - (uint32_t)condition;
+    return (a & mask) | (b & ~mask);
+}
+
 static inline float tern_half_f32(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16;
     uint32_t mag = (uint32_t)(h & 0x7fff) << 13;
     /* Exponent biases are 15 and 127; all ones (31) becomes all ones (255). */
-    uint32_t wide = mag + (mag >= 31u << 23 ? 224u << 23 : 112u << 23);
+    uint32_t wide = mag + tern_pick(mag >= 31u << 23, 224u << 23, 112u << 23);
     /* A subnormal is m * 2^-24, and 2^-24 is the last place of 0.5. */
     float sub = tern_bits_f32((h & 0x3ff) | 0x3f000000) - 0.5f;
-    return tern_bits_f32((mag < 1u << 23 ? tern_f32_bits(sub) : wide) | sign);
+    return tern_bits_f32(tern_pick(mag < 1u << 23, tern_f32_bits(sub), wide) | sign);
 }
 
 static inline uint16_t tern_f32_half(float f)

@@ -21,11 +21,13 @@ void tern_q8_0_unpack_row(const tern_tensor *t, size_t row, float *restrict dst)
     }
 }
 
-/* Half away from zero, into [-127, 127]; NaN gives 0. */
-static int8_t round_i8(float v)
+/* Half away from zero, into [-127, 127]; NaN gives 0. The fraction is exact at this size. */
+static inline int8_t round_i8(float v)
 {
-    float r = roundf(v);
-    return (int8_t)(r >= 127.0f ? 127 : r <= -127.0f ? -127 : r == r ? (int)r : 0);
+    v = v >= 127.0f ? 127.0f : v <= -127.0f ? -127.0f : v == v ? v : 0.0f;
+    int whole = (int)v;
+    float rest = v - (float)whole;
+    return (int8_t)(whole + (rest >= 0.5f) - (rest <= -0.5f));
 }
 
 /* The division uses the scale before it is rounded to f16. */
