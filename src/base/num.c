@@ -56,7 +56,8 @@ bool tern_parse_f64(const char *s, size_t n, double *out)
         int64_t e;
         if ((s[i] != 'e' && s[i] != 'E') || ++i >= n)
             return false;
-        i += s[i] == '+';
+        if (s[i] == '+' && ++i < n && s[i] == '-')
+            return false;
         if (!tern_parse_i64(s + i, n - i, &e) || e > 9999 || e < -9999)
             return false;
         exp10 += e;

@@ -29,8 +29,11 @@ const uint8_t *tern_reader_take(tern_reader *r, size_t n)
 
 bool tern_reader_seek(tern_reader *r, size_t pos)
 {
-    if (r->failed || pos > r->size) {
+    if (r->failed)
+        return false;
+    if (pos > r->size) {
         r->failed = true;
+        r->fail_pos = pos;
         return false;
     }
     r->pos = pos;

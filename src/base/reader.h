@@ -12,8 +12,8 @@ typedef struct tern_reader {
     const uint8_t *data; /* borrowed */
     size_t size, pos;
     bool failed;
-    size_t fail_pos;  /* where the failed read began */
-    size_t fail_need; /* how many bytes it wanted */
+    size_t fail_pos;  /* where the failed read began, or where the failed seek went */
+    size_t fail_need; /* how many bytes it wanted; 0 after a seek */
 } tern_reader;
 
 void tern_reader_init(tern_reader *r, const void *data, size_t size);

@@ -8,7 +8,8 @@
 
 void tern_str_init(tern_str *s, size_t max_bytes)
 {
-    *s = (tern_str){.max = max_bytes};
+    /* Below the largest object, so that max + 1 and doubling cannot wrap. */
+    *s = (tern_str){.max = max_bytes < PTRDIFF_MAX ? max_bytes : PTRDIFF_MAX - 1};
 }
 
 void tern_str_done(tern_str *s)
