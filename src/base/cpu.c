@@ -51,7 +51,7 @@ unsigned tern_cpu_detect(void)
 
 void tern_cpu_model(char *buf, size_t cap)
 {
-    unsigned r[12] = {0}, top = __get_cpuid_max(0x80000000u, NULL);
+    unsigned r[12] = {0}, top = (unsigned)__get_cpuid_max(0x80000000u, NULL);
     if (top < 0x80000004u) {
         (void)snprintf(buf, cap, "unknown");
         return;

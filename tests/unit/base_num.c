@@ -99,7 +99,7 @@ static void test_f64(void **state)
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         v = 9;
         assert_true(tern_parse_f64(good[i].text, strlen(good[i].text), &v));
-        double ulp = fabs(nextafter(good[i].value, INFINITY) - good[i].value);
+        double ulp = fabs(nextafter(good[i].value, (double)INFINITY) - good[i].value);
         size_t digits = strlen(good[i].text);
         if (digits <= 20 ? v != good[i].value : fabs(v - good[i].value) > ulp)
             fail_msg("'%s' was read as %.17g", good[i].text, v);
