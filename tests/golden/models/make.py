@@ -113,14 +113,14 @@ def add_vocabulary(writer):
     keep = list(range(0x21, 0x7F)) + list(range(0xA1, 0xAD)) + list(range(0xAE, 0x100))
     rest = [b for b in range(256) if b not in keep]
     char = {b: chr(b) for b in keep} | {b: chr(256 + i) for i, b in enumerate(rest)}
-    tokens = [char[b] for b in range(256)] + [f"<|{i}|>" for i in range(N_VOCAB - 256)]
+    tokens = [char[b] for b in range(256)] + ["ab"] + [f"<|{i}|>" for i in range(N_VOCAB - 257)]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types([1] * 256 + [3] * (N_VOCAB - 256))
-    writer.add_token_merges(["a b"])  # a merge that resolves to no token never applies
-    writer.add_bos_token_id(256)
-    writer.add_eos_token_id(257)
+    writer.add_token_types([1] * 257 + [3] * (N_VOCAB - 257))
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(257)
+    writer.add_eos_token_id(258)
 
 
 def randomise(model):
@@ -213,7 +213,7 @@ def with_bitlinear(model, exact_weights=False):
 
 
 def common(**more):
-    return dict(vocab_size=N_VOCAB, max_position_embeddings=128, bos_token_id=256, eos_token_id=257,
+    return dict(vocab_size=N_VOCAB, max_position_embeddings=128, bos_token_id=257, eos_token_id=258,
                 attn_implementation="eager", **more)
 
 
