@@ -113,32 +113,39 @@ static void choose_i2s_layout(const tern_typeid_query *q, layout *l)
         l->dtype = TERN_DT_I2_S_ROWS4;
 }
 
+static void describe_shape(const layout *l, tern_typeid *out)
+{
+    const tern_dtype_info *info = tern_dtype_get((tern_dtype)l->dtype);
+    out->verdict = TERN_TYPEID_BAD_SHAPE;
+    (void)snprintf(out->text, sizeof out->text,
+                   "%s needs ne0 %% %d = 0, rows %% %d = 0, bytes < 2^64%s", info->name,
+                   info->blk_elems, info->blk_rows,
+                   info->unit == TERN_UNIT_TENSOR ? ", ne2 = ne3 = 1" : "");
+}
+
+/* Nothing matched, and so the id has a layout that can be read: those that cannot match anything. */
 static void describe_misfit(const tern_typeid_query *q, const layout *found, int n,
                             tern_typeid *out)
 {
+    const layout *readable = NULL;
     size_t len = 0, bytes;
+    bool suits = false;
+    out->verdict = TERN_TYPEID_NO_FIT;
     out->need_min = SIZE_MAX;
     for (int i = 0; i < n; i++) {
+        if (found[i].dtype != UNREAD && !readable)
+            readable = &found[i];
         if (!layout_bytes(&found[i], q->ne, &bytes))
             continue;
+        suits |= found[i].dtype != UNREAD;
         out->need_min = bytes < out->need_min ? bytes : out->need_min;
         int w = snprintf(out->text + len, sizeof out->text - len, "%s%s needs %zu", len ? ", " : "",
                          found[i].name, bytes);
         if (w > 0 && (size_t)w < sizeof out->text - len)
             len += (size_t)w;
     }
-    out->verdict = TERN_TYPEID_NO_FIT;
-    if (out->need_min == SIZE_MAX) {
-        int first = 0; /* an id without any readable layout never gets here */
-        while (first < n - 1 && found[first].dtype == UNREAD)
-            first++;
-        const tern_dtype_info *info = tern_dtype_get((tern_dtype)found[first].dtype);
-        out->verdict = TERN_TYPEID_BAD_SHAPE;
-        (void)snprintf(out->text, sizeof out->text,
-                       "%s needs ne0 %% %d = 0, rows %% %d = 0, bytes < 2^64%s", info->name,
-                       info->blk_elems, info->blk_rows,
-                       info->unit == TERN_UNIT_TENSOR ? ", ne2 = ne3 = 1" : "");
-    }
+    if (!suits && readable)
+        describe_shape(readable, out);
 }
 
 static void accept(const layout *l, size_t bytes, tern_typeid *out)

@@ -1,0 +1,73 @@
+/* Typed look-ups in a directory of metadata. */
+#include "file/dir.h"
+#include "support/support.h"
+
+#include <string.h>
+
+#define GOLDEN "tests/golden/gguf/"
+
+static bool slice_is(tern_slice s, const char *text)
+{
+    return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
+}
+
+static void test_getters(void **state)
+{
+    (void)state;
+    tern_dir *d;
+    tern_err err;
+    uint32_t u = 77;
+    float f = 0;
+    bool b, found = true;
+    tern_slice s;
+    assert_int_equal(tern_gguf_open(GOLDEN "metas.gguf", NULL, &d, &err), TERN_OK);
+    assert_int_equal(tern_dir_get_u32(d, "absent", &u, &found, &err), TERN_OK);
+    assert_false(found);
+    assert_int_equal(u, 77);
+    static const struct {
+        const char *key;
+        uint32_t value;
+    } ints[] = {{"n.u8", 255}, {"n.u16", 65535}, {"n.u32", UINT32_MAX}};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(tern_dir_get_u32(d, ints[i].key, &u, &found, &err), TERN_OK);
+        assert_true(found && u == ints[i].value);
+    }
+    static const char *const bad[] = {"n.i8",  "n.i16",  "n.i32",  "n.i64", "n.u64",
+                                      "n.f32", "b.true", "s.utf8", "a.u8"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(tern_dir_get_u32(d, bad[i], &u, NULL, &err), TERN_E_FORMAT);
+        assert_non_null(strstr(err.msg, bad[i]));
+        assert_non_null(strstr(err.msg, "metas.gguf"));
+    }
+    assert_int_equal(u, UINT32_MAX);
+    assert_int_equal(tern_dir_get_f32(d, "n.f32", &f, &found, &err), TERN_OK);
+    assert_true(found && f == 1e-5f);
+    assert_int_equal(tern_dir_get_f32(d, "n.f64", &f, NULL, &err), TERN_E_FORMAT); /* -1e300 */
+    assert_int_equal(tern_dir_get_f32(d, "n.u8", &f, NULL, &err), TERN_E_FORMAT);
+    assert_int_equal(tern_dir_get_bool(d, "b.false", &b, &found, &err), TERN_OK);
+    assert_true(found && !b);
+    assert_int_equal(tern_dir_get_bool(d, "n.u8", &b, NULL, &err), TERN_E_FORMAT);
+    assert_int_equal(tern_dir_get_str(d, "s.short", &s, &found, &err), TERN_OK);
+    assert_true(found && slice_is(s, "-"));
+    assert_int_equal(tern_dir_get_str(d, "n.u8", &s, NULL, &err), TERN_E_FORMAT);
+
+    const tern_meta *m = tern_dir_meta_find(d, "a.u64");
+    assert_true(tern_meta_elem_i64(m, 0) == INT64_MAX && tern_meta_elem_i64(m, 1) == 7);
+    assert_true(tern_meta_elem_f64(m, 0) == 0x1p64);
+    m = tern_dir_meta_find(d, "a.i16");
+    assert_true(tern_meta_elem_f64(m, 0) == -1 && tern_meta_elem_i64(m, 2) == -32768);
+    m = tern_dir_meta_find(d, "a.f32");
+    assert_true(tern_meta_elem_f64(m, 0) == (double)0.1f);
+    assert_true(tern_meta_elem_i64(m, 2) == INT64_MAX && tern_meta_elem_i64(m, 0) == 0);
+    m = tern_dir_meta_find(d, "a.bool");
+    assert_true(tern_meta_elem_i64(m, 0) == 1 && tern_meta_elem_i64(m, 1) == 0);
+    tern_dir_close(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_getters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
