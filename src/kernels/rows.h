@@ -48,4 +48,12 @@ static inline tern_row_slot tern_row_slot_get(void *scratch, int cols, int i)
     return s;
 }
 
+/* Tokens of so many bytes each that a pass over the rows should meet at a time: half a megabyte of a
+ * second-level cache, and a multiple of every tile's tokens. */
+static inline int tern_tok_block(size_t tok_bytes)
+{
+    size_t n = (512 * 1024) / tok_bytes / 4 * 4;
+    return n < 16 ? 16 : n > 4096 ? 4096 : (int)n;
+}
+
 #endif

@@ -79,7 +79,8 @@ float tern_kv8_store_ref(const float *x, int n, int8_t *dst)
     memcpy(&m, &top, sizeof(m));
     float s = 127.0f / m;
     if (!isfinite(m) || !isfinite(s)) {
-        memset(dst, 0, (size_t)n);
+        for (int i = 0; i < n; i++)
+            dst[i] = 0;
         return isfinite(m) ? 0.0f : m;
     }
     for (int i = 0; i < n; i++)

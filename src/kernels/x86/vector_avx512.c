@@ -1,0 +1,3 @@
+#include "kernels/x86/lanes_avx512.h"
+
+#include "kernels/x86/vector_tmpl.h"
