@@ -3,12 +3,13 @@
  * kept apart from the scales. Every product below is exact (11-bit f16 times at most 8 bits), so the
  * values equal the unpacked ones bit for bit. */
 #include "kernels/rows.h"
+#include "tensor/half.h"
 
 #include <string.h>
 
 static float f16_at(const uint8_t *p)
 {
-    return tern_f16_to_f32((uint16_t)(p[0] | p[1] << 8));
+    return tern_half_f32((uint16_t)(p[0] | p[1] << 8));
 }
 
 static uint32_t u32_at(const uint8_t *p)
