@@ -82,7 +82,7 @@ static void put_word(tern_str *out, const char *word, size_t n)
         put_header(out, arg, n_arg);
     } else if (k == 4 && (memcmp(word, "zero", 4) == 0 || memcmp(word, "fill", 4) == 0)) {
         for (uint64_t i = 0, count = number(arg, n_arg); i < count; i++)
-            tern_str_putc(out, word[0] == 'z' ? 0 : (char)((i + 1) & 255));
+            tern_str_putc(out, word[0] == 'z' ? 0 : (char)(i % 255 + 1));
     } else if (k == 3 && memcmp(word, "pad", 3) == 0) {
         while (out->len % number(arg, n_arg) != 0)
             tern_str_putc(out, 0);

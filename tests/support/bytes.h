@@ -8,7 +8,7 @@
  *   u8:N u16:N u32:N u64:N   little-endian numbers; a leading '-' wraps
  *   str:TEXT                 u64 length, then the text up to the next space; \xNN is one byte
  *   hex:BYTES                bytes as hex digits
- *   zero:N  fill:N           N bytes 0; N bytes 1, 2, 3, ...
+ *   zero:N  fill:N           N bytes 0; N bytes 1 to 255 in turn
  *   pad:N                    zeros up to a multiple of N
  *   gguf:V,T,K               a GGUF header: version, tensors, key/value pairs
  * Fails the test at a word it does not know. */

@@ -7,9 +7,7 @@ static void test_quote_shows_text_as_it_is(void **state)
 {
     (void)state;
     char buf[64];
-    static const char *const same[] = {"", "blk.0.attn_q.weight",
-                                       "Gr\xc3\xbc\xc3\x9f"
-                                       "e",
+    static const char *const same[] = {"", "blk.0.attn_q.weight", "Gr\xc3\xbc\xc3\x9f\x65",
                                        "\xe4\xb8\x96\xe7\x95\x8c", "a'b\\"};
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
         assert_string_equal(tern_quote(buf, sizeof buf, same[i], strlen(same[i])), same[i]);

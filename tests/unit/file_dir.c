@@ -1,5 +1,6 @@
 /* Typed look-ups in a directory of metadata. */
 #include "file/dir.h"
+#include "support/bytes.h"
 #include "support/support.h"
 
 #include <string.h>
@@ -64,10 +65,65 @@ static void test_getters(void **state)
     tern_dir_close(d);
 }
 
+/* Values at the edges of their types, which no writer's file holds. */
+static void test_edges(void **state)
+{
+    (void)state;
+    tern_str s;
+    tern_dir *d;
+    tern_err err;
+    uint32_t u = 0;
+    float f = 0;
+    bool b = true, found = true;
+    tern_slice text = {NULL, 0};
+    tern_str_init(&s, 4096);
+    test_bytes(&s, "gguf:3,0,8 str:i8 u32:1 u8:127 str:i64.max u32:11 u64:4294967295 "
+                   "str:i64.over u32:11 u64:4294967296 str:f32.inf u32:6 u32:2139095040 "
+                   "str:f64.inf u32:12 u64:18442240474082181120 str:f64.nan u32:12 "
+                   "u64:9221120237041090560 str:bool u32:7 u8:255 str:a u32:9 u32:12 u64:3 "
+                   "u64:18442240474082181120 u64:9221120237041090560 u64:13832806255468478464");
+    assert_int_equal(tern_gguf_open_memory(s.data, s.len, "edges", NULL, &d, &err), TERN_OK);
+    assert_int_equal(tern_dir_get_u32(d, "i8", &u, NULL, &err), TERN_OK);
+    assert_int_equal(u, 127);
+    assert_int_equal(tern_dir_get_u32(d, "i64.max", &u, NULL, &err), TERN_OK);
+    assert_int_equal(u, UINT32_MAX);
+    assert_int_equal(tern_dir_get_u32(d, "i64.over", &u, NULL, &err), TERN_E_FORMAT);
+    assert_non_null(strstr(err.msg, "too large"));
+    assert_int_equal(tern_dir_get_f32(d, "f32.inf", &f, NULL, &err), TERN_OK);
+    assert_true(f > 3e38f && f == f * 2);
+    f = 0;
+    assert_int_equal(tern_dir_get_f32(d, "f64.inf", &f, NULL, &err), TERN_OK);
+    assert_true(f < -3e38f && f == f * 2);
+    assert_int_equal(tern_dir_get_f32(d, "f64.nan", &f, NULL, &err), TERN_OK);
+    assert_true(f != f);
+    b = false;
+    assert_int_equal(tern_dir_get_bool(d, "bool", &b, NULL, &err), TERN_OK);
+    assert_true(b); /* any byte but 0 */
+    assert_int_equal(tern_dir_meta_find(d, "bool")->v.u, 1);
+
+    f = 5;
+    assert_int_equal(tern_dir_get_f32(d, "absent", &f, &found, &err), TERN_OK);
+    assert_true(!found && f == 5);
+    assert_int_equal(tern_dir_get_bool(d, "absent", &b, &found, &err), TERN_OK);
+    assert_true(!found && b);
+    assert_int_equal(tern_dir_get_str(d, "absent", &text, &found, &err), TERN_OK);
+    assert_true(!found && !text.p);
+
+    const tern_meta *m = tern_dir_meta_find(d, "a"); /* -inf, NaN, -1.5 */
+    assert_true(tern_meta_elem_i64(m, 0) == INT64_MIN && tern_meta_elem_i64(m, 1) == 0);
+    assert_true(tern_meta_elem_i64(m, 2) == -1);
+    tern_meta strings = {.elem = TERN_META_STRING, .n_elem = 1};
+    assert_true(tern_meta_elem_i64(&strings, 0) == 0 && tern_meta_elem_f64(&strings, 0) == 0);
+    tern_dir_close(d);
+    tern_dir_close(NULL);
+    tern_str_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_getters),
+        cmocka_unit_test(test_edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,13 +138,68 @@ static void test_shards(void **state)
         {"gguf:3,1,2 " SPLIT(1, 2), "1 tensors"},
         {"gguf:3,1,3 " SPLIT(1, 2) ALIGN "u32:4 u32:0 " ONE("x") "zero:16", "general.alignment"},
         {"hex:00", "offset 0"},
+        {"gguf:3,1,2 str:split.no u32:8 str:1 str:split.count u32:2 u16:2 " ONE("x") "zero:16",
+         "'split.no'"},
+        {"gguf:3,1,2 str:split.no u32:2 u16:1 str:split.count u32:8 str:2 " ONE("x") "zero:16",
+         "'split.count'"},
     };
     for (size_t i = 0; i < sizeof bad_second / sizeof bad_second[0]; i++) {
         write_script(PART_2, bad_second[i].script);
         check_open(PART_1, TERN_E_FORMAT, bad_second[i].says);
     }
+    static const struct {
+        const char *script, *says;
+    } bad_first[] = {
+        {"gguf:3,1,2 str:split.no u32:8 str:0 str:split.count u32:2 u16:2 " ONE("w") "zero:16",
+         "'split.no'"},
+        {"gguf:3,1,3 " SPLIT(0, 2) "str:split.tensors.count u32:8 str:2 " ONE("w") "zero:16",
+         "'split.tensors.count'"},
+        {"gguf:3,1,3 " SPLIT(0, 2) TOTAL(2) ONE("w") "zero:15", "tensor 'w'"},
+    };
+    write_script(PART_2, second_of_2);
+    for (size_t i = 0; i < sizeof bad_first / sizeof bad_first[0]; i++) {
+        write_script(PART_1, bad_first[i].script);
+        check_open(PART_1, TERN_E_FORMAT, bad_first[i].says);
+    }
+    /* The total may be left out. */
+    write_script(PART_1, "gguf:3,1,2 " SPLIT(0, 2) ONE("w") "zero:16");
+    check_open(PART_1, TERN_OK, NULL);
     drop(PART_2);
     drop(PART_1);
+}
+
+static void test_many_shards(void **state)
+{
+    (void)state;
+    char path[400];
+    tern_dir *d;
+    tern_err err;
+    for (unsigned i = 0; i < 6; i++) {
+        char name[40], script[300];
+        (void)snprintf(name, sizeof name, "m-%05u-of-00006.gguf", i + 1);
+        (void)snprintf(script, sizeof script,
+                       "gguf:3,1,2 str:split.no u32:2 u16:%u str:split.count u32:2 u16:6 " ONE(
+                           "w%u") "fill:16",
+                       i, i);
+        write_script(name, script);
+    }
+    path_of(path, "m-00001-of-00006.gguf");
+    assert_int_equal(tern_gguf_open(path, NULL, &d, &err), TERN_OK);
+    assert_int_equal(d->n_tensor, 6);
+    assert_int_equal(d->n_map, 6);
+    for (unsigned i = 0; i < 6; i++) {
+        char name[40];
+        (void)snprintf(name, sizeof name, "w%u", i);
+        assert_ptr_equal(tern_dir_tensor_find(d, name), &d->tensors[i]);
+        assert_ptr_equal(d->tensors[i].data, d->maps[i].data + d->tensors[i].offset);
+        assert_int_equal(d->tensors[i].data[3], 4);
+    }
+    tern_dir_close(d);
+    for (unsigned i = 0; i < 6; i++) {
+        char name[40];
+        (void)snprintf(name, sizeof name, "m-%05u-of-00006.gguf", i + 1);
+        drop(name);
+    }
 }
 
 static void test_shard_names(void **state)
@@ -157,6 +212,15 @@ static void test_shard_names(void **state)
         check_open(names[i], TERN_E_FORMAT, "must end in -00001-of-00002.gguf");
         drop(names[i]);
     }
+    char cwd[400];
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    assert_int_equal(chdir(folder), 0);
+    write_script("m", first_of_2);
+    tern_err short_err;
+    assert_int_equal(open_file((void *)(uintptr_t) "m", &short_err), TERN_E_FORMAT);
+    assert_non_null(strstr(short_err.msg, "must end in"));
+    drop("m");
+    assert_int_equal(chdir(cwd), 0);
     /* The name alone makes no shard. */
     write_script(PART_1, "gguf:3,1,0 " ONE("w") "zero:16");
     check_open(PART_1, TERN_OK, NULL);
@@ -190,9 +254,8 @@ static void test_big_endian_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_shards),
-        cmocka_unit_test(test_shard_names),
+        cmocka_unit_test(test_paths),           cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_many_shards),     cmocka_unit_test(test_shard_names),
         cmocka_unit_test(test_big_endian_file),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
