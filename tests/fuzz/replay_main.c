@@ -55,6 +55,13 @@ static void on_signal(int sig)
 /* Present in sanitizer builds only. */
 void __sanitizer_set_death_callback(void (*fn)(void)) __attribute__((weak));
 
+/* Read by the undefined behaviour sanitizer: a report is a failure, and leaves its input. */
+__attribute__((visibility("default"))) const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void)
+{
+    return "halt_on_error=1:abort_on_error=1:print_stacktrace=1";
+}
+
 static void watch(void)
 {
     static const int sigs[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM};

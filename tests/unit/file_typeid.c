@@ -28,7 +28,7 @@ static const row rows[] = {
     {42, {64, 1, 1, 1}, 64, 32, TERN_TYPEID_NO_FIT, 0, "Q2_0 needs 18"}, /* 18 pads to 32 */
     {39, {256, 1, 1, 1}, 136, 32, TERN_TYPEID_UNREAD, 0, "MXFP4"},
     {39, {256, 1, 1, 1}, 137, 32, TERN_TYPEID_UNREAD, 0, "TL2"},
-    {39, {33, 1, 1, 1}, 64, 32, TERN_TYPEID_UNREAD, 0, "TL2"},
+    {39, {40, 1, 1, 1}, 17, 32, TERN_TYPEID_UNREAD, 0, "TL2"}, /* 40 are no blocks of 32 */
     {1000, {1, 1, 1, 1}, 64, 32, TERN_TYPEID_UNKNOWN, 0, "no known format"},
     {UINT32_MAX, {64, 1, 1, 1}, 64, 32, TERN_TYPEID_UNKNOWN, 0, "no known format"},
 };
