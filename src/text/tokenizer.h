@@ -54,11 +54,16 @@ tern_token_attr tern_token_attr_get(const tern_tokenizer *t, int32_t id);
 bool tern_token_is_eog(const tern_tokenizer *t, int32_t id);
 /* The vocabulary's own spelling ("Ġthe", "<|eot_id|>"). */
 tern_slice tern_token_text(const tern_tokenizer *t, int32_t id);
+/* The bytes it stands for in a text (" the"), whole or not as UTF-8; a control token's spelling. */
+tern_slice tern_token_bytes(const tern_tokenizer *t, int32_t id);
 /* Id of a token spelled exactly so; -1 when there is none. */
 int32_t tern_token_find(const tern_tokenizer *t, const char *text, size_t n);
+/* Whether a text is tokenised with a space before it that is not in the text. */
+bool tern_tokenizer_pads(const tern_tokenizer *t);
 
-/* Ids to bytes, one at a time: bytes come out as they are complete, UTF-8 sequences are never
- * split. special: control tokens print their text instead of nothing. */
+/* Ids to text, one at a time: always valid UTF-8, sequences come out when they are complete and
+ * invalid ones as U+FFFD (tern_token_bytes has the bytes). special: control tokens print their text
+ * instead of nothing. */
 typedef struct tern_detok {
     const tern_tokenizer *tok; /* borrowed */
     bool special, started;
@@ -70,7 +75,7 @@ void tern_detok_init(tern_detok *d, const tern_tokenizer *t, bool special, bool 
 
 /* Append to out what id completes. */
 void tern_detok_push(tern_detok *d, int32_t id, tern_str *out);
-/* At the end: whatever is pending, invalid parts as U+FFFD. */
+/* At the end: what is pending, which nothing will complete now, as U+FFFD. */
 void tern_detok_finish(tern_detok *d, tern_str *out);
 
 #endif

@@ -1,0 +1,296 @@
+/* Text to ids: special tokens are cut out, what is left goes to the vocabulary's own algorithm. */
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/utf8.h"
+#include "text/bpe.h"
+#include "text/pretok.h"
+#include "text/special.h"
+#include "text/spm.h"
+
+#include <string.h>
+
+/* With SentencePiece's three bytes for a space positions still fit 32 bits. */
+#define TEXT_BYTES_MAX ((size_t)1 << 28)
+
+struct tern_tokenizer {
+    tern_tokenizer_info info;
+    tern_vocab vocab;
+    tern_special_set user, all; /* by whether control tokens are parsed */
+    tern_pretok *pretok;        /* owned; NULL for SentencePiece */
+    tern_bpe bpe;
+    bool add_space_prefix;
+};
+
+/* What one call needs. */
+typedef struct scratch {
+    tern_merge merge;
+    tern_pieces pieces;
+    tern_str escaped;
+} scratch;
+
+/* ---- ids --------------------------------------------------------------------------------- */
+
+void tern_ids_done(tern_ids *ids)
+{
+    tern_free(ids->v);
+    *ids = (tern_ids){0};
+}
+
+tern_code tern_ids_push(tern_ids *ids, int32_t id, tern_err *err)
+{
+    if (ids->n == ids->cap) {
+        size_t cap = ids->cap ? 2 * ids->cap : 64;
+        int32_t *v = tern_realloc(ids->v, ids->cap * sizeof *v, cap * sizeof *v);
+        if (!v)
+            return tern_fail(err, TERN_E_NOMEM, "no memory for %zu tokens", cap);
+        ids->v = v;
+        ids->cap = cap;
+    }
+    ids->v[ids->n++] = id;
+    return TERN_OK;
+}
+
+/* ---- creation ---------------------------------------------------------------------------- */
+
+static bool slice_is(tern_slice s, const char *text)
+{
+    return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
+}
+
+/* The pre-tokeniser's name: the caller's, else the file's, else what such files were made with. */
+static tern_code pre_name(const tern_dir *d, const char *pre_override, tern_slice *out,
+                          tern_err *err)
+{
+    bool found;
+    if (pre_override) {
+        *out = (tern_slice){pre_override, strlen(pre_override)};
+        return TERN_OK;
+    }
+    TERN_TRY(tern_dir_get_str(d, "tokenizer.ggml.pre", out, &found, err));
+    if (found && out->n)
+        return TERN_OK;
+    /* The converters of the bitnet families write none and mean Llama 3's. */
+    tern_slice arch = {"", 0};
+    TERN_TRY(tern_dir_get_str(d, "general.architecture", &arch, NULL, err));
+    bool bitnet = arch.n >= 6 && memcmp(arch.p, "bitnet", 6) == 0;
+    *out = bitnet ? (tern_slice){"llama-bpe", 9} : (tern_slice){"default", 7};
+    return TERN_OK;
+}
+
+static tern_code bpe_init(tern_tokenizer *t, const tern_dir *d, const char *pre_override,
+                          tern_err *err)
+{
+    tern_slice pre;
+    TERN_TRY(pre_name(d, pre_override, &pre, err));
+    tern_code rc = tern_pretok_new(pre.p, pre.n, &t->pretok, err);
+    if (rc == TERN_E_UNSUPPORTED)
+        return tern_fail(
+            err, rc,
+            "%s: pre-tokeniser '%.*s' is not known; choose one with --pre, for example "
+            "--pre llama-bpe",
+            d->path, (int)(pre.n < 64 ? pre.n : 64), pre.p);
+    TERN_TRY(rc);
+    t->info.model = "gpt2";
+    t->info.pre = tern_pretok_name_get(t->pretok);
+    t->info.add_bos = tern_pretok_adds_bos(t->pretok);
+    return tern_bpe_init(&t->bpe, &t->vocab, d, tern_pretok_ignores_merges(t->pretok), err);
+}
+
+static tern_code spm_init(tern_tokenizer *t, const tern_dir *d, tern_err *err)
+{
+    t->info.model = "llama";
+    t->info.pre = "";
+    t->info.add_bos = true;
+    t->add_space_prefix = true;
+    return tern_dir_get_bool(d, "tokenizer.ggml.add_space_prefix", &t->add_space_prefix, NULL, err);
+}
+
+static void fill_info(tern_tokenizer *t)
+{
+    const tern_vocab *v = &t->vocab;
+    tern_tokenizer_info *i = &t->info;
+    i->n_vocab = (int)v->n;
+    i->bos = v->bos;
+    i->eos = v->eos;
+    i->eot = v->eot;
+    i->unk = v->unk;
+    i->pad = v->pad;
+    i->add_bos = i->add_bos && v->bos >= 0;
+    i->add_eos = i->add_eos && v->eos >= 0;
+}
+
+tern_code tern_tokenizer_new(const tern_dir *d, const char *pre_override, tern_tokenizer **out,
+                             tern_err *err)
+{
+    tern_slice model;
+    bool found;
+    TERN_TRY(tern_dir_get_str(d, "tokenizer.ggml.model", &model, &found, err));
+    if (!found)
+        return tern_fail(err, TERN_E_FORMAT,
+                         "%s: no tokenizer.ggml.model: the file has no vocabulary", d->path);
+    bool bpe = slice_is(model, "gpt2");
+    if (!bpe && !slice_is(model, "llama"))
+        return tern_fail(err, TERN_E_UNSUPPORTED,
+                         "%s: tokenizer.ggml.model is '%.*s', this build knows 'gpt2' and 'llama'",
+                         d->path, (int)(model.n < 64 ? model.n : 64), model.p);
+    tern_code rc = TERN_OK;
+    tern_tokenizer *t = tern_calloc(1, sizeof *t);
+    if (!t)
+        return tern_fail(err, TERN_E_NOMEM, "%s: no memory for the tokenizer", d->path);
+    TERN_TRY_GOTO(tern_vocab_init(&t->vocab, bpe ? TERN_VOCAB_BPE : TERN_VOCAB_SPM, d, err));
+    TERN_TRY_GOTO(bpe ? bpe_init(t, d, pre_override, err) : spm_init(t, d, err));
+    TERN_TRY_GOTO(tern_special_init(&t->user, &t->vocab, false, err));
+    TERN_TRY_GOTO(tern_special_init(&t->all, &t->vocab, true, err));
+    TERN_TRY_GOTO(
+        tern_dir_get_bool(d, "tokenizer.ggml.add_bos_token", &t->info.add_bos, NULL, err));
+    TERN_TRY_GOTO(
+        tern_dir_get_bool(d, "tokenizer.ggml.add_eos_token", &t->info.add_eos, NULL, err));
+    fill_info(t);
+    *out = t;
+    return TERN_OK;
+fail:
+    tern_tokenizer_free(t);
+    return rc;
+}
+
+void tern_tokenizer_free(tern_tokenizer *t)
+{
+    if (!t)
+        return;
+    tern_bpe_done(&t->bpe);
+    tern_pretok_free(t->pretok);
+    tern_special_done(&t->user);
+    tern_special_done(&t->all);
+    tern_vocab_done(&t->vocab);
+    tern_free(t);
+}
+
+/* ---- look-ups ---------------------------------------------------------------------------- */
+
+static bool is_id(const tern_tokenizer *t, int32_t id)
+{
+    return id >= 0 && (size_t)id < t->vocab.n;
+}
+
+const tern_tokenizer_info *tern_tokenizer_info_get(const tern_tokenizer *t)
+{
+    return &t->info;
+}
+
+tern_token_attr tern_token_attr_get(const tern_tokenizer *t, int32_t id)
+{
+    return is_id(t, id) ? (tern_token_attr)t->vocab.attr[id] : TERN_TOKEN_UNUSED;
+}
+
+bool tern_token_is_eog(const tern_tokenizer *t, int32_t id)
+{
+    return is_id(t, id) && t->vocab.eog[id];
+}
+
+tern_slice tern_token_text(const tern_tokenizer *t, int32_t id)
+{
+    return is_id(t, id) ? t->vocab.text[id] : (tern_slice){"", 0};
+}
+
+tern_slice tern_token_bytes(const tern_tokenizer *t, int32_t id)
+{
+    return is_id(t, id) ? t->vocab.bytes[id] : (tern_slice){"", 0};
+}
+
+int32_t tern_token_find(const tern_tokenizer *t, const char *text, size_t n)
+{
+    uint32_t id;
+    return tern_map_find(&t->vocab.by_text, text, n, &id) ? (int32_t)id : -1;
+}
+
+bool tern_tokenizer_pads(const tern_tokenizer *t)
+{
+    return t->add_space_prefix;
+}
+
+/* ---- tokenising -------------------------------------------------------------------------- */
+
+/* Length of the valid UTF-8 that text begins with. */
+static size_t valid_run(const char *text, size_t n)
+{
+    size_t i = 0;
+    while (i < n) {
+        uint32_t cp;
+        int len = (uint8_t)text[i] < 0x80 ? 1 : tern_utf8_decode(text + i, n - i, &cp);
+        if (!len)
+            break;
+        i += (size_t)len;
+    }
+    return i;
+}
+
+/* Text without special tokens, byte-level: words of valid runs, and each invalid byte by itself. */
+static tern_code encode_words(const tern_tokenizer *t, scratch *s, const char *text, size_t n,
+                              tern_ids *out, tern_err *err)
+{
+    for (size_t i = 0; i < n;) {
+        size_t run = valid_run(text + i, n - i), begin = 0;
+        if (!run) {
+            TERN_TRY(tern_bpe_encode(&t->bpe, &s->merge, text + i, 1, out, err));
+            i++;
+            continue;
+        }
+        TERN_TRY(tern_pretok_split(t->pretok, text + i, run, &s->pieces, err));
+        for (size_t k = 0; k < s->pieces.n; k++) {
+            size_t end = s->pieces.end[k];
+            TERN_TRY(tern_bpe_encode(&t->bpe, &s->merge, text + i + begin, end - begin, out, err));
+            begin = end;
+        }
+        i += run;
+    }
+    return TERN_OK;
+}
+
+static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, size_t n,
+                        bool add_special, bool parse_special, tern_ids *out, tern_err *err)
+{
+    const tern_special_set *set = parse_special ? &t->all : &t->user;
+    bool add_bos = add_special && t->info.add_bos;
+    for (size_t i = 0;;) {
+        size_t at = n - i, len = 0;
+        int32_t id = tern_special_find(set, text + i, n - i, &at, &len);
+        if (add_bos && !(at == 0 && id == t->info.bos))
+            TERN_TRY(tern_ids_push(out, t->info.bos, err));
+        add_bos = false;
+        if (at) { /* it stands at the start or behind a special token */
+            if (t->pretok)
+                TERN_TRY(encode_words(t, s, text + i, at, out, err));
+            else
+                TERN_TRY(tern_spm_encode(&t->vocab, &s->merge, &s->escaped, text + i, at,
+                                         t->add_space_prefix, out, err));
+        }
+        if (id < 0)
+            break;
+        TERN_TRY(tern_ids_push(out, id, err));
+        i += at + len;
+    }
+    if (add_special && t->info.add_eos)
+        TERN_TRY(tern_ids_push(out, t->info.eos, err));
+    return TERN_OK;
+}
+
+tern_code tern_tokenize(const tern_tokenizer *t, const char *text, size_t n, bool add_special,
+                        bool parse_special, tern_ids *out, tern_err *err)
+{
+    if (n > TEXT_BYTES_MAX)
+        return tern_fail(err, TERN_E_LIMIT,
+                         "a text of %zu bytes: at most %zu are tokenised at once", n,
+                         TEXT_BYTES_MAX);
+    scratch s;
+    size_t before = out->n;
+    tern_merge_init(&s.merge);
+    tern_pieces_init(&s.pieces);
+    tern_str_init(&s.escaped, 4 * TEXT_BYTES_MAX);
+    tern_code rc = encode(t, &s, text, n, add_special, parse_special, out, err);
+    tern_merge_done(&s.merge);
+    tern_pieces_done(&s.pieces);
+    tern_str_done(&s.escaped);
+    if (rc != TERN_OK)
+        out->n = before;
+    return rc;
+}
