@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/num.h"
+#include "base/str.h"
 
 #include <string.h>
 
@@ -61,15 +62,15 @@ static tern_code rule_add(tern_bpe *b, tern_slice s, size_t index, char *whole, 
     memcpy(whole, s.p, n_left);
     memcpy(whole + n_left, space + 1, n_right);
     uint32_t l, r, w;
+    char name[96];
     if (!tern_map_find(&v->by_text, s.p, n_left, &l) ||
         !tern_map_find(&v->by_text, space + 1, n_right, &r) ||
         !tern_map_find(&v->by_text, whole, n_left + n_right, &w))
         return tern_fail(err, TERN_E_FORMAT,
-                         "%s: merge %zu: '%.*s', '%.*s' or the two together is not a token",
-                         v->path, index, (int)(n_left < 64 ? n_left : 64), s.p,
-                         (int)(n_right < 64 ? n_right : 64), space + 1);
+                         "%s: merge %zu, '%s', is not of two tokens that make a third", v->path,
+                         index, tern_quote(name, sizeof name, s.p, s.n));
     /* Plain text must never become a control token, so no rule may lead to one. */
-    if (tern_vocab_plain_find(v, whole, n_left + n_right) < 0)
+    if (!tern_vocab_is_plain(v, (int32_t)w))
         return TERN_OK;
     tern_bpe_rule *p = &b->rules[slot_of(b, (uint64_t)l << 32 | r)];
     if (p->id < 0) /* of equal merges the first has the better rank */

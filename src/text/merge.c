@@ -46,27 +46,37 @@ void tern_merge_push(tern_merge *m, size_t at, size_t len, int32_t id)
     m->sym[m->n_sym++] = (tern_symbol){.at = (uint32_t)at, .len = (uint32_t)len, .id = id};
 }
 
-/* Put x into the hole at i, moving down what is smaller than it. */
+/* The heap has four children to a node, and they share one cache line: slot i stands at i + 3, so
+ * that the children 4i+1 .. 4i+4 begin at a multiple of 4. */
+#define CHILDREN 4u
+#define SHIFT    3u
+
+/* Put x into the hole at i, moving up what is smaller below it. */
 static void sift_down(tern_merge_pair *h, size_t n, size_t i, tern_merge_pair x)
 {
+    h += SHIFT;
     for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= n)
+        size_t first = CHILDREN * i + 1;
+        if (first >= n)
             break;
-        if (child + 1 < n && h[child + 1].key < h[child].key)
-            child++;
-        if (h[child].key >= x.key)
+        size_t end = first + CHILDREN < n ? first + CHILDREN : n, best = first;
+        for (size_t c = first + 1; c < end; c++)
+            if (h[c].key < h[best].key)
+                best = c;
+        if (h[best].key >= x.key)
             break;
-        h[i] = h[child];
-        i = child;
+        h[i] = h[best];
+        i = best;
     }
     h[i] = x;
 }
 
+/* Put x into the hole at i, moving down what is greater above it. */
 static void sift_up(tern_merge_pair *h, size_t i, tern_merge_pair x)
 {
+    h += SHIFT;
     while (i) {
-        size_t parent = (i - 1) / 2;
+        size_t parent = (i - 1) / CHILDREN;
         if (h[parent].key <= x.key)
             break;
         h[i] = h[parent];
@@ -77,15 +87,15 @@ static void sift_up(tern_merge_pair *h, size_t i, tern_merge_pair x)
 
 static tern_merge_pair pop(tern_merge *m)
 {
-    tern_merge_pair top = m->heap[0];
+    tern_merge_pair top = m->heap[SHIFT];
     if (--m->n_heap)
-        sift_down(m->heap, m->n_heap, 0, m->heap[m->n_heap]);
+        sift_down(m->heap, m->n_heap, 0, m->heap[m->n_heap + SHIFT]);
     return top;
 }
 
 static bool heap_room(tern_merge *m)
 {
-    if (m->n_heap < m->cap_heap)
+    if (m->n_heap + SHIFT < m->cap_heap)
         return true;
     size_t cap = m->cap_heap ? 2 * m->cap_heap : 64;
     tern_merge_pair *h = tern_realloc(m->heap, m->cap_heap * sizeof *h, cap * sizeof *h);
@@ -110,7 +120,7 @@ static bool note(tern_merge *m, uint32_t l, tern_merge_rule rule, const void *ct
         return true;
     if (!heap_room(m))
         return false;
-    m->heap[m->n_heap++] = (tern_merge_pair){(uint64_t)rank << 32 | l, a->len + b->len, id};
+    m->heap[m->n_heap++ + SHIFT] = (tern_merge_pair){(uint64_t)rank << 32 | l, a->len + b->len, id};
     *added = true;
     return true;
 }
@@ -121,7 +131,7 @@ static bool note_ordered(tern_merge *m, uint32_t l, tern_merge_rule rule, const 
     if (!note(m, l, rule, ctx, &added))
         return false;
     if (added)
-        sift_up(m->heap, m->n_heap - 1, m->heap[m->n_heap - 1]);
+        sift_up(m->heap, m->n_heap - 1, m->heap[m->n_heap - 1 + SHIFT]);
     return true;
 }
 
@@ -144,8 +154,9 @@ tern_code tern_merge_run(tern_merge *m, tern_merge_rule rule, const void *ctx, t
     for (size_t i = 0; i < n; i++)
         if (!note(m, (uint32_t)i, rule, ctx, &added))
             return no_memory(n, err);
-    for (size_t i = m->n_heap / 2; i-- > 0;)
-        sift_down(m->heap, m->n_heap, i, m->heap[i]);
+    for (size_t i = m->n_heap / CHILDREN + 1; i-- > 0;)
+        if (i < m->n_heap)
+            sift_down(m->heap, m->n_heap, i, m->heap[i + SHIFT]);
     while (m->n_heap) {
         tern_merge_pair p = pop(m);
         if (!is_current(m, &p))

@@ -37,13 +37,17 @@ static const pretok_row rows[] = {
 struct tern_pretok {
     const pretok_row *row;
     pcre2_general_context *memory; /* owned */
+    bool starved;                  /* an allocation failed; looked at while compiling only */
     pcre2_code *pass[PASS_MAX];    /* owned */
 };
 
 static void *memory_take(PCRE2_SIZE n, void *ctx)
 {
-    (void)ctx;
-    return tern_alloc(n);
+    tern_pretok *p = ctx;
+    void *block = tern_alloc(n);
+    if (!block) /* also from threads that match */
+        __atomic_store_n(&p->starved, true, __ATOMIC_RELAXED);
+    return block;
 }
 
 static void memory_give(void *p, void *ctx)
@@ -69,8 +73,11 @@ static tern_code pass_compile(tern_pretok *p, size_t i, tern_err *err)
         return tern_fail(err, code == PCRE2_ERROR_HEAP_FAILED ? TERN_E_NOMEM : TERN_E_INTERNAL,
                          "pre-tokeniser '%s': pass %zu does not compile: PCRE2 error %d at %zu",
                          p->row->name, i, code, at);
-    /* Where the system forbids code made at run time the interpreter does the same, slower. */
+    /* Where the system forbids code made at run time the interpreter does the same, slower; the
+     * library calls that a lack of memory, too. */
     (void)pcre2_jit_compile(p->pass[i], PCRE2_JIT_COMPLETE);
+    if (__atomic_load_n(&p->starved, __ATOMIC_RELAXED))
+        return tern_fail(err, TERN_E_NOMEM, "no memory for pre-tokeniser '%s'", p->row->name);
     return TERN_OK;
 }
 
@@ -84,7 +91,7 @@ tern_code tern_pretok_new(const char *name, size_t n, tern_pretok **out, tern_er
     tern_code rc = TERN_OK;
     tern_pretok *p = tern_calloc(1, sizeof *p);
     if (p)
-        p->memory = pcre2_general_context_create(memory_take, memory_give, NULL);
+        p->memory = pcre2_general_context_create(memory_take, memory_give, p);
     if (!p || !p->memory) {
         rc = tern_fail(err, TERN_E_NOMEM, "no memory for pre-tokeniser '%s'", row->name);
         goto fail;

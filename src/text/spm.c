@@ -57,30 +57,59 @@ static tern_code put_bytes(const tern_vocab *v, const char *p, size_t n, tern_id
     return TERN_OK;
 }
 
-tern_code tern_spm_encode(const tern_vocab *v, tern_merge *m, tern_str *escaped, const char *text,
-                          size_t n, bool space_prefix, tern_ids *out, tern_err *err)
+/* Length of the part of p[0..n) that no token crosses the end of: where tokens are words or pieces of
+ * words, up to a space behind another character. Exact, and a heap for each word is much faster
+ * than one for all. */
+static size_t part_len(const tern_vocab *v, const char *p, size_t n)
 {
-    escape(escaped, text, n, space_prefix);
-    if (escaped->failed)
-        return tern_fail(err, TERN_E_NOMEM, "no memory to tokenise %zu bytes", n);
-    const char *p = tern_str_get(escaped);
-    size_t len = escaped->len;
-    TERN_TRY(tern_merge_reset(m, len, err));
-    for (size_t i = 0; i < len;) {
+    if (!v->words)
+        return n;
+    bool other = false;
+    for (size_t i = 0; i < n;) {
+        bool space = n - i >= TERN_SPM_SPACE_LEN && p[i] == TERN_SPM_SPACE[0] &&
+                     memcmp(p + i, TERN_SPM_SPACE, TERN_SPM_SPACE_LEN) == 0;
+        if (space && other)
+            return i;
+        other |= !space;
+        i += space ? TERN_SPM_SPACE_LEN : 1;
+    }
+    return n;
+}
+
+static tern_code encode_part(const tern_vocab *v, tern_merge *m, const char *p, size_t n,
+                             tern_ids *out, tern_err *err)
+{
+    TERN_TRY(tern_merge_reset(m, n, err));
+    for (size_t i = 0; i < n;) {
         uint32_t cp;
-        int got = tern_utf8_decode(p + i, len - i, &cp);
+        int got = tern_utf8_decode(p + i, n - i, &cp);
         size_t step = got ? (size_t)got : 1; /* invalid bytes are symbols of their own */
         tern_merge_push(m, i, step, tern_vocab_plain_find(v, p + i, step));
         i += step;
     }
     spm_text t = {v, p};
     TERN_TRY(tern_merge_run(m, rule, &t, err));
-    for (uint32_t i = len ? 0 : TERN_SYMBOL_NONE; i != TERN_SYMBOL_NONE; i = m->sym[i].next) {
+    for (uint32_t i = n ? 0 : TERN_SYMBOL_NONE; i != TERN_SYMBOL_NONE; i = m->sym[i].next) {
         const tern_symbol *s = &m->sym[i];
         if (s->id >= 0)
             TERN_TRY(tern_ids_push(out, s->id, err));
         else
             TERN_TRY(put_bytes(v, p + s->at, s->len, out, err));
+    }
+    return TERN_OK;
+}
+
+tern_code tern_spm_encode(const tern_vocab *v, tern_merge *m, tern_str *escaped, const char *text,
+                          size_t n, bool space_prefix, tern_ids *out, tern_err *err)
+{
+    escape(escaped, text, n, space_prefix);
+    if (escaped->failed)
+        return tern_fail(err, TERN_E_NOMEM, "no memory to tokenise %zu bytes", n);
+    const char *p = tern_str_get(escaped), *end = p + escaped->len;
+    while (p < end) {
+        size_t len = part_len(v, p, (size_t)(end - p));
+        TERN_TRY(encode_part(v, m, p, len, out, err));
+        p += len;
     }
     return TERN_OK;
 }

@@ -1,6 +1,7 @@
 /* Text to ids: special tokens are cut out, what is left goes to the vocabulary's own algorithm. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "base/utf8.h"
 #include "text/bpe.h"
 #include "text/pretok.h"
@@ -81,14 +82,14 @@ static tern_code bpe_init(tern_tokenizer *t, const tern_dir *d, const char *pre_
                           tern_err *err)
 {
     tern_slice pre;
+    char name[64];
     TERN_TRY(pre_name(d, pre_override, &pre, err));
     tern_code rc = tern_pretok_new(pre.p, pre.n, &t->pretok, err);
     if (rc == TERN_E_UNSUPPORTED)
-        return tern_fail(
-            err, rc,
-            "%s: pre-tokeniser '%.*s' is not known; choose one with --pre, for example "
-            "--pre llama-bpe",
-            d->path, (int)(pre.n < 64 ? pre.n : 64), pre.p);
+        return tern_fail(err, rc,
+                         "%s: pre-tokeniser '%s' is not known; choose one with --pre, for example "
+                         "--pre llama-bpe",
+                         d->path, tern_quote(name, sizeof name, pre.p, pre.n));
     TERN_TRY(rc);
     t->info.model = "gpt2";
     t->info.pre = tern_pretok_name_get(t->pretok);
@@ -123,6 +124,7 @@ tern_code tern_tokenizer_new(const tern_dir *d, const char *pre_override, tern_t
                              tern_err *err)
 {
     tern_slice model;
+    char name[64];
     bool found;
     TERN_TRY(tern_dir_get_str(d, "tokenizer.ggml.model", &model, &found, err));
     if (!found)
@@ -131,8 +133,8 @@ tern_code tern_tokenizer_new(const tern_dir *d, const char *pre_override, tern_t
     bool bpe = slice_is(model, "gpt2");
     if (!bpe && !slice_is(model, "llama"))
         return tern_fail(err, TERN_E_UNSUPPORTED,
-                         "%s: tokenizer.ggml.model is '%.*s', this build knows 'gpt2' and 'llama'",
-                         d->path, (int)(model.n < 64 ? model.n : 64), model.p);
+                         "%s: tokenizer.ggml.model is '%s', this build knows 'gpt2' and 'llama'",
+                         d->path, tern_quote(name, sizeof name, model.p, model.n));
     tern_code rc = TERN_OK;
     tern_tokenizer *t = tern_calloc(1, sizeof *t);
     if (!t)

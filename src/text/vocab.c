@@ -376,7 +376,29 @@ int32_t tern_vocab_plain_find(const tern_vocab *v, const char *text, size_t n)
     uint32_t id;
     if (n > v->max_len || !tern_map_find(&v->by_text, text, n, &id))
         return -1;
-    return v->attr[id] == TERN_TOKEN_NORMAL || v->attr[id] == TERN_TOKEN_USER ? (int32_t)id : -1;
+    return tern_vocab_is_plain(v, (int32_t)id) ? (int32_t)id : -1;
+}
+
+static bool has_inner_space(tern_slice s)
+{
+    bool other = false;
+    for (size_t i = 0; i < s.n;) {
+        bool space = s.n - i >= TERN_SPM_SPACE_LEN &&
+                     memcmp(s.p + i, TERN_SPM_SPACE, TERN_SPM_SPACE_LEN) == 0;
+        if (space && other)
+            return true;
+        other |= !space;
+        i += space ? TERN_SPM_SPACE_LEN : 1;
+    }
+    return false;
+}
+
+static bool are_words(const tern_vocab *v)
+{
+    for (size_t i = 0; i < v->n; i++)
+        if (tern_vocab_is_plain(v, (int32_t)i) && has_inner_space(v->text[i]))
+            return false;
+    return true;
 }
 
 tern_code tern_vocab_init(tern_vocab *v, tern_vocab_kind kind, const tern_dir *d, tern_err *err)
@@ -394,6 +416,7 @@ tern_code tern_vocab_init(tern_vocab *v, tern_vocab_kind kind, const tern_dir *d
     find_ends(v);
     TERN_TRY(make_bytes(v, err));
     find_byte_tokens(v);
+    v->words = v->kind == TERN_VOCAB_SPM && are_words(v);
     return TERN_OK;
 }
 
