@@ -49,23 +49,28 @@ static tern_code table_alloc(tern_bpe *b, size_t n_rule, tern_err *err)
     return TERN_OK;
 }
 
-/* "left right": divided at the first space after the first byte. */
+/* The tokens of "left right", divided at the first space after the first byte, and of the two
+ * together; false if one does not exist. whole holds max_len bytes. */
+static bool rule_parse(const tern_vocab *v, tern_slice s, char *whole, uint32_t *l, uint32_t *r,
+                       uint32_t *w)
+{
+    const char *space = s.n > 2 ? memchr(s.p + 1, ' ', s.n - 1) : NULL;
+    if (!space || s.n - 1 > v->max_len)
+        return false;
+    size_t n_left = (size_t)(space - s.p), n_right = s.n - n_left - 1;
+    memcpy(whole, s.p, n_left);
+    memcpy(whole + n_left, space + 1, n_right);
+    return tern_map_find(&v->by_text, s.p, n_left, l) &&
+           tern_map_find(&v->by_text, space + 1, n_right, r) &&
+           tern_map_find(&v->by_text, whole, n_left + n_right, w);
+}
+
 static tern_code rule_add(tern_bpe *b, tern_slice s, size_t index, char *whole, tern_err *err)
 {
     const tern_vocab *v = b->vocab;
-    const char *space = s.n > 2 ? memchr(s.p + 1, ' ', s.n - 1) : NULL;
-    size_t n_left = space ? (size_t)(space - s.p) : 0;
-    if (!space || n_left + 1 == s.n || s.n - 1 > v->max_len)
-        return tern_fail(err, TERN_E_FORMAT, "%s: merge %zu is not two spellings of tokens",
-                         v->path, index);
-    size_t n_right = s.n - n_left - 1;
-    memcpy(whole, s.p, n_left);
-    memcpy(whole + n_left, space + 1, n_right);
     uint32_t l, r, w;
     char name[96];
-    if (!tern_map_find(&v->by_text, s.p, n_left, &l) ||
-        !tern_map_find(&v->by_text, space + 1, n_right, &r) ||
-        !tern_map_find(&v->by_text, whole, n_left + n_right, &w))
+    if (!rule_parse(v, s, whole, &l, &r, &w))
         return tern_fail(err, TERN_E_FORMAT,
                          "%s: merge %zu, '%s', is not of two tokens that make a third", v->path,
                          index, tern_quote(name, sizeof name, s.p, s.n));

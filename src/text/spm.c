@@ -29,10 +29,14 @@ static bool rule(const void *ctx, const tern_symbol *l, const tern_symbol *r, ui
     return true;
 }
 
-static void escape(tern_str *s, const char *text, size_t n, bool space_prefix)
+static void escape(tern_str *s, tern_spm_opts opts, const char *text, size_t n)
 {
     tern_str_clear(s);
-    if (space_prefix)
+    while (opts.squeeze && n && text[0] == ' ')
+        text++, n--;
+    while (opts.squeeze && n && text[n - 1] == ' ')
+        n--;
+    if (opts.space_prefix && n)
         tern_str_put(s, TERN_SPM_SPACE, TERN_SPM_SPACE_LEN);
     for (size_t i = 0; i < n;) {
         const char *space = memchr(text + i, ' ', n - i);
@@ -41,6 +45,8 @@ static void escape(tern_str *s, const char *text, size_t n, bool space_prefix)
         if (space)
             tern_str_put(s, TERN_SPM_SPACE, TERN_SPM_SPACE_LEN);
         i = end + (space != NULL);
+        while (opts.squeeze && i < n && text[i] == ' ')
+            i++;
     }
 }
 
@@ -99,10 +105,10 @@ static tern_code encode_part(const tern_vocab *v, tern_merge *m, const char *p, 
     return TERN_OK;
 }
 
-tern_code tern_spm_encode(const tern_vocab *v, tern_merge *m, tern_str *escaped, const char *text,
-                          size_t n, bool space_prefix, tern_ids *out, tern_err *err)
+tern_code tern_spm_encode(const tern_vocab *v, tern_spm_opts opts, tern_merge *m, tern_str *escaped,
+                          const char *text, size_t n, tern_ids *out, tern_err *err)
 {
-    escape(escaped, text, n, space_prefix);
+    escape(escaped, opts, text, n);
     if (escaped->failed)
         return tern_fail(err, TERN_E_NOMEM, "no memory to tokenise %zu bytes", n);
     const char *p = tern_str_get(escaped), *end = p + escaped->len;

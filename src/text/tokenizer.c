@@ -19,7 +19,7 @@ struct tern_tokenizer {
     tern_special_set user, all; /* by whether control tokens are parsed */
     tern_pretok *pretok;        /* owned; NULL for SentencePiece */
     tern_bpe bpe;
-    bool add_space_prefix;
+    tern_spm_opts spm;
 };
 
 /* What one call needs. */
@@ -102,8 +102,11 @@ static tern_code spm_init(tern_tokenizer *t, const tern_dir *d, tern_err *err)
     t->info.model = "llama";
     t->info.pre = "";
     t->info.add_bos = true;
-    t->add_space_prefix = true;
-    return tern_dir_get_bool(d, "tokenizer.ggml.add_space_prefix", &t->add_space_prefix, NULL, err);
+    t->spm.space_prefix = true;
+    TERN_TRY(
+        tern_dir_get_bool(d, "tokenizer.ggml.add_space_prefix", &t->spm.space_prefix, NULL, err));
+    return tern_dir_get_bool(d, "tokenizer.ggml.remove_extra_whitespaces", &t->spm.squeeze, NULL,
+                             err);
 }
 
 static void fill_info(tern_tokenizer *t)
@@ -207,7 +210,7 @@ int32_t tern_token_find(const tern_tokenizer *t, const char *text, size_t n)
 
 bool tern_tokenizer_pads(const tern_tokenizer *t)
 {
-    return t->add_space_prefix;
+    return t->spm.space_prefix;
 }
 
 /* ---- tokenising -------------------------------------------------------------------------- */
@@ -263,8 +266,8 @@ static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, s
             if (t->pretok)
                 TERN_TRY(encode_words(t, s, text + i, at, out, err));
             else
-                TERN_TRY(tern_spm_encode(&t->vocab, &s->merge, &s->escaped, text + i, at,
-                                         t->add_space_prefix, out, err));
+                TERN_TRY(tern_spm_encode(&t->vocab, t->spm, &s->merge, &s->escaped, text + i, at,
+                                         out, err));
         }
         if (id < 0)
             break;

@@ -245,7 +245,8 @@ def sentence_piece(name):
     kind = [UNKNOWN if sp.is_unknown(i) else CONTROL if sp.is_control(i) else BYTE if sp.is_byte(i)
             else UNUSED if sp.is_unused(i) else NORMAL for i in range(n)]
     write_gguf(name, "llama", None, [sp.id_to_piece(i) for i in range(n)], kind,
-               scores=[sp.get_score(i) for i in range(n)], bos_token_id=1, eos_token_id=2, unknown_token_id=0)
+               scores=[sp.get_score(i) for i in range(n)], bos_token_id=1, eos_token_id=2, unknown_token_id=0,
+               remove_extra_whitespaces=sp.encode("a  b ") == sp.encode("a b"))
     dump(f"{name}.json", [sp.encode(text) for text in TEXTS])
 
 
