@@ -11,15 +11,10 @@
  * token when the file names none. Files exist where they are marked as ordinary tokens, or where no
  * key names them: generation would never stop there. */
 static const char *const turn_ends[] = {
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<EOT>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<\xEF\xBD\x9C"
-    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    "<|eot_id|>",      "<|im_end|>",
+    "<|end|>",         "<end_of_turn>",
+    "<EOT>",           "<|endoftext|>",
+    "<|end_of_text|>", "<\357\275\234end\342\226\201of\342\226\201sentence\357\275\234>",
 };
 #define N_TURN_END (sizeof turn_ends / sizeof turn_ends[0])
 
