@@ -162,7 +162,8 @@ TERN_API TERN_CHECK tern_code tern_model_chat_prompt(const tern_model *m, const 
  * it. */
 typedef struct tern_session tern_session;
 
-typedef enum tern_cache_type { TERN_CACHE_F16, TERN_CACHE_Q8 } tern_cache_type;
+/* What keys and values are stored as. F32 adds no rounding, for comparisons with references. */
+typedef enum tern_cache_type { TERN_CACHE_F16, TERN_CACHE_Q8, TERN_CACHE_F32 } tern_cache_type;
 
 typedef struct tern_session_opts {
     size_t size;

@@ -18,7 +18,7 @@ tern_code tern_session_new(tern_model *m, const tern_session_opts *opts, tern_se
     tern_session_opts_init(&o);
     if (opts)
         memcpy(&o, opts, opts->size < sizeof o ? opts->size : sizeof o);
-    if (o.n_ctx < 0 || (unsigned)o.cache_k > TERN_CACHE_Q8 || (unsigned)o.cache_v > TERN_CACHE_Q8)
+    if (o.n_ctx < 0 || (unsigned)o.cache_k > TERN_CACHE_F32 || (unsigned)o.cache_v > TERN_CACHE_F32)
         return tern_fail(err, TERN_E_USAGE, "session: context %d or cache type out of range",
                          o.n_ctx);
     tern_session *s = tern_calloc(1, sizeof *s);
@@ -28,8 +28,11 @@ tern_code tern_session_new(tern_model *m, const tern_session_opts *opts, tern_se
     s->progress = o.progress;
     s->ctx = o.ctx;
     tern_kv_shape shape = m->kv_f16;
-    shape.k = o.cache_k == TERN_CACHE_Q8 ? TERN_KV_I8 : TERN_KV_F16;
-    shape.v = o.cache_v == TERN_CACHE_Q8 ? TERN_KV_I8 : TERN_KV_F16;
+    static const tern_kv_dtype dtypes[] = {[TERN_CACHE_F16] = TERN_KV_F16,
+                                           [TERN_CACHE_Q8] = TERN_KV_I8,
+                                           [TERN_CACHE_F32] = TERN_KV_F32};
+    shape.k = dtypes[o.cache_k];
+    shape.v = dtypes[o.cache_v];
     tern_code rc = tern_seq_init(&s->seq, &shape, o.n_ctx ? o.n_ctx : m->w.h.n_ctx_train, err);
     s->logits = tern_calloc((size_t)m->w.h.n_vocab, sizeof *s->logits);
     if (rc == TERN_OK && !s->logits)

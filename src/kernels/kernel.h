@@ -131,7 +131,7 @@ typedef void (*tern_add_fn)(float *y, const float *x, int n);
 /* Attention over one tile of a KV page, for one query head.
  * qk:  score[j] = (LANES sum over d of q[d] * K[j][d]) * scale   for j in [0, n_pos)
  * av:  acc[d] += p[j] * V[j][d], in rising j
- * K and V rows: f16 (KV16) or int8 with one f32 scale per row (KV8: value = kv_scale[j] * v, the
+ * K and V rows: f32, f16 or int8 with one f32 scale per row (value = kv_scale[j] * v, the
  * product is LANES sum of q[d] * (float)v, times kv_scale[j], then times scale). stride in elements.
  * softmax: given running max m and sum l of earlier tiles, with tile max t: m' = max(m, t);
  *   c = exp(m - m'); p[j] = exp(score[j] - m'); l' = l * c + (LANES sum of p); returns c, by which
@@ -171,8 +171,10 @@ typedef float (*tern_kv8_store_fn)(const float *x, int n, int8_t *dst);
     X(GELU_MUL, gelu_mul, tern_glu_fn)                                                             \
     X(ADD, add, tern_add_fn)                                                                       \
     X(QK_F16, qk_f16, tern_attn_qk_fn)                                                             \
+    X(QK_F32, qk_f32, tern_attn_qk_fn)                                                             \
     X(QK_I8, qk_i8, tern_attn_qk_fn)                                                               \
     X(AV_F16, av_f16, tern_attn_av_fn)                                                             \
+    X(AV_F32, av_f32, tern_attn_av_fn)                                                             \
     X(AV_I8, av_i8, tern_attn_av_fn)                                                               \
     X(SOFTMAX, softmax, tern_softmax_fn)                                                           \
     X(F16_STORE, f16_store, tern_f16_store_fn)                                                     \

@@ -133,40 +133,48 @@ static void check_vectors(checker *c)
 /* ---- attention ----------------------------------------------------------------------------- */
 
 typedef struct attn_buffers {
-    float kv_f32[512], q[512], acc[512], acc_ref[512];
+    float f32[TERN_PAGE_TOK * 512], q[512], acc[512], acc_ref[512];
     float score[TERN_PAGE_TOK], score_ref[TERN_PAGE_TOK], scale[TERN_PAGE_TOK],
         scale_ref[TERN_PAGE_TOK];
     uint16_t f16[TERN_PAGE_TOK * 512], f16_ref[TERN_PAGE_TOK * 512];
     int8_t i8[TERN_PAGE_TOK * 512], i8_ref[TERN_PAGE_TOK * 512];
 } attn_buffers;
 
-static void check_tile(checker *c, attn_buffers *b, int d, bool f16)
+/* One cache format: its two kernels, and the rows they read as the reference stored them. */
+typedef struct cache_format {
+    tern_op qk_op, av_op;
+    tern_attn_qk_fn qk, qk_ref;
+    tern_attn_av_fn av, av_ref;
+    const void *rows;
+    const float *scale;
+} cache_format;
+
+static void check_tile(checker *c, attn_buffers *b, int d, const cache_format *f)
 {
-    const tern_kernels *k = &c->e->k, *r = &c->ref;
     const int n = TERN_PAGE_TOK - 3; /* a tile that is not full */
-    tern_attn_tile t = {.kv = f16 ? (const void *)b->f16_ref : (const void *)b->i8_ref,
+    tern_attn_tile t = {.kv = f->rows,
                         .stride = (size_t)d,
-                        .kv_scale = f16 ? NULL : b->scale_ref,
+                        .kv_scale = f->scale,
                         .kv_scale_stride = 1,
                         .n_pos = n,
                         .d_head = d};
-    (f16 ? k->qk_f16 : k->qk_i8)(&t, b->q, 0.125f, b->score);
-    (f16 ? r->qk_f16 : r->qk_i8)(&t, b->q, 0.125f, b->score_ref);
-    verdict(c, f16 ? TERN_OP_QK_F16 : TERN_OP_QK_I8, same(b->score, b->score_ref, (size_t)n), "");
+    f->qk(&t, b->q, 0.125f, b->score);
+    f->qk_ref(&t, b->q, 0.125f, b->score_ref);
+    verdict(c, f->qk_op, same(b->score, b->score_ref, (size_t)n), "");
 
     memcpy(b->score, b->score_ref, sizeof b->score);
     float m = -INFINITY, l = 0.0f, m_ref = -INFINITY, l_ref = 0.0f;
-    (void)k->softmax(b->score, n, &m, &l);
-    (void)r->softmax(b->score_ref, n, &m_ref, &l_ref);
+    (void)c->e->k.softmax(b->score, n, &m, &l);
+    (void)c->ref.softmax(b->score_ref, n, &m_ref, &l_ref);
     verdict(c, TERN_OP_SOFTMAX,
             same(b->score, b->score_ref, (size_t)n) && same(&m, &m_ref, 1) && same(&l, &l_ref, 1),
             "");
 
     memset(b->acc, 0, sizeof b->acc);
     memset(b->acc_ref, 0, sizeof b->acc_ref);
-    (f16 ? k->av_f16 : k->av_i8)(&t, b->score_ref, b->acc);
-    (f16 ? r->av_f16 : r->av_i8)(&t, b->score_ref, b->acc_ref);
-    verdict(c, f16 ? TERN_OP_AV_F16 : TERN_OP_AV_I8, same(b->acc, b->acc_ref, (size_t)d), "");
+    f->av(&t, b->score_ref, b->acc);
+    f->av_ref(&t, b->score_ref, b->acc_ref);
+    verdict(c, f->av_op, same(b->acc, b->acc_ref, (size_t)d), "");
 }
 
 static void check_attention(checker *c, attn_buffers *b)
@@ -177,19 +185,26 @@ static void check_attention(checker *c, attn_buffers *b)
     bool f16_same = true, i8_same = true;
     for (int j = 0; j < TERN_PAGE_TOK; j++) {
         size_t at = (size_t)j * (size_t)d, n = (size_t)d;
-        fill(c, b->kv_f32, n);
-        k->f16_store(b->kv_f32, d, b->f16 + at);
-        r->f16_store(b->kv_f32, d, b->f16_ref + at);
-        b->scale[j] = k->kv8_store(b->kv_f32, d, b->i8 + at);
-        b->scale_ref[j] = r->kv8_store(b->kv_f32, d, b->i8_ref + at);
+        fill(c, b->f32 + at, n);
+        k->f16_store(b->f32 + at, d, b->f16 + at);
+        r->f16_store(b->f32 + at, d, b->f16_ref + at);
+        b->scale[j] = k->kv8_store(b->f32 + at, d, b->i8 + at);
+        b->scale_ref[j] = r->kv8_store(b->f32 + at, d, b->i8_ref + at);
         f16_same &= memcmp(b->f16 + at, b->f16_ref + at, n * sizeof *b->f16) == 0;
         i8_same &=
             memcmp(b->i8 + at, b->i8_ref + at, n) == 0 && same(&b->scale[j], &b->scale_ref[j], 1);
     }
     verdict(c, TERN_OP_F16_STORE, f16_same, "");
     verdict(c, TERN_OP_KV8_STORE, i8_same, "");
-    check_tile(c, b, d, true);
-    check_tile(c, b, d, false);
+    const cache_format formats[] = {
+        {TERN_OP_QK_F16, TERN_OP_AV_F16, k->qk_f16, r->qk_f16, k->av_f16, r->av_f16, b->f16_ref,
+         NULL},
+        {TERN_OP_QK_I8, TERN_OP_AV_I8, k->qk_i8, r->qk_i8, k->av_i8, r->av_i8, b->i8_ref,
+         b->scale_ref},
+        {TERN_OP_QK_F32, TERN_OP_AV_F32, k->qk_f32, r->qk_f32, k->av_f32, r->av_f32, b->f32, NULL},
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
+        check_tile(c, b, d, &formats[i]);
 }
 
 /* ---- matrices ------------------------------------------------------------------------------ */

@@ -13,7 +13,7 @@
 
 #define TERN_PAGE_TOK 64
 
-typedef enum tern_kv_dtype { TERN_KV_F16, TERN_KV_I8 } tern_kv_dtype;
+typedef enum tern_kv_dtype { TERN_KV_F16, TERN_KV_I8, TERN_KV_F32 } tern_kv_dtype;
 
 /* Shape of the state, fixed for a session. */
 typedef struct tern_kv_shape {
@@ -25,7 +25,7 @@ typedef struct tern_kv_shape {
 
 /* One head's rows inside one page. */
 typedef struct tern_kv_rows {
-    void *rows;   /* uint16_t or int8_t, [TERN_PAGE_TOK][d] */
+    void *rows;   /* uint16_t, int8_t or float, [TERN_PAGE_TOK][d] */
     float *scale; /* TERN_KV_I8: [TERN_PAGE_TOK]; else NULL */
 } tern_kv_rows;
 

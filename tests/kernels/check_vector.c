@@ -301,11 +301,13 @@ typedef struct attention {
     check_buf kv, scale, q, p, out;
 } attention;
 
-static attention attention_new(const check_case *c, bool i8, uint32_t *seed)
+/* bytes: of a cache element, 1 (int8), 2 (f16) or 4 (f32). */
+static attention attention_new(const check_case *c, size_t bytes, uint32_t *seed)
 {
+    bool i8 = bytes == 1;
     size_t d = (size_t)c->cols, n = (size_t)c->rows, stride = d + 8 * (n % 3);
     size_t n_kv = (n - 1) * stride + d, step = 1 + n % 2;
-    attention a = {.kv = check_buf_new(n_kv * (i8 ? 1 : 2), i8 ? 1 : 2),
+    attention a = {.kv = check_buf_new(n_kv * bytes, bytes),
                    .scale = check_buf_new(((n - 1) * step + 1) * 4, 4),
                    .q = check_buf_new(d * 4, 4),
                    .p = check_buf_new(n * 4, 4)};
@@ -314,6 +316,8 @@ static attention attention_new(const check_case *c, bool i8, uint32_t *seed)
     fill_near_one(a.scale.p, a.scale.n / 4, seed);
     if (i8)
         check_fill_i8(a.kv.p, n_kv, c->fill, seed);
+    else if (bytes == 4)
+        check_fill_f32(a.kv.p, n_kv, c->fill, seed);
     else
         for (size_t i = 0; i < n_kv; i++) {
             float f;
@@ -354,12 +358,14 @@ static void run_attention(const tern_kernel *k, attention *a, bool qk)
 
 static void compare_attention(tern_op op, const check_case *c)
 {
-    bool qk = op == TERN_OP_QK_F16 || op == TERN_OP_QK_I8,
-         i8 = op == TERN_OP_QK_I8 || op == TERN_OP_AV_I8;
+    bool qk = op == TERN_OP_QK_F32 || op == TERN_OP_QK_F16 || op == TERN_OP_QK_I8;
+    size_t bytes = op == TERN_OP_QK_I8 || op == TERN_OP_AV_I8     ? 1
+                   : op == TERN_OP_QK_F16 || op == TERN_OP_AV_F16 ? 2
+                                                                  : 4;
     if (!check_wanted(NULL, c))
         return;
     uint32_t seed = (uint32_t)(c->rows * 17 + c->cols);
-    attention a = attention_new(c, i8, &seed);
+    attention a = attention_new(c, bytes, &seed);
     size_t n = (size_t)(qk ? c->rows : c->cols);
     a.out = check_buf_new(n * 4, 4);
     float *want = malloc(n * 4);
@@ -379,9 +385,10 @@ static void compare_attention(tern_op op, const check_case *c)
 static void attention_equals_reference(void **state)
 {
     (void)state;
-    static const tern_op ops[] = {TERN_OP_QK_F16, TERN_OP_QK_I8, TERN_OP_AV_F16, TERN_OP_AV_I8};
+    static const tern_op ops[] = {TERN_OP_QK_F32, TERN_OP_QK_F16, TERN_OP_QK_I8,
+                                  TERN_OP_AV_F32, TERN_OP_AV_F16, TERN_OP_AV_I8};
     static const int n_pos[] = {1, 2, 3, 4, 5, 7, 8, 13, 64};
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 6; i++)
         for (int d = 8; d <= 256; d += 8)
             for (int j = 0; j < 9; j++)
                 for (check_fill f = 0; f < CHECK_FILL_COUNT; f++) {
@@ -400,7 +407,7 @@ static void attention_is_near_double(void **state)
     check_case c = {.rows = 37, .cols = 72, .fill = CHECK_RANDOM};
     for (int i8 = 0; i8 < 2; i8++) {
         uint32_t seed = 8;
-        attention a = attention_new(&c, i8, &seed);
+        attention a = attention_new(&c, i8 ? 1 : 2, &seed);
         fill_near_one(a.q.p, 72, &seed);
         fill_near_one(a.p.p, 37, &seed);
         double av[72], av_mag[72];

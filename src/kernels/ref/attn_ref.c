@@ -3,6 +3,18 @@
 
 #include <math.h>
 
+void tern_qk_f32_ref(const tern_attn_tile *t, const float *q, float scale, float *score)
+{
+    const float *kv = t->kv;
+    for (int j = 0; j < t->n_pos; j++) {
+        const float *k = kv + (size_t)j * t->stride;
+        float acc[TERN_LANES] = {0};
+        for (int d = 0; d < t->d_head; d++)
+            acc[d % TERN_LANES] += q[d] * k[d];
+        score[j] = tern_fold_ref(acc) * scale;
+    }
+}
+
 void tern_qk_f16_ref(const tern_attn_tile *t, const float *q, float scale, float *score)
 {
     const uint16_t *kv = t->kv;
@@ -25,6 +37,14 @@ void tern_qk_i8_ref(const tern_attn_tile *t, const float *q, float scale, float 
             acc[d % TERN_LANES] += q[d] * (float)k[d];
         score[j] = tern_fold_ref(acc) * t->kv_scale[(size_t)j * t->kv_scale_stride] * scale;
     }
+}
+
+void tern_av_f32_ref(const tern_attn_tile *t, const float *p, float *acc)
+{
+    const float *kv = t->kv;
+    for (int j = 0; j < t->n_pos; j++)
+        for (int d = 0; d < t->d_head; d++)
+            acc[d] += p[j] * kv[(size_t)j * t->stride + (size_t)d];
 }
 
 void tern_av_f16_ref(const tern_attn_tile *t, const float *p, float *acc)

@@ -1,5 +1,5 @@
 /* Attention of one query head over a tile of positions, on the lanes of one instruction set; see
- * ref/attn_ref.c. Included once per cache format: KV names it (f16 or i8, as in vf_load_<KV>), KV_ELEM is
+ * ref/attn_ref.c. Included once per cache format: KV names it (f32, f16 or i8, as in vf_load_<KV>), KV_ELEM is
  * its element, KV_SCALED whether a scale stands beside each row. d_head is a multiple of 8, so the last
  * vector may be a half one. */
 #define KV_FN(name) LANES_JOIN(name, KV)

@@ -23,10 +23,18 @@ typedef struct attn_task {
 static void store_row(const tern_kernels *k, tern_kv_dtype dt, tern_kv_rows dst, int at, int d,
                       const float *x)
 {
-    if (dt == TERN_KV_F16)
-        k->f16_store(x, d, (uint16_t *)dst.rows + (size_t)at * (size_t)d);
-    else
-        dst.scale[at] = k->kv8_store(x, d, (int8_t *)dst.rows + (size_t)at * (size_t)d);
+    size_t first = (size_t)at * (size_t)d;
+    switch (dt) {
+    case TERN_KV_F16:
+        k->f16_store(x, d, (uint16_t *)dst.rows + first);
+        break;
+    case TERN_KV_I8:
+        dst.scale[at] = k->kv8_store(x, d, (int8_t *)dst.rows + first);
+        break;
+    case TERN_KV_F32:
+        memcpy((float *)dst.rows + first, x, (size_t)d * sizeof *x);
+        break;
+    }
 }
 
 static void rope_and_store(const attn_task *t, int row)
@@ -95,8 +103,10 @@ static void attend(const attn_task *t, query_block b, float *scratch)
     size_t stride = tern_round_up((size_t)h->d_head, 64);
     float *q = scratch, *acc = q + TERN_ATTN_ROWS * stride, *score = acc + TERN_ATTN_ROWS * stride;
     float m[TERN_ATTN_ROWS], l[TERN_ATTN_ROWS];
-    tern_attn_qk_fn qk = seq->shape.k == TERN_KV_F16 ? e->k.qk_f16 : e->k.qk_i8;
-    tern_attn_av_fn av = seq->shape.v == TERN_KV_F16 ? e->k.av_f16 : e->k.av_i8;
+    const tern_attn_qk_fn qks[] = {e->k.qk_f16, e->k.qk_i8, e->k.qk_f32}; /* by tern_kv_dtype */
+    const tern_attn_av_fn avs[] = {e->k.av_f16, e->k.av_i8, e->k.av_f32};
+    tern_attn_qk_fn qk = qks[seq->shape.k];
+    tern_attn_av_fn av = avs[seq->shape.v];
 
     memset(scratch, 0, 2 * TERN_ATTN_ROWS * stride * sizeof *scratch);
     for (int i = 0; i < n_q; i++) {

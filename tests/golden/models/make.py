@@ -2,14 +2,11 @@
 """Tiny seeded checkpoints of each family, as GGUF, with the logits transformers computes for them.
 
 For every case: NAME.gguf (weights and a 256-byte vocabulary), NAME.ids (64 int32) and NAME.logits
-(float32 [64, n_vocab]). The int8-input cases also get NAME.logits16, computed with K and V rounded to
-f16 as a cache stores them: rounding to int8 amplifies that difference, so only these logits can show
-that everything else is equal. Weights are rounded to what the file stores before transformers runs, so both
+(float32 [64, n_vocab]). Weights are rounded to what the file stores before transformers runs, so both
 sides compute with the same numbers. Needs torch, transformers and gguf.
 
     python make.py [FOLDER]
 """
-import contextlib
 import os
 import sys
 
@@ -22,7 +19,6 @@ from gguf.quants import dequantize, quantize
 from transformers import (BitNetConfig, BitNetForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config,
                           Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 from transformers.integrations.bitnet import AutoBitLinear
-from transformers.models.bitnet import modeling_bitnet
 
 N_POS = 64
 N_VOCAB = 264
@@ -199,26 +195,9 @@ def case(folder, name, arch, model, matrix_type, embed_type, scaling=None, extra
     ids = torch.randint(0, 256, (1, N_POS), generator=torch.Generator().manual_seed(11))
     with torch.no_grad():
         logits = model(ids).logits[0].float().numpy()
-    if matrix_type in ("I2_S", "TQ2_0"):
-        with torch.no_grad(), f16_cache():
-            model(ids).logits[0].float().numpy().astype("<f4").tofile(
-                os.path.join(folder, name + ".logits16"))
     ids[0].numpy().astype("<i4").tofile(os.path.join(folder, name + ".ids"))
     logits.astype("<f4").tofile(os.path.join(folder, name + ".logits"))
     print(f"{name}: {os.path.getsize(path)} bytes, logits in [{logits.min():.2f}, {logits.max():.2f}]")
-
-
-@contextlib.contextmanager
-def f16_cache():
-    """The reference with K (after RoPE) and V rounded to f16."""
-    plain = modeling_bitnet.eager_attention_forward
-
-    def rounded(module, query, key, value, *args, **kwargs):
-        return plain(module, query, key.half().float(), value.half().float(), *args, **kwargs)
-
-    modeling_bitnet.eager_attention_forward = rounded
-    yield
-    modeling_bitnet.eager_attention_forward = plain
 
 
 def with_bitlinear(model, exact_weights=False):
