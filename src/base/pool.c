@@ -9,7 +9,7 @@
 
 /* A worker looks this often for the next region before it sleeps: about 50 us, longer than the gap
  * between two regions of one step, shorter than a scheduler tick. */
-#define SPINS 20000
+#define SPINS 2000
 
 typedef struct worker {
     tern_pool *pool; /* borrowed */
