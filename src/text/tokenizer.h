@@ -9,12 +9,12 @@
 typedef struct tern_tokenizer tern_tokenizer;
 
 typedef enum tern_token_attr { /* the numbers are GGUF's tokenizer.ggml.token_type */
-    TERN_TOKEN_NORMAL = 1,
-    TERN_TOKEN_UNKNOWN,
-    TERN_TOKEN_CONTROL,
-    TERN_TOKEN_USER,
-    TERN_TOKEN_UNUSED,
-    TERN_TOKEN_BYTE
+                               TERN_TOKEN_NORMAL = 1,
+                               TERN_TOKEN_UNKNOWN,
+                               TERN_TOKEN_CONTROL,
+                               TERN_TOKEN_USER,
+                               TERN_TOKEN_UNUSED,
+                               TERN_TOKEN_BYTE
 } tern_token_attr;
 
 typedef struct tern_tokenizer_info {
