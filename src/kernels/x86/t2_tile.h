@@ -1,0 +1,257 @@
+/* The loops of the ternary matrix products, shared by the x86 instruction sets. The file that
+ * includes this defines its vectors first:
+ *   vi, vf             integer and float vector;  VL  its 32-bit elements, 8 or 16
+ *   v_load v_and v_shr v_set1 v_sub    integers; v_shr(v, n) shifts 32-bit elements
+ *   v_dot(acc, c, x)   acc + products of unsigned codes c and signed x, in what width suits the ISA
+ *   v_open(acc)        an accumulator for v_dot, given 32-bit sums; v_close(dot, acc) the sums again
+ *   SPAN               vectors v_dot may sum between v_open and v_close
+ *   f_cvt f_set1 f_load f_add f_mul f_div    floats; f_store(p, v, n) writes the first n <= VL
+ *
+ * A tile is nw weight vectors of VL rows each by nt tokens. Codes are taken out of the packed bytes in
+ * registers and each is used for all tokens, each activation for all rows. Functions are inlined with
+ * constant nt and nw and all loops over them are unrolled by hand or are short, so that arrays are
+ * registers. */
+
+#include "kernels/kernel.h"
+
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* For every token and weight vector of a tile, nt <= 12 and nw <= 4: a loop that is surely unrolled. */
+#define EACH_VEC(X, t)                                                                             \
+    {                                                                                              \
+        X(t, 0)                                                                                    \
+    }                                                                                              \
+    if (nw > 1) {                                                                                  \
+        X(t, 1)                                                                                    \
+    }                                                                                              \
+    if (nw > 2) {                                                                                  \
+        X(t, 2)                                                                                    \
+    }                                                                                              \
+    if (nw > 3) {                                                                                  \
+        X(t, 3)                                                                                    \
+    }
+#define EACH_TOKEN(X)                                                                              \
+    if (nt > 0) {                                                                                  \
+        X(0)                                                                                       \
+    }                                                                                              \
+    if (nt > 1) {                                                                                  \
+        X(1)                                                                                       \
+    }                                                                                              \
+    if (nt > 2) {                                                                                  \
+        X(2)                                                                                       \
+    }                                                                                              \
+    if (nt > 3) {                                                                                  \
+        X(3)                                                                                       \
+    }                                                                                              \
+    if (nt > 4) {                                                                                  \
+        X(4)                                                                                       \
+    }                                                                                              \
+    if (nt > 5) {                                                                                  \
+        X(5)                                                                                       \
+    }                                                                                              \
+    if (nt > 6) {                                                                                  \
+        X(6)                                                                                       \
+    }                                                                                              \
+    if (nt > 7) {                                                                                  \
+        X(7)                                                                                       \
+    }                                                                                              \
+    if (nt > 8) {                                                                                  \
+        X(8)                                                                                       \
+    }                                                                                              \
+    if (nt > 9) {                                                                                  \
+        X(9)                                                                                       \
+    }                                                                                              \
+    if (nt > 10) {                                                                                 \
+        X(10)                                                                                      \
+    }                                                                                              \
+    if (nt > 11) {                                                                                 \
+        X(11)                                                                                      \
+    }
+#define VECS_OF(t) EACH_VEC(CELL, t)
+#define EACH_CELL  EACH_TOKEN(VECS_OF)
+#define MAX_TOK    12
+#define MAX_VEC    4
+
+/* What a tile works on: the packed vectors of rows row.. and tokens tok.. */
+typedef struct tile {
+    const uint8_t *w;
+    int row, row_end; /* rows from row_end on are not written */
+    int tok;
+} tile;
+
+typedef void (*tile_fn)(const tern_mm *k, const tile *a);
+
+INLINE int32_t load_i32(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Weight vector i of a tile: the next 8 rows are half a vector on, the next 16 a stripe. */
+INLINE size_t vec_at(int i, size_t w_stride)
+{
+    return VL == 16 ? (size_t)i * w_stride : (size_t)(i / 2) * w_stride + (size_t)(i % 2) * 32;
+}
+
+/* Products of one packed vector of each row set at w with all tokens, added to dot; q is the first
+ * token's activations. Token t is a base plus one of six offsets, which addressing modes make from
+ * few registers. Bytes are prefetched `ahead` of their use: the hardware's streams stop at each
+ * 4 KiB page. A macro, for compilers keep an array in registers only within one function. */
+#define STEP(w, q)                                                                                 \
+    {                                                                                              \
+        const uint8_t *wp = (w);                                                                   \
+        const int8_t *qp = (q), *qp6 = nt > 6 ? qp + 6 * stride : qp;                              \
+        EACH_VEC(STEP_LOAD, 0)                                                                     \
+        STEP_PLANE(0)                                                                              \
+        STEP_PLANE(1)                                                                              \
+        STEP_PLANE(2)                                                                              \
+        STEP_PLANE(3)                                                                              \
+    }
+#define STEP_LOAD(t, i)                                                                            \
+    v[i] = v_load(wp + vec_at(i, w_stride));                                                       \
+    if (VL == 16 || i % 2 == 0)                                                                    \
+        _mm_prefetch((const char *)wp + vec_at(i, w_stride) + ahead, _MM_HINT_T0);
+#define STEP_PLANE(p)                                                                              \
+    {                                                                                              \
+        enum { plane = p };                                                                        \
+        EACH_VEC(STEP_CODE, 0)                                                                     \
+        EACH_TOKEN(STEP_DOTS)                                                                      \
+    }
+#define STEP_CODE(t, i) c[i] = v_and(plane ? v_shr(v[i], 2 * plane) : v[i], mask);
+#define STEP_DOT(t, i)  dot[t][i] = v_dot(dot[t][i], c[i], x);
+#define STEP_DOTS(t)                                                                               \
+    vi x = v_set1(load_i32((t < 6 ? qp : qp6) + t % 6 * stride + 4 * plane));                      \
+    EACH_VEC(STEP_DOT, t)
+
+INLINE void put(const tern_mm *k, const tile *a, int i, int t, vf y)
+{
+    int row = a->row + i * VL;
+    f_store(k->y + (size_t)(a->tok + t) * k->y_stride + row, y, a->row_end - row);
+}
+
+INLINE void finish_t2r16(const tern_mm *k, const tile *a, int i, int t, vi acc)
+{
+    vf s = f_set1(k->act.scale[a->tok + t]);
+    put(k, a, i, t, f_mul(f_div(f_cvt(acc), s), f_load(k->scale + a->row + i * VL)));
+}
+
+INLINE void tile_t2r16(const int nt, const int nw, const int ahead, const tern_mm *k, const tile *a)
+{
+    const size_t w_stride = k->w_stride, stride = k->act.stride;
+    const size_t n_vec = ((size_t)k->cols + 15) / 16;
+    const int8_t *q = k->act.q + (size_t)a->tok * stride;
+    const vi mask = v_set1(0x03030303);
+    vdot dot[MAX_TOK][MAX_VEC];
+    vi v[MAX_VEC], c[MAX_VEC];
+#ifdef SPAN
+    vi acc[MAX_TOK][MAX_VEC];
+#define CELL(t, i) acc[t][i] = v_set1(-k->act.sum[a->tok + t]);
+    EACH_CELL
+#undef CELL
+    for (size_t b0 = 0, b1; b0 < n_vec; b0 = b1) {
+        b1 = n_vec - b0 < SPAN ? n_vec : b0 + SPAN;
+#define CELL(t, i) dot[t][i] = v_open(acc[t][i]);
+        EACH_CELL
+#undef CELL
+        for (size_t b = b0; b < b1; b++)
+            STEP(a->w + 64 * b, q + 16 * b)
+#define CELL(t, i) acc[t][i] = v_close(dot[t][i], acc[t][i]);
+        EACH_CELL
+#undef CELL
+    }
+#define CELL(t, i) dot[t][i] = (vdot)acc[t][i];
+    EACH_CELL
+#undef CELL
+#else
+#define CELL(t, i) dot[t][i] = v_open(v_set1(-k->act.sum[a->tok + t]));
+    EACH_CELL
+#undef CELL
+    for (int b = 0; b < (int)n_vec; b++)
+        STEP(a->w + 64 * b, q + 16 * b)
+#endif
+#define CELL(t, i) finish_t2r16(k, a, i, t, (vi)dot[t][i]);
+    EACH_CELL
+#undef CELL
+}
+
+INLINE void tile_t2g(const int nt, const int nw, const int ahead, const tern_mm *k, const tile *a)
+{
+    const size_t w_stride = k->w_stride, stride = k->act.stride;
+    const size_t n_blk = ((size_t)k->cols + 31) / 32, per_group = (size_t)k->group / 32;
+    const size_t n_group = (n_blk + per_group - 1) / per_group;
+    const uint8_t *w = a->w;
+    const int8_t *q = k->act.q + (size_t)a->tok * stride;
+    const float *d = k->act.scale + (size_t)a->tok * (stride / 32);
+    const int32_t *bsum = k->act.sum + (size_t)a->tok * (stride / 16);
+    const float *gscale = k->gscale + (size_t)(a->row / 16) * n_group * 16 + (size_t)(a->row % 16);
+    const vi mask = v_set1(0x03030303), zero = v_set1(0);
+    vdot dot[MAX_TOK][MAX_VEC];
+    vi acc[MAX_TOK][MAX_VEC], v[MAX_VEC], c[MAX_VEC];
+    vf y[MAX_TOK][MAX_VEC], part[MAX_TOK][MAX_VEC];
+#define CELL(t, i) y[t][i] = f_set1(0);
+    EACH_CELL
+#undef CELL
+    for (size_t left = n_blk, n; left > 0; left -= n, gscale += 16) {
+        n = left < per_group ? left : per_group;
+#define CELL(t, i) part[t][i] = f_set1(0);
+        EACH_CELL
+#undef CELL
+        for (size_t b = 0; b < n; b++, w += 128, q += 32, d++, bsum += 2) {
+#define CELL(t, i) dot[t][i] = v_open(acc[t][i] = sum);
+#define BEGIN(t)                                                                                   \
+    vi sum = v_sub(zero, v_set1(bsum[t * (stride / 16)]));                                         \
+    sum = v_sub(sum, v_set1(bsum[t * (stride / 16) + 1]));                                         \
+    EACH_VEC(CELL, t)
+            EACH_TOKEN(BEGIN)
+#undef CELL
+#undef BEGIN
+            STEP(w, q)
+            STEP(w + 64, q + 16)
+#define CELL(t, i)                                                                                 \
+    acc[t][i] = v_close(dot[t][i], acc[t][i]);                                                     \
+    part[t][i] = f_add(part[t][i], f_mul(f_cvt(acc[t][i]), f_set1(d[t * (stride / 32)])));
+            EACH_CELL
+#undef CELL
+        }
+#define CELL(t, i)                                                                                 \
+    y[t][i] = f_add(y[t][i], f_mul(part[t][i], f_load(gscale + vec_at(i, n_group * 64) / 4)));
+        EACH_CELL
+#undef CELL
+    }
+#define CELL(t, i) put(k, a, i, t, y[t][i]);
+    EACH_CELL
+#undef CELL
+}
+
+/* All rows and tokens, with tiles of nw weight vectors where so many rows are left and of one where
+ * not, and of at most max tokens, as equal as they can be. */
+static void run_tiles(const tern_mm *k, int row0, int row1, int nw, const tile_fn *wide,
+                      const tile_fn *narrow, int max)
+{
+    tile a = {.row = row0, .row_end = row1};
+    while (a.row < row1) {
+        int step = a.row + VL * (nw - 1) < row1 ? nw : 1;
+        a.w = k->w + (size_t)(a.row / 16) * k->w_stride + (size_t)(a.row % 16) * 4;
+        a.tok = 0;
+        for (int i = (k->n_tok + max - 1) / max; i > 0; i--) {
+            int nt = (k->n_tok - a.tok + i - 1) / i;
+            (step == nw ? wide : narrow)[nt](k, &a);
+            a.tok += nt;
+        }
+        a.row += VL * step;
+    }
+}
+
+#define T2R16(nt, nw, ahead)                                                                       \
+    static void t2r16_##nt##x##nw(const tern_mm *k, const tile *a)                                 \
+    {                                                                                              \
+        tile_t2r16(nt, nw, ahead, k, a);                                                           \
+    }
+#define T2G(nt, nw, ahead)                                                                         \
+    static void t2g_##nt##x##nw(const tern_mm *k, const tile *a)                                   \
+    {                                                                                              \
+        tile_t2g(nt, nw, ahead, k, a);                                                             \
+    }

@@ -1,0 +1,333 @@
+/* Speed of the ternary kernels beside what this machine could do at best: a plain read of the same
+ * bytes, and a register-only loop of the multiply-add the kernel is built on.
+ *
+ *   bench_kernels [--threads N] [--only NAME] [--toks T] [--group G] [--mb SIZE] [--ms TIME]
+ *
+ * For up to 4 tokens a run reads a set of matrices larger than the caches (--mb); for more it repeats
+ * one. The fastest run within --ms counts, for other processes only ever add time. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/pool.h"
+#include "kernels/kernel.h"
+
+static struct {
+    int threads, toks, group, mb, ms;
+    const char *only;
+} opt = {.threads = 0, .toks = 0, .group = 128, .mb = 256, .ms = 300};
+
+static void *must(void *p)
+{
+    if (!p) {
+        fprintf(stderr, "no memory\n");
+        exit(1);
+    }
+    return p;
+}
+
+/* ---- ceilings ----------------------------------------------------------------------------- */
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define TARGET(t) __attribute__((target(t), noinline))
+
+/* Twelve chains hide the latency; returns multiply-adds done. The asm keeps each step as it is. */
+#define CHAINS(STEP)                                                                               \
+    STEP(0)                                                                                        \
+    STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11)
+
+TARGET("avx512f,avx512bw,avx512vnni") static int64_t peak_vnni(int n)
+{
+    __m512i a[12], w = _mm512_set1_epi8(1), q = _mm512_set1_epi8(2);
+    for (int i = 0; i < 12; i++)
+        a[i] = _mm512_setzero_si512();
+    for (int i = 0; i < n; i++) {
+#define STEP(j) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(a[j]) : "v"(w), "v"(q));
+        CHAINS(STEP)
+#undef STEP
+    }
+    return (int64_t)n * 12 * 64;
+}
+
+TARGET("avx2,avxvnni") static int64_t peak_avxvnni(int n)
+{
+    __m256i a[12], w = _mm256_set1_epi8(1), q = _mm256_set1_epi8(2);
+    for (int i = 0; i < 12; i++)
+        a[i] = _mm256_setzero_si256();
+    for (int i = 0; i < n; i++) {
+#define STEP(j) __asm__ volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(a[j]) : "x"(w), "x"(q));
+        CHAINS(STEP)
+#undef STEP
+    }
+    return (int64_t)n * 12 * 32;
+}
+
+TARGET("avx2") static int64_t peak_avx2(int n)
+{
+    __m256i a[12], t, w = _mm256_set1_epi8(1), q = _mm256_set1_epi8(2);
+    for (int i = 0; i < 12; i++)
+        a[i] = _mm256_setzero_si256();
+    for (int i = 0; i < n; i++) {
+#define STEP(j)                                                                                    \
+    __asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"                                  \
+                     : "+x"(a[j]), "=&x"(t)                                                        \
+                     : "x"(w), "x"(q));
+        CHAINS(STEP)
+#undef STEP
+    }
+    return (int64_t)n * 12 * 32;
+}
+
+TARGET("avx2") static void read_span(const uint8_t *p, const uint8_t *end)
+{
+    __m256i s = _mm256_setzero_si256(), t = s;
+    for (; p < end; p += 64) {
+        _mm_prefetch((const char *)p + 4096, _MM_HINT_T0);
+        s = _mm256_add_epi64(s, _mm256_load_si256((const __m256i *)p));
+        t = _mm256_add_epi64(t, _mm256_load_si256((const __m256i *)p + 1));
+    }
+    s = _mm256_add_epi64(s, t);
+    __asm__ volatile("" ::"x"(s));
+}
+
+static const struct {
+    tern_isa isa;
+    unsigned needs;
+    int64_t (*loop)(int n);
+} peaks[] = {
+    {TERN_ISA_AVX2, TERN_CPU_AVX2, peak_avx2},
+    {TERN_ISA_AVXVNNI, TERN_CPU_AVX_VNNI, peak_avxvnni},
+    {TERN_ISA_VNNI, TERN_CPU_AVX512_VNNI, peak_vnni},
+};
+#define N_PEAK (sizeof peaks / sizeof peaks[0])
+#else
+static void read_span(const uint8_t *p, const uint8_t *end)
+{
+    uint64_t s = 0, v;
+    for (; p < end; p += sizeof v) {
+        memcpy(&v, p, sizeof v);
+        s += v;
+    }
+    __asm__ volatile("" ::"r"(s));
+}
+
+static const struct {
+    tern_isa isa;
+    unsigned needs;
+    int64_t (*loop)(int n);
+} peaks[1];
+#define N_PEAK 0
+#endif
+
+/* ---- one measurement ---------------------------------------------------------------------- */
+
+typedef struct bench {
+    tern_pool *pool;
+    uint8_t *w; /* n_mat matrices of tern_t2_bytes each, as one span */
+    size_t w_bytes, mat_bytes;
+    int n_mat;
+    tern_mm mm;
+    tern_mm_fn fn;
+    void *scratch[64];
+    int64_t (*peak)(int n);
+    int64_t macs[64];
+} bench;
+
+static void run_mm(void *arg, int lane, int n_lane)
+{
+    bench *b = arg;
+    int r0, r1;
+    tern_pool_split(b->mm.rows, 32, lane, n_lane, &r0, &r1);
+    tern_mm k = b->mm;
+    k.scratch = b->scratch[lane];
+    for (int i = 0; i < b->n_mat; i++) {
+        k.w = b->w + (size_t)i * b->mat_bytes;
+        b->fn(&k, r0, r1);
+    }
+}
+
+static void run_read(void *arg, int lane, int n_lane)
+{
+    bench *b = arg;
+    int r0, r1;
+    tern_pool_split(b->mm.rows, 32, lane, n_lane, &r0, &r1);
+    size_t stripe = tern_t2_stripe_bytes(b->mm.cols);
+    for (int i = 0; i < b->n_mat; i++)
+        read_span(b->w + (size_t)i * b->mat_bytes + (size_t)(r0 / 16) * stripe,
+                  b->w + (size_t)i * b->mat_bytes + (size_t)(r1 / 16) * stripe);
+}
+
+static void run_peak(void *arg, int lane, int n_lane)
+{
+    (void)n_lane;
+    bench *b = arg;
+    b->macs[lane] = b->peak(400000);
+}
+
+static double best(bench *b, tern_pool_fn fn)
+{
+    uint64_t t = UINT64_MAX, begin = tern_clock_ns(), t0 = begin, t1;
+    for (int i = 0; i < 3 || t0 - begin < (uint64_t)opt.ms * 1000000; i++) {
+        tern_pool_run(b->pool, fn, b);
+        t1 = tern_clock_ns();
+        t = t1 - t0 < t ? t1 - t0 : t;
+        t0 = t1;
+    }
+    return (double)t * 1e-9;
+}
+
+static double peak_of(bench *b, tern_isa isa)
+{
+    unsigned cpu = tern_cpu_detect();
+    for (size_t i = 0; i < N_PEAK; i++)
+        if (peaks[i].isa == isa && !(peaks[i].needs & ~cpu)) {
+            b->peak = peaks[i].loop;
+            double t = best(b, run_peak);
+            return (double)b->macs[0] * tern_pool_size(b->pool) / t;
+        }
+    return 0;
+}
+
+/* ---- the run ------------------------------------------------------------------------------ */
+
+static void prepare(bench *b, int rows, int cols, int max_tok)
+{
+    size_t stride = ((size_t)cols + 63) / 64 * 64;
+    size_t pad_rows = ((size_t)rows + 15) / 16 * 16, n_tok = (size_t)max_tok;
+    b->mat_bytes = tern_t2_stripe_bytes(cols) * pad_rows / 16;
+    b->n_mat = (int)((size_t)opt.mb * 1000000 / b->mat_bytes) + 1;
+    b->w_bytes = b->mat_bytes * (size_t)b->n_mat;
+    b->w = must(tern_pages_alloc(b->w_bytes + 64));
+    uint32_t s = 1;
+    for (size_t i = 0; i < b->w_bytes; i += 4) {
+        s = s * 1664525 + 1013904223;
+        uint32_t v = (s >> 7 & 0x55555555) | (s >> 16 & 0x00005555 & ~(s >> 7));
+        memcpy(b->w + i, &v, 4);
+    }
+    float *scale = must(tern_calloc(pad_rows * (stride / 32), sizeof *scale));
+    for (size_t i = 0; i < pad_rows * (stride / 32); i++)
+        scale[i] = 0.5f;
+    int8_t *q = must(tern_calloc(n_tok, stride));
+    for (size_t i = 0; i < n_tok * stride; i++)
+        q[i] = (int8_t)(i * 2654435761u >> 13);
+    float *d = must(tern_calloc(n_tok * (stride / 32), sizeof *d));
+    for (size_t i = 0; i < n_tok * (stride / 32); i++)
+        d[i] = 1.5f;
+    b->mm = (tern_mm){
+        .w_stride = tern_t2_stripe_bytes(cols),
+        .rows = rows,
+        .cols = cols,
+        .group = opt.group,
+        .scale = scale,
+        .gscale = scale,
+        .act = {.q = q,
+                .stride = stride,
+                .scale = d,
+                .sum = must(tern_calloc(n_tok * (stride / 16), sizeof(int32_t)))},
+        .y = must(tern_calloc(n_tok * pad_rows, sizeof(float))),
+        .y_stride = pad_rows,
+    };
+    for (int i = 0; i < tern_pool_size(b->pool); i++)
+        b->scratch[i] = must(tern_alloc(tern_mm_scratch_bytes(cols, max_tok)));
+}
+
+static void release(bench *b)
+{
+    for (int i = 0; i < tern_pool_size(b->pool); i++)
+        tern_free(b->scratch[i]);
+    tern_pages_free(b->w, b->w_bytes + 64);
+    tern_free((void *)(uintptr_t)b->mm.scale);
+    tern_free(b->mm.act.q);
+    tern_free(b->mm.act.scale);
+    tern_free(b->mm.act.sum);
+    tern_free(b->mm.y);
+    tern_pool_free(b->pool);
+}
+
+static void line(bench *b, const tern_kernel *k, int toks, double read_s, double peak)
+{
+    b->fn = (tern_mm_fn)k->fn;
+    b->mm.n_tok = toks;
+    int n_mat = b->n_mat;
+    if (toks > 4)
+        b->n_mat = 1;
+    double part = (double)b->n_mat / n_mat;
+    double t = best(b, run_mm), bytes = (double)b->w_bytes * part, w = bytes * 4;
+    printf("%d thr  %-20s %4d tok %7.2f GB/s %7.1f Gw/s %8.1f Gmac/s", tern_pool_size(b->pool),
+           k->name, toks, bytes / t * 1e-9, w / t * 1e-9, w * toks / t * 1e-9);
+    if (toks <= 4)
+        printf("  %5.1f%% of read", 100 * read_s * part / t);
+    if (peak > 0)
+        printf("  %5.1f%% of peak", 100 * w * toks / t / peak);
+    printf("\n");
+    b->n_mat = n_mat;
+}
+
+static void bench_threads(int threads)
+{
+    static const int toks[] = {1, 2, 3, 4, 5, 8, 12, 16, 32, 64, 128, 256, 512};
+    bench b = {0};
+    tern_err err;
+    if (tern_pool_new(threads, &b.pool, &err) != TERN_OK) {
+        fprintf(stderr, "%s\n", err.msg);
+        exit(1);
+    }
+    prepare(&b, 2560, 6912, opt.toks > 512 ? opt.toks : 512);
+    double read_s = best(&b, run_read), peak[TERN_ISA_COUNT] = {0};
+    printf("%d thr  read %.2f GB/s;", threads, (double)b.w_bytes / read_s * 1e-9);
+    for (int isa = 0; isa < TERN_ISA_COUNT; isa++)
+        if ((peak[isa] = peak_of(&b, isa)) > 0)
+            printf(" %s %.0f Gmac/s", tern_isa_name(isa), peak[isa] * 1e-9);
+    printf("\n");
+    size_t n;
+    const tern_kernel *all = tern_kernel_all(&n);
+    unsigned cpu;
+    if (tern_cpu_flags(&cpu, &err) != TERN_OK)
+        exit(1);
+    for (const tern_kernel *k = all; k < all + n; k++) {
+        bool mine = k->op == TERN_OP_MM_T2R16 || k->op == TERN_OP_MM_T2G;
+        if (!mine || k->isa == TERN_ISA_REF || k->needs & ~cpu ||
+            (opt.only && strcmp(opt.only, k->name) != 0))
+            continue;
+        for (size_t i = 0; i < sizeof toks / sizeof toks[0]; i++)
+            if (!opt.toks || opt.toks == toks[i])
+                line(&b, k, toks[i], read_s, peak[k->isa]);
+    }
+    release(&b);
+}
+
+static int number(const char *s)
+{
+    int v = 0;
+    for (; *s >= '0' && *s <= '9' && v < 1000000; s++)
+        v = v * 10 + (*s - '0');
+    return v;
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i + 1 < argc; i += 2) {
+        int v = number(argv[i + 1]);
+        if (strcmp(argv[i], "--threads") == 0)
+            opt.threads = v;
+        else if (strcmp(argv[i], "--only") == 0)
+            opt.only = argv[i + 1];
+        else if (strcmp(argv[i], "--toks") == 0)
+            opt.toks = v;
+        else if (strcmp(argv[i], "--group") == 0)
+            opt.group = v;
+        else if (strcmp(argv[i], "--mb") == 0)
+            opt.mb = v;
+        else if (strcmp(argv[i], "--ms") == 0)
+            opt.ms = v;
+    }
+    for (int t = 1; t <= tern_cpu_count() && t <= 64; t *= 2)
+        if (!opt.threads || opt.threads == t)
+            bench_threads(t);
+    return 0;
+}
