@@ -2,15 +2,16 @@
  * includes this defines its vectors first:
  *   vi, vf             integer and float vector;  VL  its 32-bit elements, 8 or 16
  *   v_load v_and v_shr v_set1 v_sub    integers; v_shr(v, n) shifts 32-bit elements
- *   v_dot(acc, c, x)   acc + products of unsigned codes c and signed x, in what width suits the ISA
- *   v_open(acc)        an accumulator for v_dot, given 32-bit sums; v_close(dot, acc) the sums again
- *   SPAN               vectors v_dot may sum between v_open and v_close
- *   f_cvt f_set1 f_load f_add f_mul f_div    floats; f_store(p, v, n) writes the first n <= VL
+ *   vdot               sums of products, in what width suits the ISA; a type of its own, because
+ *                      compilers keep two copies of a register that a loop converts
+ *   v_dot(dot, c, x)   dot + products of unsigned codes c and signed x
+ *   v_open(acc)        a vdot to begin with, given 32-bit sums; v_close(dot, acc) the sums again
+ *   SPAN               packed vectors v_dot may sum between the two; undefined where vdot is 32-bit
+ *   f_cvt f_set1 f_load f_add f_mul f_div   floats; f_store(p, v, n) writes the first n (may be < 0)
  *
  * A tile is nw weight vectors of VL rows each by nt tokens. Codes are taken out of the packed bytes in
  * registers and each is used for all tokens, each activation for all rows. Functions are inlined with
- * constant nt and nw and all loops over them are unrolled by hand or are short, so that arrays are
- * registers. */
+ * constant nt and nw, so that arrays are registers. */
 
 #include "kernels/kernel.h"
 
@@ -200,7 +201,9 @@ INLINE void tile_t2g(const int nt, const int nw, const int ahead, const tern_mm 
         EACH_CELL
 #undef CELL
         for (size_t b = 0; b < n; b++, w += 128, q += 32, d++, bsum += 2) {
-#define CELL(t, i) dot[t][i] = v_open(acc[t][i] = sum);
+#define CELL(t, i)                                                                                 \
+    acc[t][i] = sum;                                                                               \
+    dot[t][i] = v_open(acc[t][i]);
 #define BEGIN(t)                                                                                   \
     vi sum = v_sub(zero, v_set1(bsum[t * (stride / 16)]));                                         \
     sum = v_sub(sum, v_set1(bsum[t * (stride / 16) + 1]));                                         \
@@ -226,25 +229,69 @@ INLINE void tile_t2g(const int nt, const int nw, const int ahead, const tern_mm 
 #undef CELL
 }
 
-/* All rows and tokens, with tiles of nw weight vectors where so many rows are left and of one where
- * not, and of at most max tokens, as equal as they can be. */
-static void run_tiles(const tern_mm *k, int row0, int row1, int nw, const tile_fn *wide,
-                      const tile_fn *narrow, int max)
+#ifndef SPAN
+/* A stripe and one or two tokens, where bytes must stream. Codes stay where they are in their byte,
+ * worth 1, 4, 16 or 64 times as much; each place has its own accumulator and exact shifts undo the
+ * factors at the end: 4 masks in place of 3 shifts and 4 masks, and 4 times the independent chains.
+ * |acc| <= 192 * 128 * cols / 4 < 2^31 for cols <= 2^18. */
+INLINE void stream_t2r16(const int nt, const int ahead, const tern_mm *k, const tile *a)
+{
+    enum { nw = 16 / VL };
+    const size_t stride = k->act.stride, n_vec = ((size_t)k->cols + 15) / 16;
+    const int8_t *q = k->act.q + (size_t)a->tok * stride;
+    const vi m0 = v_set1(0x03030303), m1 = v_set1(0x0c0c0c0c), m2 = v_set1(0x30303030),
+             m3 = v_set1((int32_t)0xc0c0c0c0u);
+    vdot dot[MAX_TOK][MAX_VEC][4];
+#define CELL(t, i)                                                                                 \
+    dot[t][i][0] = v_open(v_set1(-k->act.sum[a->tok + t]));                                        \
+    dot[t][i][1] = dot[t][i][2] = dot[t][i][3] = v_open(v_set1(0));
+    EACH_CELL
+#undef CELL
+    for (size_t b = 0; b < n_vec; b++) {
+        const uint8_t *w = a->w + 64 * b;
+        _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);
+#define CELL(t, i)                                                                                 \
+    v = v_load(w + vec_at(i, 0));                                                                  \
+    dot[t][i][0] = v_dot(dot[t][i][0], v_and(v, m0), v_set1(load_i32(q + t * stride + 16 * b)));   \
+    dot[t][i][1] =                                                                                 \
+        v_dot(dot[t][i][1], v_and(v, m1), v_set1(load_i32(q + t * stride + 16 * b + 4)));          \
+    dot[t][i][2] =                                                                                 \
+        v_dot(dot[t][i][2], v_and(v, m2), v_set1(load_i32(q + t * stride + 16 * b + 8)));          \
+    dot[t][i][3] =                                                                                 \
+        v_dot(dot[t][i][3], v_and(v, m3), v_set1(load_i32(q + t * stride + 16 * b + 12)));
+        vi v;
+        EACH_CELL
+#undef CELL
+    }
+    /* Right shifts of signed elements are arithmetic. */
+#define CELL(t, i)                                                                                 \
+    dot[t][i][0] += (dot[t][i][1] >> 2) + (dot[t][i][2] >> 4) + (dot[t][i][3] >> 6);               \
+    finish_t2r16(k, a, i, t, (vi)dot[t][i][0]);
+    EACH_CELL
+#undef CELL
+}
+#endif
+
+/* All rows and tokens, with tiles of some stripes where so many are left and of one where not, and of
+ * at most max tokens, as equal as they can be. fn[n] makes a tile of n tokens. */
+static void run_tiles(const tern_mm *k, int row0, int row1, int stripes, const tile_fn *fn,
+                      const tile_fn *fn_one, int max)
 {
     tile a = {.row = row0, .row_end = row1};
     while (a.row < row1) {
-        int step = a.row + VL * (nw - 1) < row1 ? nw : 1;
-        a.w = k->w + (size_t)(a.row / 16) * k->w_stride + (size_t)(a.row % 16) * 4;
+        bool all = a.row + 16 * (stripes - 1) < row1;
+        a.w = k->w + (size_t)(a.row / 16) * k->w_stride;
         a.tok = 0;
         for (int i = (k->n_tok + max - 1) / max; i > 0; i--) {
             int nt = (k->n_tok - a.tok + i - 1) / i;
-            (step == nw ? wide : narrow)[nt](k, &a);
+            (all ? fn : fn_one)[nt](k, &a);
             a.tok += nt;
         }
-        a.row += VL * step;
+        a.row += all ? 16 * stripes : 16;
     }
 }
 
+/* Instances: nt tokens, nw vectors. */
 #define T2R16(nt, nw, ahead)                                                                       \
     static void t2r16_##nt##x##nw(const tern_mm *k, const tile *a)                                 \
     {                                                                                              \
@@ -254,4 +301,9 @@ static void run_tiles(const tern_mm *k, int row0, int row1, int nw, const tile_f
     static void t2g_##nt##x##nw(const tern_mm *k, const tile *a)                                   \
     {                                                                                              \
         tile_t2g(nt, nw, ahead, k, a);                                                             \
+    }
+#define STREAM(nt, ahead)                                                                          \
+    static void stream_##nt(const tern_mm *k, const tile *a)                                       \
+    {                                                                                              \
+        stream_t2r16(nt, ahead, k, a);                                                             \
     }
