@@ -12,7 +12,6 @@
  * the same bits; a format without its own vector form has the reference's. */
 tern_expand_fn tern_expand_ref(tern_dtype dt);
 tern_expand_fn tern_expand_avx2(tern_dtype dt);
-tern_expand_fn tern_expand_avx512(tern_dtype dt);
 
 /* One expanded row in scratch. Beyond the row's own elements v and scale16 are 0 up to the next
  * multiple of 64 columns, so that a vector of two blocks may be read whole. */

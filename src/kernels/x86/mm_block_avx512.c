@@ -24,5 +24,5 @@ LANES_INLINE vi quad_dot(const row_int *r, vi q)
 }
 
 #define MM_BLOCK  tern_mm_block_avx512
-#define MM_EXPAND tern_expand_avx512
+#define MM_EXPAND tern_expand_avx2
 #include "kernels/x86/mm_block_tmpl.h"

@@ -1,0 +1,310 @@
+/* Speed of the dense, vector and attention kernels. Matrices are larger than the caches (--mb), so that
+ * one token measures memory (beside a plain read of the same bytes) and many tokens arithmetic.
+ *
+ *   bench_dense [--threads N] [--only NAME] [--dtype NAME] [--toks T] [--mb SIZE] [--reps N]
+ *
+ * Times are the fastest of reps. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/pool.h"
+#include "kernels/kernel.h"
+
+static struct {
+    int threads, toks, mb, reps;
+    const char *only, *dtype;
+} opt = {.mb = 256, .reps = 5};
+
+static void *must(void *p)
+{
+    if (!p) {
+        fprintf(stderr, "no memory\n");
+        exit(1);
+    }
+    return p;
+}
+
+static bool wanted(const tern_kernel *k)
+{
+    unsigned cpu;
+    return tern_cpu_flags(&cpu, NULL) == TERN_OK && !(k->needs & ~cpu) &&
+           (opt.only ? strcmp(opt.only, k->name) == 0 : k->isa != TERN_ISA_REF);
+}
+
+/* ---- matrices ----------------------------------------------------------------------------- */
+
+typedef struct bench {
+    tern_pool *pool;
+    uint8_t *w;
+    size_t w_bytes;
+    tern_mm mm;
+    tern_mm_fn fn;
+    void *scratch[64];
+} bench;
+
+static void run_mm(void *arg, int lane, int n_lane)
+{
+    bench *b = arg;
+    int r0, r1;
+    tern_pool_split(b->mm.rows, 16, lane, n_lane, &r0, &r1);
+    tern_mm k = b->mm;
+    k.scratch = b->scratch[lane];
+    b->fn(&k, r0, r1);
+}
+
+/* Eight sums, so that the additions do not wait for each other. */
+static void run_read(void *arg, int lane, int n_lane)
+{
+    bench *b = arg;
+    int r0, r1;
+    tern_pool_split(b->mm.rows, 16, lane, n_lane, &r0, &r1);
+    const uint8_t *p = b->w + (size_t)r0 * b->mm.w_stride;
+    size_t n = (size_t)(r1 - r0) * b->mm.w_stride / 64;
+    uint64_t sum[8] = {0}, v[8];
+    for (size_t i = 0; i < n; i++, p += 64) {
+        __builtin_prefetch(p + 4096);
+        memcpy(v, p, sizeof v);
+        for (int j = 0; j < 8; j++)
+            sum[j] += v[j];
+    }
+    for (int j = 0; j < 8; j++)
+        __asm__ volatile("" ::"r"(sum[j]));
+}
+
+static double best(bench *b, tern_pool_fn fn)
+{
+    double t = 1e9;
+    for (int i = 0; i < opt.reps; i++) {
+        uint64_t t0 = tern_clock_ns();
+        tern_pool_run(b->pool, fn, b);
+        double s = (double)(tern_clock_ns() - t0) * 1e-9;
+        t = s < t ? s : t;
+    }
+    return t;
+}
+
+/* Random bytes with the halves' exponents kept small: any byte pair with bits 0x7c00 set would be an
+ * infinity, so bit 6 of every odd byte of the scales' places is cleared, by clearing it everywhere. */
+static void prepare(bench *b, tern_dtype dt, int rows, int cols, int max_tok)
+{
+    const tern_dtype_info *info = tern_dtype_get(dt);
+    size_t stride = ((size_t)cols + 63) / 64 * 64, n = (size_t)max_tok * stride;
+    size_t row = (size_t)(cols / info->blk_elems) * (size_t)info->blk_bytes;
+    b->w_bytes = row * (size_t)rows;
+    b->w = must(tern_pages_alloc(b->w_bytes));
+    uint32_t s = 1;
+    for (size_t i = 0; i + 4 <= b->w_bytes; i += 4) {
+        s = s * 1664525 + 1013904223;
+        uint32_t v = s & 0xbfbfbfbf;
+        memcpy(b->w + i, &v, 4);
+    }
+    int8_t *q = must(tern_calloc(n, 1));
+    float *x = must(tern_calloc(n, sizeof *x)), *d = must(tern_calloc(n / 32, sizeof *d));
+    for (size_t i = 0; i < n; i++) {
+        q[i] = (int8_t)((int)(i * 2654435761u >> 13 & 255) - 127);
+        x[i] = (float)q[i] / 64;
+    }
+    for (size_t i = 0; i < n / 32; i++)
+        d[i] = 1.5f;
+    b->mm = (tern_mm){
+        .w = b->w,
+        .w_stride = row,
+        .dtype = dt,
+        .rows = rows,
+        .cols = cols,
+        .act = {.q = q,
+                .stride = stride,
+                .scale = d,
+                .sum = must(tern_calloc(n / 16, sizeof(int32_t)))},
+        .x = x,
+        .x_stride = stride,
+        .y = must(tern_calloc((size_t)rows * (size_t)max_tok, sizeof(float))),
+        .y_stride = (size_t)rows,
+    };
+    for (int i = 0; i < tern_pool_size(b->pool); i++)
+        b->scratch[i] = must(tern_alloc(tern_mm_scratch_bytes(cols, max_tok)));
+}
+
+static void release(bench *b)
+{
+    for (int i = 0; i < tern_pool_size(b->pool); i++)
+        tern_free(b->scratch[i]);
+    tern_pages_free(b->w, b->w_bytes);
+    tern_free(b->mm.act.q);
+    tern_free(b->mm.act.scale);
+    tern_free(b->mm.act.sum);
+    tern_free((void *)(uintptr_t)b->mm.x);
+    tern_free(b->mm.y);
+}
+
+static tern_op op_of(tern_dtype dt)
+{
+    return dt == TERN_DT_F32    ? TERN_OP_MM_F32
+           : dt == TERN_DT_F16  ? TERN_OP_MM_F16
+           : dt == TERN_DT_BF16 ? TERN_OP_MM_BF16
+                                : TERN_OP_MM_BLOCK;
+}
+
+static void bench_matrix(bench *b, tern_dtype dt, int rows, int cols)
+{
+    static const int toks[] = {1, 2, 4, 16, 128};
+    const tern_dtype_info *info = tern_dtype_get(dt);
+    if (opt.dtype && strcmp(opt.dtype, info->name) != 0)
+        return;
+    size_t row = (size_t)(cols / info->blk_elems) * (size_t)info->blk_bytes;
+    if (row * (size_t)rows > (size_t)opt.mb << 20)
+        rows = (int)(((size_t)opt.mb << 20) / row / 16 * 16);
+    prepare(b, dt, rows, cols, 128);
+    double read_s = best(b, run_read);
+    size_t n;
+    const tern_kernel *all = tern_kernel_all(&n);
+    for (const tern_kernel *k = all; k < all + n; k++) {
+        if (k->op != op_of(dt) || !wanted(k))
+            continue;
+        for (size_t i = 0; i < sizeof toks / sizeof toks[0]; i++) {
+            if (opt.toks && opt.toks != toks[i])
+                continue;
+            b->fn = (tern_mm_fn)k->fn;
+            b->mm.n_tok = toks[i];
+            b->mm.rows = toks[i] > 4 && rows > 4096 ? 4096 : rows;
+            double t = best(b, run_mm), part = (double)b->mm.rows / rows;
+            printf(
+                "%d thr %-7s %6d x %-5d %-18s %4d tok %7.2f GB/s %4.0f%% of read %8.1f GFLOP/s\n",
+                tern_pool_size(b->pool), info->name, b->mm.rows, cols, k->name, toks[i],
+                (double)b->w_bytes * part / t * 1e-9, 100 * read_s * part / t,
+                2e-9 * b->mm.rows * cols * toks[i] / t);
+        }
+    }
+    release(b);
+}
+
+/* ---- vectors and attention, one thread, in the first-level cache ---------------------------- */
+
+enum { N = 2560, HEAD = 128, POS = 64 };
+
+typedef struct vectors {
+    float x[N], w[N], y[N];
+    uint16_t f16[POS * HEAD];
+    int8_t i8[POS * HEAD];
+    float scale[POS], score[POS];
+    tern_attn_tile t16, t8;
+} vectors;
+
+static void run_vector(const tern_kernel *k, vectors *v)
+{
+    float m = 0, l = 0;
+    switch (k->op) {
+    case TERN_OP_RMSNORM:
+        ((tern_rmsnorm_fn)k->fn)(v->x, v->w, 1e-5f, N, v->y);
+        break;
+    case TERN_OP_ROPE:
+        for (int i = 0; i < N; i += HEAD)
+            ((tern_rope_fn)k->fn)(v->y + i, v->w, HEAD, true);
+        break;
+    case TERN_OP_RELU2_MUL:
+    case TERN_OP_SILU_MUL:
+    case TERN_OP_GELU_MUL:
+        ((tern_glu_fn)k->fn)(v->x, v->w, N, v->y);
+        break;
+    case TERN_OP_ADD:
+        ((tern_add_fn)k->fn)(v->y, v->x, N);
+        break;
+    case TERN_OP_SOFTMAX:
+        ((tern_softmax_fn)k->fn)(v->y, N, &m, &l);
+        break;
+    case TERN_OP_F16_STORE:
+        ((tern_f16_store_fn)k->fn)(v->x, N, v->f16);
+        break;
+    case TERN_OP_KV8_STORE:
+        (void)((tern_kv8_store_fn)k->fn)(v->x, N, v->i8);
+        break;
+    case TERN_OP_QK_F16:
+    case TERN_OP_QK_I8:
+        ((tern_attn_qk_fn)k->fn)(k->op == TERN_OP_QK_F16 ? &v->t16 : &v->t8, v->x, 0.1f, v->score);
+        break;
+    case TERN_OP_AV_F16:
+    case TERN_OP_AV_I8:
+        ((tern_attn_av_fn)k->fn)(k->op == TERN_OP_AV_F16 ? &v->t16 : &v->t8, v->w, v->y);
+        break;
+    default:
+        break;
+    }
+}
+
+static void bench_vectors(void)
+{
+    vectors *v = must(tern_calloc(1, sizeof *v));
+    size_t n;
+    const tern_kernel *all = tern_kernel_all(&n);
+    v->t16 = (tern_attn_tile){v->f16, HEAD, NULL, 0, POS, HEAD};
+    v->t8 = (tern_attn_tile){v->i8, HEAD, v->scale, 1, POS, HEAD};
+    for (const tern_kernel *k = all; k < all + n; k++) {
+        if (k->op < TERN_OP_RMSNORM || !wanted(k) || opt.dtype)
+            continue;
+        bool tile = k->op >= TERN_OP_QK_F16 && k->op <= TERN_OP_AV_I8;
+        double best_s = 1e9;
+        for (int r = 0; r < 20 * opt.reps; r++) {
+            for (int i = 0; i < N; i++) {
+                v->x[i] = (float)(i % 37) / 8 - 2;
+                v->w[i] = v->y[i] = 0.5f;
+            }
+            uint64_t t0 = tern_clock_ns();
+            for (int i = 0; i < 16; i++)
+                run_vector(k, v);
+            double s = (double)(tern_clock_ns() - t0) * 1e-9 / 16;
+            best_s = s < best_s ? s : best_s;
+        }
+        printf("%-20s %7.2f us  %6.2f elements/ns\n", k->name, best_s * 1e6,
+               (tile ? POS * HEAD : N) / best_s * 1e-9);
+    }
+    tern_free(v);
+}
+
+/* ---- the run ------------------------------------------------------------------------------ */
+
+static int number(const char *s)
+{
+    int v = 0;
+    for (; *s >= '0' && *s <= '9' && v < 1000000; s++)
+        v = v * 10 + (*s - '0');
+    return v;
+}
+
+int main(int argc, char **argv)
+{
+    static const tern_dtype dts[] = {TERN_DT_Q8_0, TERN_DT_Q4_0, TERN_DT_Q4_1, TERN_DT_Q6_K,
+                                     TERN_DT_Q4_K, TERN_DT_F16,  TERN_DT_BF16, TERN_DT_F32};
+    for (int i = 1; i + 1 < argc; i += 2) {
+        int v = number(argv[i + 1]);
+        if (strcmp(argv[i], "--threads") == 0)
+            opt.threads = v;
+        else if (strcmp(argv[i], "--only") == 0)
+            opt.only = argv[i + 1];
+        else if (strcmp(argv[i], "--dtype") == 0)
+            opt.dtype = argv[i + 1];
+        else if (strcmp(argv[i], "--toks") == 0)
+            opt.toks = v;
+        else if (strcmp(argv[i], "--mb") == 0)
+            opt.mb = v;
+        else if (strcmp(argv[i], "--reps") == 0)
+            opt.reps = v;
+    }
+    for (int t = 1; t <= tern_cpu_count() && t <= 64; t *= 2) {
+        bench b = {0};
+        tern_err err;
+        if (opt.threads && opt.threads != t)
+            continue;
+        if (tern_pool_new(t, &b.pool, &err) != TERN_OK) {
+            fprintf(stderr, "%s\n", err.msg);
+            return 1;
+        }
+        for (size_t i = 0; i < sizeof dts / sizeof dts[0]; i++)
+            bench_matrix(&b, dts[i], 128256, 2560);
+        tern_pool_free(b.pool);
+    }
+    bench_vectors();
+    return 0;
+}
