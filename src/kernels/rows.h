@@ -8,8 +8,7 @@
 /* Rows expanded before the tokens pass over them: 4 rows x 4 tokens of sums fill the registers. */
 #define TERN_ROW_TILE 4
 
-/* EXPAND kernel of a dtype on one instruction set; NULL for a dtype that is not BLOCK class. All write
- * the same bits; a format without its own vector form has the reference's. */
+/* The expansion of a dtype; NULL when it is not BLOCK class. Both write the same bits. */
 tern_expand_fn tern_expand_ref(tern_dtype dt);
 tern_expand_fn tern_expand_avx2(tern_dtype dt);
 

@@ -359,7 +359,6 @@ static void check_expand(size_t i, int cols, check_fill f)
         tern_expand_ref(dt),
 #if defined(__x86_64__)
         tern_cpu_detect() & TERN_CPU_AVX2 ? tern_expand_avx2(dt) : NULL,
-        tern_cpu_detect() & TERN_CPU_AVX512 ? tern_expand_avx512(dt) : NULL,
 #endif
     };
     uint32_t seed = (uint32_t)cols;

@@ -55,23 +55,28 @@ static void run_mm(void *arg, int lane, int n_lane)
     b->fn(&k, r0, r1);
 }
 
-/* Eight sums, so that the additions do not wait for each other. */
+/* A plain read, in the compiler's widest portable vectors. */
+typedef uint64_t wide __attribute__((vector_size(32), aligned(1), may_alias));
+
 static void run_read(void *arg, int lane, int n_lane)
 {
     bench *b = arg;
     int r0, r1;
     tern_pool_split(b->mm.rows, 16, lane, n_lane, &r0, &r1);
     const uint8_t *p = b->w + (size_t)r0 * b->mm.w_stride;
-    size_t n = (size_t)(r1 - r0) * b->mm.w_stride / 64;
-    uint64_t sum[8] = {0}, v[8];
-    for (size_t i = 0; i < n; i++, p += 64) {
+    const uint8_t *end = b->w + (size_t)r1 * b->mm.w_stride;
+    wide s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    for (; end - p >= 128; p += 128) {
+        const wide *v = (const wide *)(const void *)p;
         __builtin_prefetch(p + 4096);
-        memcpy(v, p, sizeof v);
-        for (int j = 0; j < 8; j++)
-            sum[j] += v[j];
+        __builtin_prefetch(p + 4096 + 64);
+        s0 += v[0];
+        s1 += v[1];
+        s2 += v[2];
+        s3 += v[3];
     }
-    for (int j = 0; j < 8; j++)
-        __asm__ volatile("" ::"r"(sum[j]));
+    s0 += s1 + s2 + s3;
+    __asm__ volatile("" ::"r"(s0[0] + s0[1] + s0[2] + s0[3]));
 }
 
 static double best(bench *b, tern_pool_fn fn)
@@ -86,8 +91,25 @@ static double best(bench *b, tern_pool_fn fn)
     return t;
 }
 
-/* Random bytes with the halves' exponents kept small: any byte pair with bits 0x7c00 set would be an
- * infinity, so bit 6 of every odd byte of the scales' places is cleared, by clearing it everywhere. */
+/* Random blocks: bit 6 of every byte is 0, so that no half among them is an infinity. Floats within
+ * -1 and 1. */
+static void fill(uint8_t *w, size_t n, tern_dtype dt)
+{
+    uint32_t s = 1;
+    for (size_t i = 0; i + 4 <= n; i += 4) {
+        s = s * 1664525 + 1013904223;
+        float f = (float)(int32_t)s * 0x1p-31f;
+        uint32_t v = s & 0xbfbfbfbf;
+        if (dt == TERN_DT_F16)
+            v = tern_f32_to_f16(f) * 0x10001u;
+        else if (dt == TERN_DT_BF16)
+            v = tern_f32_to_bf16(f) * 0x10001u;
+        else if (dt == TERN_DT_F32)
+            memcpy(&v, &f, 4);
+        memcpy(w + i, &v, 4);
+    }
+}
+
 static void prepare(bench *b, tern_dtype dt, int rows, int cols, int max_tok)
 {
     const tern_dtype_info *info = tern_dtype_get(dt);
@@ -95,12 +117,7 @@ static void prepare(bench *b, tern_dtype dt, int rows, int cols, int max_tok)
     size_t row = (size_t)(cols / info->blk_elems) * (size_t)info->blk_bytes;
     b->w_bytes = row * (size_t)rows;
     b->w = must(tern_pages_alloc(b->w_bytes));
-    uint32_t s = 1;
-    for (size_t i = 0; i + 4 <= b->w_bytes; i += 4) {
-        s = s * 1664525 + 1013904223;
-        uint32_t v = s & 0xbfbfbfbf;
-        memcpy(b->w + i, &v, 4);
-    }
+    fill(b->w, b->w_bytes, dt);
     int8_t *q = must(tern_calloc(n, 1));
     float *x = must(tern_calloc(n, sizeof *x)), *d = must(tern_calloc(n / 32, sizeof *d));
     for (size_t i = 0; i < n; i++) {

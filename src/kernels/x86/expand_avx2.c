@@ -9,8 +9,9 @@
 #include <immintrin.h>
 #include <string.h>
 
-/* The hardware stops its own prefetching at each page; ours asks one page ahead. */
-#define AHEAD 4096
+/* The hardware stops its own prefetching at each page; ours asks two pages ahead, since between two
+ * expansions the products read nothing. */
+#define AHEAD 8192
 
 static inline void ahead(const uint8_t *p)
 {

@@ -28,6 +28,16 @@ typedef struct vi { /* 16 int32 or 64 int8 */
     __m256i lo, hi;
 } vi;
 
+/* The registers a vector consists of: block by block code works on these, to need few at a time. */
+#define N_PART 2
+typedef __m256 pf;
+typedef __m256i pi;
+
+LANES_INLINE pf *vf_part(vf *x, int h)
+{
+    return h ? &x->hi : &x->lo;
+}
+
 /* All ones in the first n of 8 lanes; n may be outside 0..8. */
 LANES_INLINE __m256i lanes_mask(int n)
 {
@@ -332,28 +342,79 @@ LANES_INLINE vi vi_load(const void *p)
     return (vi){_mm256_load_si256(v), _mm256_load_si256(v + 1)};
 }
 
+LANES_INLINE pi pi_load(const void *p)
+{
+    return _mm256_load_si256((const __m256i *)p);
+}
+
+LANES_INLINE pf pf_from_i32(pi x)
+{
+    return _mm256_cvtepi32_ps(x);
+}
+
+LANES_INLINE pf pf_add(pf a, pf b)
+{
+    return _mm256_add_ps(a, b);
+}
+
+LANES_INLINE pf pf_mul(pf a, pf b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+/* The scales of 16 columns that begin at p, each to its four lanes. */
+LANES_INLINE pf pf_quad_scale(const float *p)
+{
+    __m256 s = _mm256_castpd_ps(_mm256_broadcast_sd((const double *)(const void *)p));
+    return _mm256_permutevar8x32_ps(s, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+}
+
+/* The scales of 32 columns that begin at p, each to its eight lanes: here one. */
+LANES_INLINE pf pf_oct_scale(const float *p, const int single)
+{
+    (void)single;
+    return _mm256_set1_ps(p[0]);
+}
+
+LANES_INLINE vi vi_zero(void)
+{
+    return (vi){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+
+LANES_INLINE vi vi_set1_i8(int8_t x)
+{
+    return (vi){_mm256_set1_epi8(x), _mm256_set1_epi8(x)};
+}
+
+/* Of each int32. */
+LANES_INLINE vi vi_neg(vi x)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    return (vi){_mm256_sub_epi32(zero, x.lo), _mm256_sub_epi32(zero, x.hi)};
+}
+
+LANES_INLINE __m256i nibbles_32(const uint8_t *p)
+{
+    __m128i x = load_16(p);
+    __m256i both = _mm256_set_m128i(_mm_srli_epi16(x, 4), x);
+    return _mm256_and_si256(both, _mm256_set1_epi8(15));
+}
+
+/* Two times 16 bytes -> 64 nibbles: a's low ones, a's high ones, b's low ones, b's high ones */
+LANES_INLINE vi vi_nibbles(const uint8_t *a, const uint8_t *b)
+{
+    return (vi){nibbles_32(a), nibbles_32(b)};
+}
+
 LANES_INLINE vf vf_from_i32(vi x)
 {
     return (vf){_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)};
 }
 
-/* Four scales of 16 columns, each to its four lanes. */
-LANES_INLINE vf vf_quad_scale(const float *p)
+/* The first two floats, each to eight lanes. */
+LANES_INLINE vf vf_oct(__m128 p)
 {
-    __m256 s = _mm256_broadcast_ps((const __m128 *)p);
-    return (vf){_mm256_permutevar8x32_ps(s, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1)),
-                _mm256_permutevar8x32_ps(s, _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3))};
-}
-
-/* Two scales of 32 columns, each to its eight lanes; _1: the second block does not exist. */
-LANES_INLINE vf vf_oct_scale(const float *p)
-{
-    return (vf){_mm256_set1_ps(p[0]), _mm256_set1_ps(p[1])};
-}
-
-LANES_INLINE vf vf_oct_scale_1(const float *p)
-{
-    return (vf){_mm256_set1_ps(p[0]), _mm256_setzero_ps()};
+    return (vf){_mm256_broadcastss_ps(p), _mm256_broadcastss_ps(_mm_movehdup_ps(p))};
 }
 
 /* n / 2 scales of 32 columns (n even, 0..16), each to its two half-blocks. */

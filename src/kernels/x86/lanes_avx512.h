@@ -26,6 +26,17 @@
 typedef __m512 vf;  /* 16 floats */
 typedef __m512i vi; /* 16 int32 or 64 int8 */
 
+/* The registers a vector consists of: block by block code works on these, to need few at a time. */
+#define N_PART 1
+typedef __m512 pf;
+typedef __m512i pi;
+
+LANES_INLINE pf *vf_part(vf *x, int h)
+{
+    (void)h;
+    return x;
+}
+
 LANES_INLINE __mmask16 lanes_mask(int n)
 {
     return (__mmask16)((1u << n) - 1);
@@ -247,27 +258,79 @@ LANES_INLINE vi vi_load(const void *p)
     return _mm512_load_si512(p);
 }
 
-LANES_INLINE vf vf_from_i32(vi x)
+LANES_INLINE pi pi_load(const void *p)
+{
+    return _mm512_load_si512(p);
+}
+
+LANES_INLINE pf pf_from_i32(pi x)
 {
     return _mm512_cvtepi32_ps(x);
 }
 
-/* Four scales of 16 columns, each to its four lanes. */
-LANES_INLINE vf vf_quad_scale(const float *p)
+LANES_INLINE pf pf_add(pf a, pf b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+LANES_INLINE pf pf_mul(pf a, pf b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+/* The scales of 16 columns that begin at p, each to its four lanes. */
+LANES_INLINE pf pf_quad_scale(const float *p)
 {
     const __m512i i = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     return _mm512_permutexvar_ps(i, _mm512_castps128_ps512(_mm_loadu_ps(p)));
 }
 
-/* Two scales of 32 columns, each to its eight lanes; _1: the second block does not exist. */
-LANES_INLINE vf vf_oct_scale(const float *p)
+/* The scales of 32 columns that begin at p, each to its eight lanes; single: only the first exists. */
+LANES_INLINE pf pf_oct_scale(const float *p, const int single)
 {
+    if (single)
+        return _mm512_maskz_mov_ps(0x00ff, _mm512_set1_ps(p[0]));
     return _mm512_insertf32x8(_mm512_set1_ps(p[0]), _mm256_set1_ps(p[1]), 1);
 }
 
-LANES_INLINE vf vf_oct_scale_1(const float *p)
+LANES_INLINE vi vi_zero(void)
 {
-    return _mm512_maskz_mov_ps(0x00ff, _mm512_set1_ps(p[0]));
+    return _mm512_setzero_si512();
+}
+
+LANES_INLINE vi vi_set1_i8(int8_t x)
+{
+    return _mm512_set1_epi8(x);
+}
+
+/* Of each int32. */
+LANES_INLINE vi vi_neg(vi x)
+{
+    return _mm512_sub_epi32(_mm512_setzero_si512(), x);
+}
+
+/* Two times 16 bytes -> 64 nibbles: a's low ones, a's high ones, b's low ones, b's high ones */
+LANES_INLINE vi vi_nibbles(const uint8_t *a, const uint8_t *b)
+{
+    const __m512i twice = _mm512_setr_epi64(0, 1, 0, 1, 2, 3, 2, 3);
+    const __m512i shift = _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 0, 0, 4, 4, 4, 4);
+    __m256i ab =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)a)),
+                                _mm_loadu_si128((const __m128i *)b), 1);
+    __m512i x = _mm512_permutexvar_epi64(twice, _mm512_castsi256_si512(ab));
+    return _mm512_and_si512(_mm512_srlv_epi32(x, shift), _mm512_set1_epi8(15));
+}
+
+LANES_INLINE vf vf_from_i32(vi x)
+{
+    return _mm512_cvtepi32_ps(x);
+}
+
+/* The first two floats, each to eight lanes. */
+LANES_INLINE vf vf_oct(__m128 p)
+{
+    const __m512i i = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    return _mm512_permutexvar_ps(i, _mm512_castps128_ps512(p));
 }
 
 /* n / 2 scales of 32 columns (n even, 0..16), each to its two half-blocks. */

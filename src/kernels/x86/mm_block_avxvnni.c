@@ -7,32 +7,31 @@
 
 /* The instruction wants one unsigned operand: sum v (q + 128) - 128 sum v. Exact in 32 bits. */
 typedef struct row_int {
-    vi v, bias;
+    pi v, bias;
 } row_int;
 
-LANES_INLINE __m256i bias_8(__m256i v)
+LANES_INLINE row_int row_prepare(pi v)
 {
-    const __m256i zero = _mm256_setzero_si256();
-    return _mm256_sub_epi32(zero, _mm256_dpbusd_avx_epi32(zero, _mm256_set1_epi8(-128), v));
+    const pi zero = _mm256_setzero_si256();
+    pi sum128 = _mm256_dpbusd_avx_epi32(zero, _mm256_set1_epi8(-128), v);
+    return (row_int){v, _mm256_sub_epi32(zero, sum128)};
 }
 
-LANES_INLINE row_int row_prepare(vi v)
+LANES_INLINE pi tok_prepare(pi q)
 {
-    return (row_int){v, {bias_8(v.lo), bias_8(v.hi)}};
+    return _mm256_xor_si256(q, _mm256_set1_epi8(-128));
 }
 
-LANES_INLINE vi tok_prepare(vi q)
+LANES_INLINE pi quad_dot(const row_int *r, pi q)
 {
-    const __m256i top = _mm256_set1_epi8(-128);
-    return (vi){_mm256_xor_si256(q.lo, top), _mm256_xor_si256(q.hi, top)};
+    return _mm256_dpbusd_avx_epi32(r->bias, q, r->v);
 }
 
-LANES_INLINE vi quad_dot(const row_int *r, vi q)
+LANES_INLINE vi quad_dot_u(vi sum, vi u, vi q)
 {
-    return (vi){_mm256_dpbusd_avx_epi32(r->bias.lo, q.lo, r->v.lo),
-                _mm256_dpbusd_avx_epi32(r->bias.hi, q.hi, r->v.hi)};
+    return (vi){_mm256_dpbusd_avx_epi32(sum.lo, u.lo, q.lo),
+                _mm256_dpbusd_avx_epi32(sum.hi, u.hi, q.hi)};
 }
 
-#define MM_BLOCK  tern_mm_block_avxvnni
-#define MM_EXPAND tern_expand_avx2
+#define MM_BLOCK tern_mm_block_avxvnni
 #include "kernels/x86/mm_block_tmpl.h"

@@ -1,12 +1,14 @@
 /* Rows of quantised blocks with int8 activations on the lanes of one instruction set; see
  * ref/mm_rows_ref.c. The includer defines
  *   MM_BLOCK    the function's name
- *   MM_EXPAND   its expansions, tern_expand_<isa>
+ *   quad_dot_u  see mm_nibble_tmpl.h
  *   row_int     what a row's 64 bytes are prepared to, row_prepare(v) and tok_prepare(q) once per
  *               vector, and quad_dot(row, tok): the 16 exact sums of four products.
  *
  * Four rows are expanded into scratch, which stays in the first-level cache while the tokens pass over it,
  * a tile of rows x tokens at a time; the tokens of one pass stay in the second-level cache. */
+
+#include "kernels/x86/mm_nibble_tmpl.h"
 
 typedef struct block_tile {
     const tern_row_slot *s; /* of the tile's first row */
@@ -15,28 +17,37 @@ typedef struct block_tile {
     size_t q_stride, d_stride;
 } block_tile;
 
-/* Blocks b and b + 1, the second absent when single. Counts are constants where this is expanded. */
-LANES_INLINE void block_step(vf acc[4][4], const block_tile *m, int b, const int single,
-                             const int n_row, const int n_tok)
+/* The blocks of one register, from b on: two, or one, or (single) one of two. The sums of part h. */
+LANES_INLINE void block_part(vf acc[4][4], const block_tile *m, int b, const int h,
+                             const int single, const int n_row, const int n_tok)
 {
-    vi q[4];
-    vf d[4];
+    pi q[4];
+    pf d[4];
     LANES_UNROLL
     for (int j = 0; j < n_tok; j++) {
-        const float *dj = m->d + (size_t)j * m->d_stride + b;
-        q[j] = tok_prepare(vi_load(m->q + (size_t)j * m->q_stride + 32 * b));
-        d[j] = single ? vf_oct_scale_1(dj) : vf_oct_scale(dj);
+        q[j] = tok_prepare(pi_load(m->q + (size_t)j * m->q_stride + 32 * b));
+        d[j] = pf_oct_scale(m->d + (size_t)j * m->d_stride + b, single);
     }
     LANES_UNROLL
     for (int i = 0; i < n_row; i++) {
-        row_int row = row_prepare(vi_load(m->s[i].v + 32 * b));
-        vf scale = vf_quad_scale(m->s[i].scale16 + 2 * b);
+        row_int row = row_prepare(pi_load(m->s[i].v + 32 * b));
+        pf scale = pf_quad_scale(m->s[i].scale16 + 2 * b);
         LANES_UNROLL
         for (int j = 0; j < n_tok; j++) {
-            vf x = vf_from_i32(quad_dot(&row, q[j]));
-            acc[i][j] = vf_add(acc[i][j], vf_mul(x, vf_mul(scale, d[j])));
+            pf x = pf_from_i32(quad_dot(&row, q[j]));
+            pf *sum = vf_part(&acc[i][j], h);
+            *sum = pf_add(*sum, pf_mul(x, pf_mul(scale, d[j])));
         }
     }
+}
+
+/* Blocks b and b + 1. */
+LANES_INLINE void block_step(vf acc[4][4], const block_tile *m, int b, const int n_row,
+                             const int n_tok)
+{
+    LANES_UNROLL
+    for (int h = 0; h < N_PART; h++)
+        block_part(acc, m, b + h, h, 0, n_row, n_tok);
 }
 
 /* The minima: half-blocks in the 16 lanes. */
@@ -88,9 +99,9 @@ LANES_INLINE void block_rows_toks(const tern_mm *k, const tern_row_slot *s, int 
     int n = k->cols / 32, b = 0;
     clear_tile(acc, n_row, n_tok);
     for (; b + 2 <= n; b += 2)
-        block_step(acc, &m, b, 0, n_row, n_tok);
+        block_step(acc, &m, b, n_row, n_tok);
     if (b < n)
-        block_step(acc, &m, b, 1, n_row, n_tok);
+        block_part(acc, &m, b, 0, 1, n_row, n_tok);
     LANES_UNROLL
     for (int j = 0; j < n_tok; j++) {
         LANES_UNROLL
@@ -121,7 +132,14 @@ LANES_INLINE void block_rows(const tern_mm *k, const tern_row_slot *s, int r, in
 
 void MM_BLOCK(const tern_mm *k, int row0, int row1)
 {
-    tern_expand_fn expand = MM_EXPAND(k->dtype);
+    if (k->n_tok == 1 && (k->dtype == TERN_DT_Q4_0 || k->dtype == TERN_DT_Q4_1)) {
+        if (k->dtype == TERN_DT_Q4_0)
+            nibble_rows_all(k, row0, row1, 0);
+        else
+            nibble_rows_all(k, row0, row1, 1);
+        return;
+    }
+    tern_expand_fn expand = tern_expand_avx2(k->dtype);
     bool has_min = tern_expand_has_min(k->dtype);
     tern_row_slot s[TERN_ROW_TILE];
     for (int i = 0; i < TERN_ROW_TILE; i++)

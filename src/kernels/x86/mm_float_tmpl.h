@@ -2,7 +2,8 @@
  * once per format: W names it (f32, f16 or bf16, as in vf_load_<W>), W_BYTES is the size of an element.
  *
  * A tile of rows x tokens keeps its sums in registers while it walks the columns. The tokens that one
- * pass over the rows meets are few enough to stay in the second-level cache. */
+ * pass over the rows meets are few enough to stay in the second-level cache. With one token the
+ * rows of the next tile are asked for while this one is read. */
 #define W_FN(name) LANES_JOIN(name, W)
 
 /* Columns [c, c + 16), of which the first n exist. Counts of rows and tokens are constants wherever
@@ -17,6 +18,8 @@ LANES_INLINE void W_FN(step_)(vf acc[4][4], const tern_mm *k, const uint8_t *w, 
     LANES_UNROLL
     for (int i = 0; i < n_row; i++) {
         const uint8_t *p = w + (size_t)i * k->w_stride + (size_t)c * W_BYTES;
+        if (n_tok < LANES_TILE_TOKS)
+            _mm_prefetch((const char *)((uintptr_t)p + TERN_ROW_TILE * k->w_stride), _MM_HINT_T1);
         vf wv = n == 16 ? W_FN(vf_load_)((const void *)p) : W_FN(vf_load_n_)((const void *)p, n);
         LANES_UNROLL
         for (int j = 0; j < n_tok; j++)
@@ -61,8 +64,8 @@ void LANES_FN(W_FN(mm_))(const tern_mm *k, int row0, int row1)
     int n_block = tern_tok_block((size_t)k->cols * sizeof(float));
     for (int t0 = 0; t0 < k->n_tok; t0 += n_block) {
         int t1 = k->n_tok - t0 < n_block ? k->n_tok : t0 + n_block;
-        for (int r = row0; r < row1; r += 4) {
-            int r1 = row1 - r < 4 ? row1 : r + 4, t = t0;
+        for (int r = row0; r < row1; r += TERN_ROW_TILE) {
+            int r1 = row1 - r < TERN_ROW_TILE ? row1 : r + TERN_ROW_TILE, t = t0;
             for (; t + LANES_TILE_TOKS <= t1; t += LANES_TILE_TOKS)
                 W_FN(rows_)(k, r, r1, t, LANES_TILE_TOKS);
             for (; t + 2 <= t1; t += 2)
