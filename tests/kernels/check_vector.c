@@ -500,7 +500,7 @@ static void softmax_is_near_double(void **state)
             rest[j] *= c;
         rest[i / TILE] = 1;
     }
-    double top = -INFINITY, sum = 0;
+    double top = (double)-INFINITY, sum = 0;
     for (int i = 0; i < N; i++)
         top = (double)s[i] > top ? (double)s[i] : top;
     for (int i = 0; i < N; i++)
