@@ -6,8 +6,12 @@ with exact W1.58A8 arithmetic: activations are rounded to int8 with one scale
 per token, products with ternary matrices are whole numbers, everything else
 is float32.
 
-    reference.py MODEL.gguf --ids 0,17,4 --greedy 32
-    reference.py MODEL.gguf --perplexity IDS.npy --context 512
+    reference.py MODEL.gguf --ids 0,17,4 --count 32
+    reference.py MODEL.gguf --prompt "Once upon a time" --temperature 0.8
+    reference.py MODEL.gguf --chat "Tell me a story about a dog."
+    reference.py MODEL.gguf --perplexity TEXT --context 512
+
+Text (other than --ids) needs a byte-level BPE vocabulary of the kind llama-bpe.
 """
 import argparse
 import math
@@ -15,6 +19,9 @@ import math
 import numpy as np
 
 from gguf_io import Reader
+
+WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+         r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
 def rms_norm(x, weight, eps):
@@ -158,6 +165,42 @@ class Reference:
         return raw.decode("utf-8", "replace")
 
 
+class Vocabulary:
+    """Encoder of a byte-level BPE vocabulary of the kind llama-bpe."""
+
+    def __init__(self, keys):
+        import regex
+        self.regex, self.words = regex, regex.compile(WORDS)
+        self.ids = {t: i for i, t in enumerate(keys["tokenizer.ggml.tokens"])}
+        self.types = keys["tokenizer.ggml.token_type"]
+        self.special = [t for t, i in self.ids.items() if self.types[i] == 3]
+        self.rank = {tuple(m.split(" ", 1)): i for i, m in enumerate(keys["tokenizer.ggml.merges"])}
+        plain = [b for b in range(256) if 33 <= b <= 126 or 161 <= b <= 172 or b >= 174]
+        self.byte = {b: chr(b) for b in plain}
+        self.byte.update({b: chr(256 + i) for i, b in enumerate(b for b in range(256) if b not in set(plain))})
+
+    def word(self, text):
+        parts = [self.byte[b] for b in text.encode("utf-8")]
+        if "".join(parts) in self.ids:
+            return [self.ids["".join(parts)]]
+        while True:
+            best = min(((self.rank[p], i) for i, p in enumerate(zip(parts, parts[1:])) if p in self.rank), default=None)
+            if best is None:
+                return [self.ids[p] for p in parts]
+            i = best[1]
+            parts[i:i + 2] = [parts[i] + parts[i + 1]]
+
+    def encode(self, text, parse_special=False):
+        out = []
+        split = "(%s)" % "|".join(map(self.regex.escape, self.special))
+        for piece in self.regex.split(split, text) if parse_special else [text]:
+            if parse_special and piece in self.special:
+                out.append(self.ids[piece])
+            else:
+                out += [t for m in self.words.finditer(piece) for t in self.word(m.group())]
+        return out
+
+
 def perplexity(model, ids, context, bos, batch=8):
     """Mean loss of `ids` cut into runs of context - 1, each after BOS; every token of the text counts once."""
     total = count = 0
@@ -176,28 +219,47 @@ def perplexity(model, ids, context, bos, batch=8):
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     ap.add_argument("model")
-    ap.add_argument("--ids", default="")
-    ap.add_argument("--greedy", type=int, default=32)
+    ap.add_argument("--ids")
+    ap.add_argument("--prompt")
+    ap.add_argument("--chat", action="append", help="user message; several are asked one after the other")
+    ap.add_argument("--count", type=int, default=32)
     ap.add_argument("--temperature", type=float, default=0)
     ap.add_argument("--seed", type=int, default=1)
-    ap.add_argument("--perplexity", help=".npy of token ids")
+    ap.add_argument("--perplexity", help="text file; every token counts, each run of context - 1 tokens after BOS")
     ap.add_argument("--context", type=int, default=512)
     args = ap.parse_args()
     model = Reference(args.model)
-    bos = model.keys["tokenizer.ggml.bos_token_id"]
+    keys = model.keys
+    bos = keys["tokenizer.ggml.bos_token_id"]
+    stop = {keys["tokenizer.ggml.eos_token_id"], keys.get("tokenizer.ggml.eot_token_id")}
+    rng = np.random.default_rng(args.seed)
+
+    def run(ids):
+        if args.temperature:
+            return model.sample(ids, args.count, args.temperature, 1.0, rng, stop)
+        return model.greedy(ids, args.count, stop)[0]
+
     if args.perplexity:
-        ids = np.load(args.perplexity)
-        total, count = perplexity(model, ids, args.context, bos)
-        print("%d tokens, loss %.5f, perplexity %.4f" % (count, total / count, math.exp(total / count)))
-        return
-    ids = [int(i) for i in args.ids.split(",") if i] or [bos]
-    if args.temperature:
-        out = model.sample(ids, args.greedy, args.temperature, 1.0, np.random.default_rng(args.seed))
+        with open(args.perplexity, encoding="utf-8", errors="replace", newline="") as f:
+            text = f.read()
+        total, count = perplexity(model, Vocabulary(keys).encode(text), args.context, bos)
+        size, words = len(text.encode()), len(text.split())
+        print("%d tokens, %d bytes, %d words: loss %.5f, perplexity %.4f per token, %.3f per word, %.4f bits per byte" % (
+            count, size, words, total / count, math.exp(total / count), math.exp(total / words), total / size / math.log(2)))
+    elif args.chat:
+        vocab, ids = Vocabulary(keys), [bos]
+        for message in args.chat:
+            ids += vocab.encode("<|user|>\n" + message + "<|end|>\n<|assistant|>\n", True)
+            out = run(ids)
+            print("> %s\n\n%s\n" % (message, model.text(out)))
+            ids += [t for t in out if t not in stop] + vocab.encode("<|end|>\n", True)
     else:
-        out, margins = model.greedy(ids, args.greedy)
-        print("least margin %.4f" % min(margins))
-    print(out)
-    print(model.text(ids + out))
+        ids = [int(i) for i in args.ids.split(",")] if args.ids else [bos]
+        if args.prompt:
+            ids += Vocabulary(keys).encode(args.prompt)
+        out = run(ids)
+        print(",".join(map(str, out)))
+        print(model.text(ids + out))
 
 
 if __name__ == "__main__":

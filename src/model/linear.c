@@ -28,12 +28,14 @@ static bool row_scale_of(const repack *r, const uint8_t *codes, const float *sca
     *out = scales[0];
     for (int g = 0; g < r->n_scale; g++) {
         const uint8_t *c = codes + (size_t)g * group;
-        bool zero = true;
+        uint8_t odd = 0, beyond = 0; /* without branches, so that compilers vectorise it */
         for (size_t i = 0; i < group; i++) {
-            if (c[i] > 2)
-                return false; /* +2 is no trit */
-            zero &= c[i] == 1;
+            odd |= c[i] ^ 1;
+            beyond |= c[i] & (uint8_t)(c[i] >> 1);
         }
+        if (beyond & 1)
+            return false; /* code 3, +2, is no trit */
+        bool zero = odd == 0;
         if (zero)
             continue;
         if (have && memcmp(&scales[g], out, sizeof *out) != 0)

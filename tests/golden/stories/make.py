@@ -14,8 +14,7 @@ least 0.05 in both (rounding to int8 turns tiny differences into small ones,
 so a closer race may go either way).  Logits differ for the same reason; on
 "logits" see "logits_tolerance".
 
-The ids come from the vocabulary in the GGUF file, by an encoder written here;
---tokenizer also compares them with the training tokenizer's.
+The ids come from the vocabulary in the GGUF file; --tokenizer also compares them with the training tokenizer's.
 """
 import argparse
 import json
@@ -24,11 +23,8 @@ import sys
 
 import jinja2
 import numpy as np
-import regex
 
 LEAD = 0.05
-WORDS = regex.compile(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-                      r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 TEXTS = ["", " ", "Once upon a time, there was a little girl named Lily.", "hello", "Hello world", "  two  spaces ",
          "\n", "\n\n", "line\nline\r\nline\n\n\n", "\tTab", "It's Tom's; they'll, I'm, we'VE", "12345 1 22 333 4444",
          "Zoë naïve café", "über große Straße", "日本語の物語", "emoji 🙂🐉!", "<|end|>", "a<b && c>d // {}", "...!?",
@@ -43,45 +39,13 @@ CHATS = [
 PLAIN = ["", "Once upon a time, there was a little boy named Tim.", "The dragon was sad because"]
 
 
-class Vocabulary:
-    def __init__(self, keys):
-        self.ids = {t: i for i, t in enumerate(keys["tokenizer.ggml.tokens"])}
-        self.types = keys["tokenizer.ggml.token_type"]
-        self.special = [t for t, i in self.ids.items() if self.types[i] == 3]
-        self.rank = {tuple(m.split(" ", 1)): i for i, m in enumerate(keys["tokenizer.ggml.merges"])}
-        plain = [b for b in range(256) if 33 <= b <= 126 or 161 <= b <= 172 or b >= 174]
-        self.byte = {b: chr(b) for b in plain}
-        self.byte.update({b: chr(256 + i) for i, b in enumerate(b for b in range(256) if b not in set(plain))})
-
-    def word(self, text):
-        parts = [self.byte[b] for b in text.encode("utf-8")]
-        if "".join(parts) in self.ids:
-            return [self.ids["".join(parts)]]
-        while True:
-            best = min(((self.rank[p], i) for i, p in enumerate(zip(parts, parts[1:])) if p in self.rank), default=None)
-            if best is None:
-                return [self.ids[p] for p in parts]
-            i = best[1]
-            parts[i:i + 2] = [parts[i] + parts[i + 1]]
-
-    def encode(self, text, parse_special=False):
-        out = []
-        split = "(%s)" % "|".join(map(regex.escape, self.special))
-        for piece in regex.split(split, text) if parse_special else [text]:
-            if parse_special and piece in self.special:
-                out.append(self.ids[piece])
-            else:
-                out += [t for m in WORDS.finditer(piece) for t in self.word(m.group())]
-        return out
-
-
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     ap.add_argument("models")
     ap.add_argument("--tokenizer")
     args = ap.parse_args()
     sys.path.insert(0, args.models)
-    from reference import Reference
+    from reference import Reference, Vocabulary
     here = os.path.dirname(os.path.abspath(__file__))
     path = os.path.join(args.models, "tern-stories.gguf")
     narrow, wide = Reference(path), Reference(path, np.float64)
