@@ -191,12 +191,8 @@ static tern_code split_space(tpl_rt *rt, const tpl_val *v, int64_t max, pieces *
             continue;
         }
         size_t end = i;
-        if (max >= 0 && (int64_t)l->n >= max) { /* the rest, without white space at its end */
-            tpl_val rest;
-            TERN_TRY(tern_tpl_str(rt, s->p + i, s->n - i, &rest));
-            TERN_TRY(tern_tpl_strip(rt, &rest, NULL, false, true, &rest));
-            return piece(rt, l, rest.u.s->p, rest.u.s->n, v->safe);
-        }
+        if (max >= 0 && (int64_t)l->n >= max) /* the rest as it is */
+            return piece(rt, l, s->p + i, s->n - i, v->safe);
         while (end < s->n) {
             len = tern_tpl_next_cp(s->p + end, s->n - end, &cp);
             if (tern_tpl_is_space(cp))
@@ -229,12 +225,8 @@ static tern_code rsplit_space(tpl_rt *rt, const tpl_val *v, int64_t max, pieces 
     const tpl_str *s = v->u.s;
     for (size_t end = space_before(s, s->n, true); end > 0;) {
         size_t begin = space_before(s, end, false);
-        if (max >= 0 && (int64_t)l->n >= max) { /* the rest, without white space before it */
-            tpl_val rest;
-            TERN_TRY(tern_tpl_str(rt, s->p, end, &rest));
-            TERN_TRY(tern_tpl_strip(rt, &rest, NULL, true, false, &rest));
-            return piece(rt, l, rest.u.s->p, rest.u.s->n, v->safe);
-        }
+        if (max >= 0 && (int64_t)l->n >= max)
+            return piece(rt, l, s->p, end, v->safe);
         TERN_TRY(piece(rt, l, s->p + begin, end - begin, v->safe));
         end = space_before(s, begin, true);
     }

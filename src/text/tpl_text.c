@@ -148,7 +148,8 @@ tern_code tern_tpl_put_float(tpl_rt *rt, double x)
     char e[40], digits[24];
     if (x != x || x - x != 0)
         return tern_tpl_putz(rt, x != x ? "nan" : x > 0 ? "inf" : "-inf");
-    for (int p = 14; p <= 16; p++) {
+    /* 15 digits settle what is shorter, but a subnormal number has fewer to give */
+    for (int p = fabs(x) < 2.3e-308 ? 0 : 14; p <= 16; p++) {
         double back;
         int n = snprintf(e, sizeof e, "%.*e", p, x);
         if (read_json_number(e, (size_t)n, &back) && back == x)
@@ -405,7 +406,7 @@ static tern_code put_json_str(tpl_rt *rt, const tpl_str *s, bool ascii)
         uint32_t cp;
         len = tern_tpl_next_cp(s->p + i, s->n - i, &cp);
         const char *at = cp && cp < 0x80 ? strchr(from, (int)cp) : NULL;
-        if (!at && cp >= 0x20 && (cp < 0x7f || !ascii || cp == 0x7f))
+        if (!at && cp >= 0x20 && (cp < 0x7f || !ascii))
             continue;
         if (at)
             (void)snprintf(b, sizeof b, "\\%c", to[at - from]);
