@@ -68,7 +68,7 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *   BLOCK with A8B: the row is expanded to int8 v[k] (-128..127), scale16[k/16] (f32) and, where the
  *   format has minima, min16[k/16] (f32, added), so that value = scale16 * v + min16. For lane l = 0..15
  *   of each pair of 32-blocks (block b, element quad e = 0..7 of the block, l = 8 * (b & 1) + e):
- *     i = sum of 4 products v*q of the quad;  acc[l] += (float)i * (scale16[2b + e/4] * d_b)
+ *     i = sum of 4 products v*q of the quad (q within -127..127, as A8B gives but for NaN);  acc[l] += (float)i * (scale16[2b + e/4] * d_b)
  *   then, when the format has minima, one more LANES pass over half-blocks g:
  *     mac[g % 16] += min16[g] * (d_{g/2} * (float)bsum16[g])
  *   y = fold(acc) + fold(mac)   (without minima: fold(acc)).
@@ -122,7 +122,8 @@ typedef void (*tern_rmsnorm_fn)(const float *x, const float *w, float eps, int n
 typedef void (*tern_rope_fn)(float *x, const float *cs, int n_rot, bool neox);
 
 /* y[i] = act(g[i]) * u[i]; relu2: max(g,0)^2 * u; silu: g / (1 + exp(-g)) * u; gelu: tanh form
- * 0.5*g*(1+tanh(0.79788456*(g+0.044715*g^3))) * u, tanh through our exp. u NULL: y = act(g). */
+ * 0.5*g*(1+tanh(0.79788456*(g+0.044715*g^3))) * u, which is g / (1 + exp(z)) * u with
+ * z = g * (g*g * -0.07135481 - 1.59576912). u NULL: y = act(g). y may be g or u. */
 typedef void (*tern_glu_fn)(const float *g, const float *u, int n, float *y);
 
 /* y[i] += x[i] */
@@ -132,10 +133,12 @@ typedef void (*tern_add_fn)(float *y, const float *x, int n);
  * qk:  score[j] = (LANES sum over d of q[d] * K[j][d]) * scale   for j in [0, n_pos)
  * av:  acc[d] += p[j] * V[j][d], in rising j
  * K and V rows: f32, f16 or int8 with one f32 scale per row (value = kv_scale[j] * v, the
- * product is LANES sum of q[d] * (float)v, times kv_scale[j], then times scale). stride in elements.
+ * product is LANES sum of q[d] * (float)v, times kv_scale[j], then times scale; in av
+ * acc[d] += (p[j] * kv_scale[j]) * (float)v). stride in elements.
  * softmax: given running max m and sum l of earlier tiles, with tile max t: m' = max(m, t);
  *   c = exp(m - m'); p[j] = exp(score[j] - m'); l' = l * c + (LANES sum of p); returns c, by which
- *   the caller scales acc. exp(-inf) = 0. */
+ *   the caller scales acc. exp(-inf) = 0. While m' is -inf all p are 0 and c is 1. A NaN score is
+ *   no maximum; its p, and with it l', is NaN. */
 typedef struct tern_attn_tile {
     const void *kv;        /* first row of the tile */
     size_t stride;         /* elements between positions */
@@ -147,7 +150,9 @@ typedef void (*tern_attn_qk_fn)(const tern_attn_tile *t, const float *q, float s
 typedef void (*tern_attn_av_fn)(const tern_attn_tile *t, const float *p, float *acc);
 typedef float (*tern_softmax_fn)(float *score, int n, float *m, float *l);
 
-/* dst f16 <- f32 (round to nearest even), and int8 with one scale (absmax / 127, rint_even) */
+/* dst f16 <- f32 (round to nearest even), and int8 with one scale: m = max|x|, returns m / 127,
+ * q = rint_even(x * (127 / m)). When 127 / m is not finite (m below 3.8e-37) all is 0; when m is inf or
+ * NaN so is the scale, and q is 0. */
 typedef void (*tern_f16_store_fn)(const float *x, int n, uint16_t *dst);
 typedef float (*tern_kv8_store_fn)(const float *x, int n, int8_t *dst);
 
