@@ -140,6 +140,12 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
     return dump(root, ok, json, err);
 }
 
+#ifdef __clang__
+#define COMPILER __VERSION__ /* names itself */
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
 /* ---- machine ------------------------------------------------------------------------------- */
 
 /* Larger than the last-level cache of the machines this runs on, small enough for boards. */
@@ -219,7 +225,7 @@ tern_code tern_system_describe(int32_t n_thread, bool measure, char **json, tern
     (void)pcre2_config(PCRE2_CONFIG_VERSION, pcre);
     json_t *root =
         json_pack("{s:s, s:s, s:{s:s, s:i, s:o, s:o}}", "version", TERN_VERSION, "compiler",
-                  __VERSION__, "cpu", "model", model, "cpus", tern_cpu_count(), "flags",
+                  COMPILER, "cpu", "model", model, "cpus", tern_cpu_count(), "flags",
                   describe_cpu_flags(tern_cpu_detect()), "used", describe_cpu_flags(cpu));
     json_t *libraries = json_pack("{s:s, s:s, s:s}", "pcre2", pcre, "jansson",
                                   jansson_version_str(), "utf8proc", utf8proc_version());

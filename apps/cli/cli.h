@@ -1,0 +1,128 @@
+/* What the verbs share: options and terminal, opening models and sessions, input, answers. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "base/str.h"
+#include "options.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+typedef struct cli {
+    cli_options opt;
+    bool json, quiet, verbose;
+    bool err_tty, err_color; /* of standard error */
+    const char *progress_what;
+    uint64_t progress_ns; /* when progress was last shown */
+    bool progress_open;   /* an unfinished line stands on the terminal */
+} cli;
+
+/* The verbs. */
+#define VERB(id, name, arguments, function, help) tern_code function(cli *c, tern_err *err);
+#include "options.def"
+
+/* ---- common.c: terminal and models --------------------------------------------------------- */
+
+void cli_init(cli *c);
+/* One line on standard error, "tern: warning: ..."; nothing when quiet. */
+void cli_warn(cli *c, const char *fmt, ...) TERN_PRINTF(2, 3);
+/* One dim line on standard error. */
+void cli_dim(const cli *c, const char *line);
+/* done of total, on a terminal as a line that is overwritten, else a line in 5 s at most. total 0:
+ * remove what stands there. what: "loading". */
+void cli_progress(cli *c, const char *what, double done, double total, const char *more);
+void cli_progress_end(cli *c);
+/* Print the JSON value on standard output and release it; NULL counts as memory exhausted. */
+TERN_CHECK tern_code cli_print_json(json_t *value, tern_err *err);
+/* Flush standard output; a full disk is an error, not silence. */
+TERN_CHECK tern_code cli_flush(tern_err *err);
+
+/* The model of the options, or the built-in one. n_thread 0: all. */
+TERN_CHECK tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *err);
+/* "tern-stories (built in)" or the file's name without folders. */
+const char *cli_model_label(const cli *c);
+/* Bytes of the built-in model; n = 0: this build has none. */
+const void *cli_builtin(size_t *n);
+/* n_ctx 0: the model's; warns when it passes what the model was trained with. */
+TERN_CHECK tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_session **out,
+                                     tern_err *err);
+
+/* ---- input.c: text and ids from the user --------------------------------------------------- */
+
+#define CLI_MAX_INPUT ((size_t)1 << 30)
+
+/* All of a file, or of standard input for "-". Codes: TERN_E_NOT_FOUND, TERN_E_IO, TERN_E_LIMIT,
+ * TERN_E_NOMEM. */
+TERN_CHECK tern_code cli_read_file(const char *path, tern_str *out, tern_err *err);
+/* The prompt from -p, -f or a standard input that is no terminal. *name says where it came from,
+ * for messages. TERN_E_USAGE when there is none. */
+TERN_CHECK tern_code cli_read_prompt(const cli *c, tern_str *out, const char **name, tern_err *err);
+/* TERN_E_USAGE unless text is UTF-8. */
+TERN_CHECK tern_code cli_check_utf8(const char *name, const char *text, size_t n, tern_err *err);
+
+typedef struct cli_ids {
+    int32_t *v; /* owned; tern_free */
+    size_t n, cap;
+} cli_ids;
+
+void cli_ids_done(cli_ids *ids);
+TERN_CHECK tern_code cli_ids_push(cli_ids *ids, int32_t id, tern_err *err);
+/* "1,2 3": digits with commas or blanks between, each from min to max. */
+TERN_CHECK tern_code cli_ids_parse(const char *what, const char *list, int32_t min, int32_t max,
+                                   cli_ids *out, tern_err *err);
+/* Append the ids of text; flags as of tern_model_tokenize. */
+TERN_CHECK tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned flags,
+                                 cli_ids *out, tern_err *err);
+
+/* ---- outfile.c: files that appear whole or not at all -------------------------------------- */
+
+typedef struct cli_outfile {
+    FILE *f;
+    char *path, *temp; /* owned; temp NULL: written in place (a device or pipe) */
+} cli_outfile;
+
+/* private_: mode 0600, else as the umask says. "-" is standard output. */
+TERN_CHECK tern_code cli_outfile_open(cli_outfile *o, const char *path, bool private_,
+                                      tern_err *err);
+/* Flush to the disk and give the file its name. Closes o also on failure. */
+TERN_CHECK tern_code cli_outfile_commit(cli_outfile *o, tern_err *err);
+/* Drop what was written; fine after commit. */
+void cli_outfile_abort(cli_outfile *o);
+
+/* ---- prompt.c: conversations to ids -------------------------------------------------------- */
+
+TERN_CHECK tern_code cli_chat_ids(const tern_model *m, const json_t *messages, cli_ids *out,
+                                  tern_err *err);
+
+/* ---- answer.c: one answer ------------------------------------------------------------------ */
+
+typedef struct cli_answer {
+    tern_str text;
+    tern_finish finish;
+    tern_request_stats stats;
+    uint64_t seed;
+} cli_answer;
+
+void cli_answer_init(cli_answer *a);
+void cli_answer_done(cli_answer *a);
+/* The seed of the options, a random one for -1; turn is added so that repeated answers differ. */
+uint64_t cli_seed(const cli *c, uint64_t turn);
+/* Answer ids as the options say; stream to standard output when show. a->seed is the caller's.
+ * An interrupt ends the answer with TERN_FINISH_CANCELLED and TERN_OK. */
+TERN_CHECK tern_code cli_answer_run(cli *c, tern_session *s, const cli_ids *ids, bool show,
+                                    cli_answer *a, tern_err *err);
+/* Tokens per second after the first token; 0 when there were fewer than two. */
+double cli_answer_speed(const tern_request_stats *st);
+void cli_answer_print_stats(const cli *c, const tern_session *s, const cli_answer *a);
+json_t *cli_answer_json(const cli *c, const cli_answer *a);
+
+/* ---- interrupt.c --------------------------------------------------------------------------- */
+
+/* Catch Ctrl-C from now on. */
+void cli_interrupt_init(void);
+/* While a session works, Ctrl-C cancels it (and a third one ends the program); NULL: no more. */
+void cli_interrupt_target(tern_session *s);
+/* Whether Ctrl-C came since the last call. */
+bool cli_interrupt_take(void);
+
+#endif

@@ -1,0 +1,206 @@
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- terminal ------------------------------------------------------------------------------ */
+
+/* --color beats NO_COLOR beats CLICOLOR_FORCE beats what the terminal is. */
+static bool wants_color(const cli_options *o, bool tty)
+{
+    const char *mode = cli_text(o, OPT_COLOR), *no = getenv("NO_COLOR");
+    const char *force = getenv("CLICOLOR_FORCE"), *term = getenv("TERM");
+    if (mode && strcmp(mode, "auto") != 0)
+        return strcmp(mode, "always") == 0;
+    if (no && *no)
+        return false;
+    if (force && *force && strcmp(force, "0") != 0)
+        return true;
+    return tty && !(term && strcmp(term, "dumb") == 0);
+}
+
+void cli_init(cli *c)
+{
+    c->json = cli_flag(&c->opt, OPT_JSON);
+    c->quiet = cli_flag(&c->opt, OPT_QUIET);
+    c->verbose = cli_flag(&c->opt, OPT_VERBOSE);
+    c->err_tty = isatty(STDERR_FILENO) != 0;
+    c->err_color = wants_color(&c->opt, c->err_tty);
+}
+
+void cli_warn(cli *c, const char *fmt, ...)
+{
+    char line[300];
+    va_list ap;
+    if (c->quiet)
+        return;
+    cli_progress_end(c);
+    va_start(ap, fmt);
+    (void)vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    (void)fprintf(stderr, "tern: warning: %s\n", line);
+}
+
+void cli_dim(const cli *c, const char *line)
+{
+    (void)fprintf(stderr, c->err_color ? "\033[2m%s\033[0m\n" : "%s\n", line);
+}
+
+/* How often progress is shown: smooth on a terminal, rare in a log. */
+#define TTY_NS 100000000u
+#define LOG_NS 5000000000u
+
+void cli_progress(cli *c, const char *what, double done, double total, const char *more)
+{
+    uint64_t now = tern_clock_ns();
+    if (c->quiet)
+        return;
+    if (c->progress_what != what) { /* what begins now is not worth a line yet */
+        cli_progress_end(c);
+        c->progress_what = what;
+        c->progress_ns = now;
+        return;
+    }
+    if (now - c->progress_ns < (c->err_tty ? TTY_NS : LOG_NS))
+        return;
+    c->progress_ns = now;
+    (void)fprintf(stderr, "%s%s: %.0f%%%s%s", c->err_tty ? "\r\033[K" : "", what,
+                  total > 0 ? 100.0 * done / total : 0.0, *more ? ", " : "", more);
+    if (!c->err_tty)
+        (void)fputc('\n', stderr);
+    c->progress_open = c->err_tty;
+    (void)fflush(stderr);
+}
+
+void cli_progress_end(cli *c)
+{
+    if (c->progress_open)
+        (void)fputs("\r\033[K", stderr);
+    c->progress_open = false;
+    c->progress_what = NULL;
+}
+
+tern_code cli_flush(tern_err *err)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return TERN_OK;
+    return tern_fail(err, TERN_E_IO, "standard output: %s", strerror(errno));
+}
+
+tern_code cli_print_json(json_t *value, tern_err *err)
+{
+    char *text = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(value);
+    if (!text)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for the JSON text");
+    (void)puts(text);
+    free(text);
+    return cli_flush(err);
+}
+
+/* ---- models and sessions ------------------------------------------------------------------- */
+
+#ifdef TERN_BUILTIN
+extern const unsigned char tern_builtin_begin[], tern_builtin_end[];
+
+const void *cli_builtin(size_t *n)
+{
+    *n = (size_t)(tern_builtin_end - tern_builtin_begin);
+    return tern_builtin_begin;
+}
+#else
+const void *cli_builtin(size_t *n)
+{
+    *n = 0;
+    return NULL;
+}
+#endif
+
+#define BUILTIN_NAME "tern-stories (built in)"
+
+const char *cli_model_label(const cli *c)
+{
+    const char *path = cli_text(&c->opt, OPT_MODEL);
+    if (!path)
+        return BUILTIN_NAME;
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static void show_loading(void *ctx, double fraction)
+{
+    cli_progress(ctx, "loading", fraction, 1.0, "");
+}
+
+static void show_warning(void *ctx, const char *line)
+{
+    cli_warn(ctx, "%s", line);
+}
+
+tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *err)
+{
+    const char *path = cli_text(&c->opt, OPT_MODEL);
+    const char *template_file = cli_text(&c->opt, OPT_TEMPLATE_FILE);
+    tern_model_opts o;
+    tern_str source;
+    tern_code rc = TERN_OK;
+    size_t n_builtin;
+    const void *builtin = cli_builtin(&n_builtin);
+    *out = NULL;
+    tern_str_init(&source, 1 << 20);
+    tern_model_opts_init(&o);
+    o.n_thread = n_thread;
+    o.i2s_layout = cli_text(&c->opt, OPT_I2S_LAYOUT);
+    o.pre_tokenizer = cli_text(&c->opt, OPT_PRE);
+    o.chat_template = cli_text(&c->opt, OPT_TEMPLATE);
+    o.strict = cli_flag(&c->opt, OPT_STRICT);
+    o.progress = show_loading;
+    o.warn = show_warning;
+    o.ctx = c;
+    if (template_file) {
+        rc = cli_read_file(template_file, &source, err);
+        o.chat_template = tern_str_get(&source);
+    }
+    if (rc == TERN_OK && path)
+        rc = tern_model_open(path, &o, out, err);
+    else if (rc == TERN_OK && n_builtin)
+        rc = tern_model_open_memory(builtin, n_builtin, BUILTIN_NAME, &o, out, err);
+    else if (rc == TERN_OK)
+        rc =
+            tern_fail(err, TERN_E_USAGE, "no model: name a GGUF file (this build has none inside)");
+    tern_str_done(&source);
+    cli_progress_end(c);
+    return rc;
+}
+
+static void show_reading(void *ctx, size_t done, size_t total)
+{
+    if (done < total)
+        cli_progress(ctx, "reading", (double)done, (double)total, "");
+    else
+        cli_progress_end(ctx);
+}
+
+tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_session **out, tern_err *err)
+{
+    tern_model_info info = {.size = sizeof info};
+    tern_session_opts o;
+    tern_model_info_get(m, &info);
+    if (info.n_ctx_train > 0 && n_ctx > info.n_ctx_train)
+        cli_warn(
+            c, "context %d passes the %d this model was trained with; answers may become nonsense",
+            n_ctx, info.n_ctx_train);
+    tern_session_opts_init(&o);
+    o.n_ctx = n_ctx;
+    o.cache_k = c->opt.value[OPT_CACHE_K].num != 0 ? TERN_CACHE_Q8 : TERN_CACHE_F16;
+    o.cache_v = c->opt.value[OPT_CACHE_V].num != 0 ? TERN_CACHE_Q8 : TERN_CACHE_F16;
+    o.progress = show_reading;
+    o.ctx = c;
+    return tern_session_new(m, &o, out, err);
+}

@@ -1,0 +1,216 @@
+/* What this machine and this build can do: all that a report of a problem needs, without paths. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- facts ---------------------------------------------------------------------------------- */
+
+static tern_code system_facts(int32_t n_thread, bool measure, json_t **out, tern_err *err)
+{
+    char *text;
+    TERN_TRY(tern_system_describe(n_thread, measure, &text, err));
+    *out = json_loads(text, 0, NULL);
+    tern_string_free(text);
+    return *out ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory for the description");
+}
+
+static json_int_t pages_bytes(int name)
+{
+    long pages = sysconf(name), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (json_int_t)pages * size : 0;
+}
+
+static void add_builtin(cli *c, json_t *o)
+{
+    size_t n;
+    tern_err why;
+    tern_model *m = NULL;
+    tern_model_info info = {.size = sizeof info};
+    (void)cli_builtin(&n);
+    if (n == 0) {
+        (void)json_object_set_new(o, "builtin_model", json_null());
+        return;
+    }
+    uint64_t begin = tern_clock_ns();
+    if (cli_model_open(c, 0, &m, &why) != TERN_OK) {
+        (void)json_object_set_new(o, "builtin_model", json_pack("{s:s}", "error", why.msg));
+        return;
+    }
+    double open_s = (double)(tern_clock_ns() - begin) * 1e-9;
+    tern_model_info_get(m, &info);
+    (void)json_object_set_new(o, "builtin_model",
+                              json_pack("{s:s, s:I, s:I, s:i, s:f}", "name", cli_model_label(c),
+                                        "bytes", (json_int_t)n, "parameters",
+                                        (json_int_t)info.n_param, "context", info.n_ctx_train,
+                                        "open_s", open_s));
+    tern_model_close(m);
+}
+
+static void warn(json_t *list, const char *text)
+{
+    (void)json_array_append_new(list, json_string(text));
+}
+
+static void add_warnings(json_t *o)
+{
+    json_t *list = json_array(), *cpu = json_object_get(o, "cpu");
+    const char *mask = getenv("TERN_CPU");
+    double load = 0.0;
+    if (mask && *mask)
+        warn(list, "the environment variable TERN_CPU masks instructions of this CPU");
+    if (json_array_size(json_object_get(cpu, "flags")) == 0)
+        warn(list, "no vector instructions that tern knows: only the slow reference kernels run");
+    if (getloadavg(&load, 1) == 1 &&
+        load > (double)json_integer_value(json_object_get(cpu, "cpus")))
+        warn(list, "other programs keep all CPUs busy: measured figures are too low");
+    if (json_integer_value(json_object_get(json_object_get(o, "memory"), "available_bytes")) <
+        (json_int_t)512 << 20)
+        warn(list, "less than 512 MiB of memory are free");
+    const json_t *builtin = json_object_get(o, "builtin_model");
+    if (json_is_null(builtin))
+        warn(list, "this build has no built-in model");
+    else if (json_object_get(builtin, "error"))
+        warn(list, "the built-in model does not open");
+    (void)json_object_set_new(o, "warnings", list);
+}
+
+static double bandwidth(const json_t *o)
+{
+    return json_number_value(json_object_get(json_object_get(o, "memory"), "read_bytes_per_s"));
+}
+
+static tern_code gather(cli *c, json_t **out, tern_err *err)
+{
+    json_t *all, *one;
+    TERN_TRY(system_facts(0, true, &all, err));
+    tern_code rc = system_facts(1, true, &one, err);
+    if (rc != TERN_OK) {
+        json_decref(all);
+        return rc;
+    }
+    const json_t *measured = json_object_get(all, "memory");
+    json_t *memory =
+        json_pack("{s:I, s:I, s:f, s:f, s:I}", "total_bytes", pages_bytes(_SC_PHYS_PAGES),
+                  "available_bytes", pages_bytes(_SC_AVPHYS_PAGES), "read_bytes_per_s_1_thread",
+                  bandwidth(one), "read_bytes_per_s_all_threads", bandwidth(all), "threads",
+                  json_integer_value(json_object_get(measured, "threads")));
+    (void)json_object_set_new(all, "memory", memory);
+#ifdef TERN_LIBEDIT
+    (void)json_object_set_new(json_object_get(all, "libraries"), "libedit", json_true());
+#else
+    (void)json_object_set_new(json_object_get(all, "libraries"), "libedit", json_false());
+#endif
+    json_decref(one);
+    add_builtin(c, all);
+    add_warnings(all);
+    *out = all;
+    return TERN_OK;
+}
+
+/* ---- for people ----------------------------------------------------------------------------- */
+
+static const char *text_at(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+static void print_words(const char *title, const json_t *list)
+{
+    size_t i;
+    json_t *word;
+    (void)printf("%-15s", title);
+    json_array_foreach(list, i, word)(void) printf("%s%s", i ? " " : "", json_string_value(word));
+    (void)puts(json_array_size(list) ? "" : "none");
+}
+
+static void print_kernels(const json_t *o)
+{
+    size_t i, n_usable = 0;
+    json_t *kernel, *chosen = json_object_get(o, "chosen"), *name;
+    const json_t *all = json_object_get(o, "kernels");
+    const char *op;
+    json_array_foreach(all, i, kernel) n_usable += json_is_true(json_object_get(kernel, "usable"));
+    (void)printf("kernels        %zu compiled, %zu usable here; chosen:\n", json_array_size(all),
+                 n_usable);
+    json_object_foreach(chosen, op, name)(void) printf("  %-12s %s\n", op, json_string_value(name));
+}
+
+static void print_builtin(const json_t *b)
+{
+    if (json_is_null(b))
+        (void)puts("built-in model none");
+    else if (json_object_get(b, "error"))
+        (void)printf("built-in model fails: %s\n", text_at(b, "error"));
+    else
+        (void)printf("built-in model %.1f M parameters, %.1f MiB, opens in %.0f ms\n",
+                     json_number_value(json_object_get(b, "parameters")) * 1e-6,
+                     json_number_value(json_object_get(b, "bytes")) / 1048576.0,
+                     json_number_value(json_object_get(b, "open_s")) * 1e3);
+}
+
+static void print_report(const json_t *o)
+{
+    const json_t *cpu = json_object_get(o, "cpu"), *lib = json_object_get(o, "libraries");
+    const json_t *mem = json_object_get(o, "memory"), *warnings = json_object_get(o, "warnings");
+    size_t i;
+    json_t *line;
+    (void)printf("tern           %s, built by %s\n", text_at(o, "version"), text_at(o, "compiler"));
+    (void)printf("cpu            %s, %lld usable\n", text_at(cpu, "model"),
+                 (long long)json_integer_value(json_object_get(cpu, "cpus")));
+    print_words("instructions", json_object_get(cpu, "flags"));
+    print_words("of which used", json_object_get(cpu, "used"));
+    (void)printf("memory         %.1f GiB, %.1f GiB free\n",
+                 json_number_value(json_object_get(mem, "total_bytes")) / 1073741824.0,
+                 json_number_value(json_object_get(mem, "available_bytes")) / 1073741824.0);
+    (void)printf("reading speed  %.1f GB/s with 1 thread, %.1f GB/s with %lld\n",
+                 json_number_value(json_object_get(mem, "read_bytes_per_s_1_thread")) * 1e-9,
+                 json_number_value(json_object_get(mem, "read_bytes_per_s_all_threads")) * 1e-9,
+                 (long long)json_integer_value(json_object_get(mem, "threads")));
+    print_kernels(o);
+    print_builtin(json_object_get(o, "builtin_model"));
+    (void)printf("libraries      PCRE2 %s, jansson %s, utf8proc %s, libedit %s\n",
+                 text_at(lib, "pcre2"), text_at(lib, "jansson"), text_at(lib, "utf8proc"),
+                 json_is_true(json_object_get(lib, "libedit")) ? "yes" : "no");
+    json_array_foreach(warnings, i, line)(void) printf("warning: %s\n", json_string_value(line));
+    if (json_array_size(warnings) == 0)
+        (void)puts("no warnings");
+}
+
+tern_code cli_doctor(cli *c, tern_err *err)
+{
+    json_t *o;
+    TERN_TRY(gather(c, &o, err));
+    if (c->json)
+        return cli_print_json(o, err);
+    print_report(o);
+    json_decref(o);
+    return cli_flush(err);
+}
+
+tern_code cli_version(cli *c, tern_err *err)
+{
+    json_t *o, *kernel;
+    size_t i;
+    json_t *names = json_array();
+    TERN_TRY(system_facts(1, false, &o, err));
+    json_array_foreach(json_object_get(o, "kernels"), i,
+                       kernel) if (json_is_true(json_object_get(kernel, "usable")))(void)
+        json_array_append(names, json_object_get(kernel, "name"));
+    json_t *v = json_pack("{s:s, s:O, s:o}", "version", tern_version(), "compiler",
+                          json_object_get(o, "compiler"), "kernels", names);
+    json_decref(o);
+    if (!v)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory");
+    if (c->json)
+        return cli_print_json(v, err);
+    (void)printf("tern %s\ncompiler: %s\nusable kernels:", tern_version(), text_at(v, "compiler"));
+    json_array_foreach(names, i, kernel)(void) printf(" %s", json_string_value(kernel));
+    (void)putchar('\n');
+    json_decref(v);
+    return cli_flush(err);
+}

@@ -1,0 +1,142 @@
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/num.h"
+#include "base/utf8.h"
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+static tern_code read_all(int fd, const char *name, tern_str *out, tern_err *err)
+{
+    char buf[1 << 14];
+    for (;;) {
+        ssize_t n = read(fd, buf, sizeof buf);
+        if (n < 0 && errno == EINTR)
+            return tern_fail(err, TERN_E_CANCELLED, "%s: interrupted", name);
+        if (n < 0)
+            return tern_fail(err, TERN_E_IO, "%s: %s", name, strerror(errno));
+        if (n == 0)
+            return TERN_OK;
+        tern_str_put(out, buf, (size_t)n);
+        if (out->failed && out->len + (size_t)n > out->max)
+            return tern_fail(err, TERN_E_LIMIT, "%s: longer than %zu bytes", name, out->max);
+        if (out->failed)
+            return tern_fail(err, TERN_E_NOMEM, "%s: out of memory", name);
+    }
+}
+
+tern_code cli_read_file(const char *path, tern_str *out, tern_err *err)
+{
+    if (strcmp(path, "-") == 0)
+        return read_all(STDIN_FILENO, "standard input", out, err);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return tern_fail(err, errno == ENOENT ? TERN_E_NOT_FOUND : TERN_E_IO, "%s: %s", path,
+                         strerror(errno));
+    tern_code rc = read_all(fd, path, out, err);
+    (void)close(fd);
+    return rc;
+}
+
+tern_code cli_read_prompt(const cli *c, tern_str *out, const char **name, tern_err *err)
+{
+    const char *text = cli_text(&c->opt, OPT_PROMPT), *file = cli_text(&c->opt, OPT_FILE);
+    if (text && file && c->opt.value[OPT_PROMPT].source == c->opt.value[OPT_FILE].source)
+        return tern_fail(err, TERN_E_USAGE, "-p and -f (or -) exclude each other");
+    if (text && (!file || c->opt.value[OPT_PROMPT].source == CLI_ARG)) {
+        *name = "-p";
+        tern_str_puts(out, text);
+        return out->failed ? tern_fail(err, TERN_E_NOMEM, "-p: out of memory") : TERN_OK;
+    }
+    if (!file && isatty(STDIN_FILENO))
+        return tern_fail(err, TERN_E_USAGE, "no text: give -p TEXT, -f FILE, or - for a pipe");
+    if (!file)
+        file = "-";
+    *name = strcmp(file, "-") == 0 ? "standard input" : file;
+    return cli_read_file(file, out, err);
+}
+
+tern_code cli_check_utf8(const char *name, const char *text, size_t n, tern_err *err)
+{
+    size_t at = 0;
+    while (at < n) {
+        uint32_t cp;
+        int len = tern_utf8_decode(text + at, n - at, &cp);
+        if (len == 0)
+            return tern_fail(err, TERN_E_USAGE, "%s: not UTF-8 text: byte 0x%02x at offset %zu",
+                             name, (unsigned char)text[at], at);
+        at += (size_t)len;
+    }
+    return TERN_OK;
+}
+
+/* ---- ids ----------------------------------------------------------------------------------- */
+
+void cli_ids_done(cli_ids *ids)
+{
+    tern_free(ids->v);
+    *ids = (cli_ids){0};
+}
+
+static tern_code reserve(cli_ids *ids, size_t n_more, tern_err *err)
+{
+    size_t need, bytes;
+    if (!tern_add_size(ids->n, n_more, &need) || !tern_mul_size(need, 2 * sizeof *ids->v, &bytes))
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", n_more);
+    if (need <= ids->cap)
+        return TERN_OK;
+    int32_t *v = tern_realloc(ids->v, ids->cap * sizeof *v, bytes);
+    if (!v)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", need);
+    ids->v = v;
+    ids->cap = 2 * need;
+    return TERN_OK;
+}
+
+tern_code cli_ids_push(cli_ids *ids, int32_t id, tern_err *err)
+{
+    TERN_TRY(reserve(ids, 1, err));
+    ids->v[ids->n++] = id;
+    return TERN_OK;
+}
+
+tern_code cli_ids_parse(const char *what, const char *list, int32_t min, int32_t max, cli_ids *out,
+                        tern_err *err)
+{
+    static const char separators[] = ", \t\r\n";
+    const char *at = list + strspn(list, separators);
+    char shown[40];
+    while (*at) {
+        size_t n = strcspn(at, separators);
+        uint64_t id;
+        if (!tern_parse_u64(at, n, &id) || id < (uint64_t)min || id > (uint64_t)max)
+            return tern_fail(err, TERN_E_USAGE, "%s: '%s': expected numbers from %d to %d", what,
+                             tern_quote(shown, sizeof shown, at, n), min, max);
+        TERN_TRY(cli_ids_push(out, (int32_t)id, err));
+        at += n;
+        at += strspn(at, separators);
+    }
+    if (out->n == 0)
+        return tern_fail(err, TERN_E_USAGE, "%s: the list is empty", what);
+    return TERN_OK;
+}
+
+tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned flags, cli_ids *out,
+                      tern_err *err)
+{
+    size_t n_id;
+    /* Every token covers a byte at least, but for BOS, EOS and the space put before a text. */
+    TERN_TRY(reserve(out, n + 8, err));
+    tern_code rc =
+        tern_model_tokenize(m, text, n, flags, out->v + out->n, out->cap - out->n, &n_id, err);
+    if (rc == TERN_E_LIMIT && n_id > out->cap - out->n) {
+        TERN_TRY(reserve(out, n_id, err));
+        rc = tern_model_tokenize(m, text, n, flags, out->v + out->n, out->cap - out->n, &n_id, err);
+    }
+    if (rc == TERN_OK)
+        out->n += n_id;
+    return rc;
+}

@@ -1,0 +1,103 @@
+/* One prompt, one answer: plain on standard output, or one JSON object. */
+#include "base/error.h"
+#include "cli.h"
+
+#include <string.h>
+
+static tern_code chat_ids(const cli *c, const tern_model *m, const tern_str *text, cli_ids *ids,
+                          tern_err *err)
+{
+    const char *system = cli_text(&c->opt, OPT_SYSTEM);
+    json_t *messages = json_array();
+    tern_code rc = TERN_OK;
+    bool ok = messages != NULL;
+    if (ok && system)
+        ok = json_array_append_new(
+                 messages, json_pack("{s:s, s:s}", "role", "system", "content", system)) == 0;
+    ok = ok && json_array_append_new(messages, json_pack("{s:s, s:s%}", "role", "user", "content",
+                                                         tern_str_get(text), text->len)) == 0;
+    if (ok)
+        rc = cli_chat_ids(m, messages, ids, err);
+    else
+        rc = tern_fail(err, TERN_E_USAGE, "the prompt or the system message is not UTF-8 text");
+    json_decref(messages);
+    return rc;
+}
+
+static tern_code make_ids(cli *c, const tern_model *m, const tern_str *text, cli_ids *ids,
+                          tern_err *err)
+{
+    tern_model_info info = {.size = sizeof info};
+    tern_model_info_get(m, &info);
+    bool insist = cli_flag(&c->opt, OPT_CNV), plain = cli_flag(&c->opt, OPT_NO_CNV);
+    if (insist && plain)
+        return tern_fail(err, TERN_E_USAGE, "-cnv and -no-cnv exclude each other");
+    if (insist || (info.has_chat_template && !plain)) {
+        if (text->len == 0)
+            return tern_fail(err, TERN_E_USAGE, "the prompt is empty");
+        return chat_ids(c, m, text, ids, err);
+    }
+    if (cli_given(&c->opt, OPT_SYSTEM))
+        cli_warn(c, "without a chat template the system message is not used");
+    return cli_ids_add(m, tern_str_get(text), text->len,
+                       TERN_TOKENIZE_ADD_SPECIAL | TERN_TOKENIZE_PARSE_SPECIAL, ids, err);
+}
+
+static tern_code read_prompt(const cli *c, tern_str *text, tern_err *err)
+{
+    const char *name;
+    TERN_TRY(cli_read_prompt(c, text, &name, err));
+    TERN_TRY(cli_check_utf8(name, tern_str_get(text), text->len, err));
+    if (strcmp(name, "-p") == 0)
+        return TERN_OK;
+    if (text->len && text->data[text->len - 1] == '\n') /* the editor's, not the author's */
+        text->data[--text->len] = '\0';
+    if (text->len == 0)
+        return tern_fail(err, TERN_E_USAGE, "%s: the prompt is empty", name);
+    return TERN_OK;
+}
+
+static tern_code answer(cli *c, tern_model *m, const cli_ids *ids, tern_err *err)
+{
+    tern_session *s;
+    cli_answer a;
+    TERN_TRY(cli_session_new(c, m, (int32_t)cli_int(&c->opt, OPT_CTX), &s, err));
+    cli_answer_init(&a);
+    a.seed = cli_seed(c, 0);
+    cli_interrupt_init();
+    tern_code rc = cli_answer_run(c, s, ids, !c->json, &a, err);
+    if (c->json && rc == TERN_OK)
+        rc = cli_print_json(cli_answer_json(c, &a), err);
+    else if (!c->json && (rc == TERN_OK || a.text.len)) {
+        (void)fputc('\n', stdout);
+        tern_code rc2 = cli_flush(rc == TERN_OK ? err : NULL);
+        rc = rc == TERN_OK ? rc2 : rc;
+    }
+    if (rc == TERN_OK && !c->quiet && (c->err_tty || c->verbose))
+        cli_answer_print_stats(c, s, &a);
+    if (rc == TERN_OK && c->verbose)
+        (void)fprintf(stderr, "seed %llu\n", (unsigned long long)a.seed);
+    if (rc == TERN_OK && a.finish == TERN_FINISH_CANCELLED)
+        rc = tern_fail(err, TERN_E_CANCELLED, "interrupted");
+    cli_answer_done(&a);
+    tern_session_free(s);
+    return rc;
+}
+
+tern_code cli_run(cli *c, tern_err *err)
+{
+    tern_model *m = NULL;
+    cli_ids ids = {0};
+    tern_str text;
+    tern_code rc;
+    tern_str_init(&text, CLI_MAX_INPUT);
+    TERN_TRY_GOTO(read_prompt(c, &text, err));
+    TERN_TRY_GOTO(cli_model_open(c, (int32_t)cli_int(&c->opt, OPT_THREADS), &m, err));
+    TERN_TRY_GOTO(make_ids(c, m, &text, &ids, err));
+    TERN_TRY_GOTO(answer(c, m, &ids, err));
+fail:
+    cli_ids_done(&ids);
+    tern_model_close(m);
+    tern_str_done(&text);
+    return rc;
+}

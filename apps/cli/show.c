@@ -1,0 +1,118 @@
+/* `tern show`: the library's description of a model, for people. */
+#include "base/error.h"
+#include "cli.h"
+
+#include <string.h>
+
+static const char *text_at(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+static long long int_at(const json_t *o, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static double real_at(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
+static double mib(const json_t *o, const char *key)
+{
+    return (double)int_at(o, key) / 1048576.0;
+}
+
+static void print_weights(const json_t *w)
+{
+    size_t i;
+    json_t *t;
+    (void)printf("parameters     %.2f M, %.1f%% of them ternary\n",
+                 (double)int_at(w, "parameters") * 1e-6, 100 * real_at(w, "ternary_share"));
+    (void)printf("bits/weight    %.3f", real_at(w, "bits_per_weight"));
+    if (int_at(w, "ternary_parameters"))
+        (void)printf(", %.3f of the ternary ones; %.1f%% of those are zero",
+                     real_at(w, "bits_per_ternary_weight"),
+                     100 * real_at(w, "zero_share_of_ternary"));
+    (void)printf("\ntensors       ");
+    json_array_foreach(json_object_get(w, "types"), i, t)(void)
+        printf("%s %lld %s", i ? "," : "", int_at(t, "tensors"), text_at(t, "type"));
+    (void)printf("%s\n", json_is_true(json_object_get(w, "head_tied"))
+                             ? "; the output head is the embedding"
+                             : "");
+}
+
+static void print_tokenizer(const json_t *t)
+{
+    const char *pre = text_at(t, "pre");
+    (void)printf("tokenizer      %s%s%s, %lld tokens, BOS %lld%s, EOS %lld", text_at(t, "model"),
+                 *pre ? " / " : "", pre, int_at(t, "tokens"), int_at(t, "bos"),
+                 json_is_true(json_object_get(t, "add_bos")) ? " (added)" : "", int_at(t, "eos"));
+    if (int_at(t, "eot") >= 0)
+        (void)printf(", EOT %lld", int_at(t, "eot"));
+    (void)putchar('\n');
+}
+
+static void print_summary(const cli *c, const json_t *o)
+{
+    const json_t *s = json_object_get(o, "shape"), *b = json_object_get(o, "bytes");
+    const json_t *rope = json_object_get(o, "rope"), *chat = json_object_get(o, "chat_template");
+    const char *op;
+    json_t *kernel;
+    (void)printf("file           %s, %.2f MiB\n", cli_model_label(c), mib(b, "file"));
+    if (*text_at(o, "name"))
+        (void)printf("name           %s\n", text_at(o, "name"));
+    (void)printf("architecture   %s, activation %s, norm epsilon %g\n", text_at(o, "architecture"),
+                 text_at(s, "activation"), real_at(s, "rms_eps"));
+    (void)printf("shape          %lld layers, width %lld, feed-forward %lld\n", int_at(s, "layers"),
+                 int_at(s, "d_model"), int_at(s, "d_ff"));
+    (void)printf("attention      %lld heads of %lld, %lld for keys and values; context %lld\n",
+                 int_at(s, "heads"), int_at(s, "d_head"), int_at(s, "kv_heads"),
+                 int_at(s, "context"));
+    (void)printf("rotation       base %g, %lld dimensions, scaling %s\n", real_at(rope, "base"),
+                 int_at(rope, "dimensions"), text_at(rope, "scaling"));
+    print_weights(json_object_get(o, "weights"));
+    print_tokenizer(json_object_get(o, "tokenizer"));
+    (void)printf("chat template  %s%s\n", json_is_null(chat) ? "none" : text_at(chat, "origin"),
+                 json_is_null(chat) ? "" : " (tern show --template prints it)");
+    (void)printf("memory         %.2f MiB repacked weights, %.1f KiB per token of context\n",
+                 mib(b, "packed"), (double)int_at(b, "kv_per_token_f16") / 1024.0);
+    (void)printf("read per token %.2f MiB\n", mib(b, "read_per_token"));
+    (void)printf("kernels       ");
+    int i = 0;
+    json_object_foreach(json_object_get(o, "kernels"), op, kernel)(void)
+        printf("%s %s", i++ ? "," : "", json_string_value(kernel));
+    (void)putchar('\n');
+}
+
+static tern_code print_template(const json_t *o, tern_err *err)
+{
+    const json_t *source = json_object_get(json_object_get(o, "chat_template"), "source");
+    if (!source)
+        return tern_fail(err, TERN_E_UNSUPPORTED, "the model has no chat template");
+    (void)puts(json_string_value(source));
+    return TERN_OK;
+}
+
+tern_code cli_show(cli *c, tern_err *err)
+{
+    tern_model *m;
+    char *text = NULL;
+    TERN_TRY(cli_model_open(c, (int32_t)cli_int(&c->opt, OPT_THREADS), &m, err));
+    tern_code rc = tern_model_describe(m, &text, err);
+    json_t *o = rc == TERN_OK ? json_loads(text, 0, NULL) : NULL;
+    if (rc == TERN_OK && !o)
+        rc = tern_fail(err, TERN_E_NOMEM, "out of memory for the description");
+    else if (rc == TERN_OK && cli_flag(&c->opt, OPT_SHOW_TEMPLATE))
+        rc = print_template(o, err);
+    else if (rc == TERN_OK && c->json)
+        (void)puts(text);
+    else if (rc == TERN_OK)
+        print_summary(c, o);
+    json_decref(o);
+    tern_string_free(text);
+    tern_model_close(m);
+    return rc == TERN_OK ? cli_flush(err) : rc;
+}
