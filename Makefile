@@ -23,7 +23,7 @@ test: $(TEST)/build.ninja
 
 $(TEST)/build.ninja:
 	@tools/install-packages test
-	@meson setup $(TEST) --buildtype=debugoptimized >/dev/null
+	@meson setup $(TEST) --buildtype=debugoptimized -Dtests=true >/dev/null
 
 # The same tests under the sanitizers, and minutes of fuzzing.
 test-long:
