@@ -114,7 +114,7 @@ static void compare(fixture *f, const tern_kernel *k, const check_case *c)
     check_buf_reset(&f->got);
     run(f, k, &f->got, 0, c->rows);
     bool same = check_same(f->got.p, f->want.p, n, sizeof(float), k, c);
-    if (same && c->rows > 16) {
+    if (same && c->rows > 16 && c->fill == CHECK_RANDOM) {
         int mid = c->rows / 2 / 16 * 16, end = c->rows - 1;
         check_buf_reset(&f->got);
         run(f, k, &f->got, mid, end);
@@ -132,18 +132,19 @@ static void compare(fixture *f, const tern_kernel *k, const check_case *c)
                  "wrote outside its buffers");
 }
 
-/* Shapes are thinned where the product is large: every size of each dimension still meets small ones
- * of the others. */
-static bool too_large(const check_case *c)
+/* Every size of each dimension meets small ones of the others; large products are few. */
+static bool left_out(const check_case *c)
 {
     long macs = (long)c->rows * c->cols * c->toks;
-    if (c->fill != CHECK_RANDOM)
-        return macs > 100000 || c->rows == 15 || c->rows == 16 || c->toks % 4 == 2;
-    return macs > 100000 && !(c->rows == 33 && c->toks <= 5) && !(c->rows == 100 && c->toks == 13);
+    if (macs > 60000 && !(c->rows == 33 && c->toks <= 5) && !(c->rows == 100 && c->toks == 13))
+        return true;
+    return c->fill != CHECK_RANDOM && (c->rows == 15 || c->rows == 16 || c->rows == 64 ||
+                                       c->cols % 32 == 31 || c->toks == 3 || c->toks > 5);
 }
 
-static void each_case(tern_op op, int group, uint32_t seed)
+static void each_case(tern_op op)
 {
+    static const int groups[] = {32, 64, 128, 256};
     const tern_kernel *ref = check_ref(op);
     check_case c;
     for (int i = 0; i < N(all_rows) * N(all_cols) * N(all_toks) * CHECK_FILL_COUNT; i++) {
@@ -151,11 +152,12 @@ static void each_case(tern_op op, int group, uint32_t seed)
         c.cols = all_cols[i / N(all_rows) % N(all_cols)];
         c.toks = all_toks[i / (N(all_rows) * N(all_cols)) % N(all_toks)];
         c.fill = (check_fill)(i / (N(all_rows) * N(all_cols) * N(all_toks)));
-        if (too_large(&c) || !check_wanted(NULL, &c))
+        if (left_out(&c) || !check_wanted(NULL, &c))
             continue;
-        uint32_t s = seed + (uint32_t)i;
+        uint32_t s = (uint32_t)i;
         fixture f;
-        fixture_init(&f, &c, group, &s);
+        int g = i + i / N(all_rows) + i / (N(all_rows) * N(all_cols));
+        fixture_init(&f, &c, op == TERN_OP_MM_T2G ? groups[g % N(groups)] : 0, &s);
         run(&f, ref, &f.want, 0, c.rows);
         for (const tern_kernel *k = NULL; (k = check_next(op, k)) != NULL;)
             compare(&f, k, &c);
@@ -166,23 +168,14 @@ static void each_case(tern_op op, int group, uint32_t seed)
 static void mm_t2r16(void **state)
 {
     (void)state;
-    each_case(TERN_OP_MM_T2R16, 0, 1);
+    each_case(TERN_OP_MM_T2R16);
     check_done();
 }
 
 static void mm_t2g(void **state)
 {
     (void)state;
-    each_case(TERN_OP_MM_T2G, 32, 2);
-    each_case(TERN_OP_MM_T2G, 128, 3);
-    check_done();
-}
-
-static void mm_t2g_other_groups(void **state)
-{
-    (void)state;
-    each_case(TERN_OP_MM_T2G, 64, 4);
-    each_case(TERN_OP_MM_T2G, 256, 5);
+    each_case(TERN_OP_MM_T2G);
     check_done();
 }
 
@@ -507,17 +500,12 @@ int main(int argc, char **argv)
 {
     check_args(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mm_t2r16),
-        cmocka_unit_test(mm_t2g),
-        cmocka_unit_test(mm_t2g_other_groups),
-        cmocka_unit_test(largest_sums),
-        cmocka_unit_test(batch_equals_one),
-        cmocka_unit_test(references),
-        cmocka_unit_test(stripes),
-        cmocka_unit_test(quantisers),
-        cmocka_unit_test(quantise_odd_values),
-        cmocka_unit_test(quantise_vectors),
-        cmocka_unit_test(linear_vector),
+        cmocka_unit_test(mm_t2r16),         cmocka_unit_test(mm_t2g),
+
+        cmocka_unit_test(largest_sums),     cmocka_unit_test(batch_equals_one),
+        cmocka_unit_test(references),       cmocka_unit_test(stripes),
+        cmocka_unit_test(quantisers),       cmocka_unit_test(quantise_odd_values),
+        cmocka_unit_test(quantise_vectors), cmocka_unit_test(linear_vector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,16 +13,21 @@ typedef int32_t vdot __attribute__((vector_size(32)));
 
 #include "kernels/x86/t2_avx.h"
 
-/* clang-format off
- * A stripe is two vectors. Two tokens need two stripes, for there are two vpdpbusd a cycle and one
- * waits four cycles for its forerunner. */
+/* A stripe is two vectors. Two tokens take two stripes: two vpdpbusd start in a cycle and each waits
+ * four for its forerunner, so eight must be under way. */
+/* clang-format off */
 STREAM(1, 8192)
 T2R16(2, 4, 2048)
 T2R16(2, 2, 4096)
-T2R16(3, 2, 4096) T2R16(4, 2, 4096) T2R16(5, 2, 4096) T2G(1, 2, 4096) T2G(2, 2, 4096)
-    T2G(3, 2, 4096) T2G(4, 2, 4096)
+T2R16(3, 2, 4096)
+T2R16(4, 2, 4096)
+T2R16(5, 2, 4096)
+T2G(1, 2, 4096)
+T2G(2, 2, 4096)
+T2G(3, 2, 4096)
+T2G(4, 2, 4096)
 
-        static const tile_fn one[] = {NULL, stream_1, t2r16_2x2, t2r16_3x2, t2r16_4x2, t2r16_5x2};
+static const tile_fn one[] = {NULL, stream_1, t2r16_2x2, t2r16_3x2, t2r16_4x2, t2r16_5x2};
 static const tile_fn two[] = {NULL, NULL, t2r16_2x4};
 static const tile_fn group_one[] = {NULL, t2g_1x2, t2g_2x2, t2g_3x2, t2g_4x2};
 /* clang-format on */

@@ -20,57 +20,15 @@
 #define INLINE static inline __attribute__((always_inline))
 
 /* For every token and weight vector of a tile, nt <= 12 and nw <= 4: a loop that is surely unrolled. */
+/* clang-format off */
 #define EACH_VEC(X, t)                                                                             \
-    {                                                                                              \
-        X(t, 0)                                                                                    \
-    }                                                                                              \
-    if (nw > 1) {                                                                                  \
-        X(t, 1)                                                                                    \
-    }                                                                                              \
-    if (nw > 2) {                                                                                  \
-        X(t, 2)                                                                                    \
-    }                                                                                              \
-    if (nw > 3) {                                                                                  \
-        X(t, 3)                                                                                    \
-    }
+    {X(t, 0)} if (nw > 1) {X(t, 1)} if (nw > 2) {X(t, 2)} if (nw > 3) {X(t, 3)}
 #define EACH_TOKEN(X)                                                                              \
-    if (nt > 0) {                                                                                  \
-        X(0)                                                                                       \
-    }                                                                                              \
-    if (nt > 1) {                                                                                  \
-        X(1)                                                                                       \
-    }                                                                                              \
-    if (nt > 2) {                                                                                  \
-        X(2)                                                                                       \
-    }                                                                                              \
-    if (nt > 3) {                                                                                  \
-        X(3)                                                                                       \
-    }                                                                                              \
-    if (nt > 4) {                                                                                  \
-        X(4)                                                                                       \
-    }                                                                                              \
-    if (nt > 5) {                                                                                  \
-        X(5)                                                                                       \
-    }                                                                                              \
-    if (nt > 6) {                                                                                  \
-        X(6)                                                                                       \
-    }                                                                                              \
-    if (nt > 7) {                                                                                  \
-        X(7)                                                                                       \
-    }                                                                                              \
-    if (nt > 8) {                                                                                  \
-        X(8)                                                                                       \
-    }                                                                                              \
-    if (nt > 9) {                                                                                  \
-        X(9)                                                                                       \
-    }                                                                                              \
-    if (nt > 10) {                                                                                 \
-        X(10)                                                                                      \
-    }                                                                                              \
-    if (nt > 11) {                                                                                 \
-        X(11)                                                                                      \
-    }
-#define VECS_OF(t) EACH_VEC(CELL, t)
+    {X(0)} if (nt > 1) {X(1)} if (nt > 2) {X(2)} if (nt > 3) {X(3)}                                \
+    if (nt > 4) {X(4)} if (nt > 5) {X(5)} if (nt > 6) {X(6)} if (nt > 7) {X(7)}                    \
+    if (nt > 8) {X(8)} if (nt > 9) {X(9)} if (nt > 10) {X(10)} if (nt > 11) {X(11)}
+/* clang-format on */
+#define VECS_OF(t) EACH_VEC(CELL, t) /* CELL(t, i) is what the user of EACH_CELL defines */
 #define EACH_CELL  EACH_TOKEN(VECS_OF)
 #define MAX_TOK    12
 #define MAX_VEC    4
@@ -170,7 +128,7 @@ INLINE void tile_t2r16(const int nt, const int nw, const int ahead, const tern_m
 #define CELL(t, i) dot[t][i] = v_open(v_set1(-k->act.sum[a->tok + t]));
     EACH_CELL
 #undef CELL
-    for (int b = 0; b < (int)n_vec; b++)
+    for (size_t b = 0; b < n_vec; b++)
         STEP(a->w + 64 * b, q + 16 * b)
 #endif
 #define CELL(t, i) finish_t2r16(k, a, i, t, (vi)dot[t][i]);
