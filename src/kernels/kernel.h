@@ -53,6 +53,7 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
 
 /* Weight layouts kernels read.
  *
+ * T2*: cols <= 2^18, for sums of scaled codes must fit 32 bits.
  * T2R16: ternary, 16 rows interleaved. Rows padded to 16 and cols to 64 with code 1. Stripe i holds
  *   rows 16i..16i+15 as cols_pad/16 vectors of 64 bytes; in vector b, byte 4r+j (r = row in stripe,
  *   j = 0..3) holds in bits 2p..2p+1 (p = 0..3) the code of column 16b + 4p + j. code = trit + 1.
