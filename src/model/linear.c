@@ -6,6 +6,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
+/* Sums of codes and int8 inputs stay exact up to here (kernels/kernel.h). */
+#define MAX_T2_COLS (1 << 18)
+
 /* One lane's part of a repack: 16-row stripes, each unpacked to codes and interleaved. */
 typedef struct repack {
     const tern_tensor *src;
@@ -126,6 +129,9 @@ tern_code tern_linear_init(tern_linear *l, const tern_tensor *src, bool token_ac
 {
     const tern_dtype_info *dt = tern_dtype_get(src->dtype);
     *l = (tern_linear){.src = src, .cols = (int)src->ne[0], .rows = (int)src->ne[1]};
+    if (dt->cls == TERN_CLASS_TERNARY && src->ne[0] > MAX_T2_COLS)
+        return tern_fail(err, TERN_E_UNSUPPORTED, "tensor '%s': %zu columns, at most %d", src->name,
+                         src->ne[0], MAX_T2_COLS);
     if (dt->cls == TERN_CLASS_TERNARY)
         return init_ternary(l, src, token_act8, pool, err);
     l->form = dt->cls == TERN_CLASS_BLOCK ? TERN_FORM_A8B : TERN_FORM_F32;
