@@ -336,6 +336,11 @@ LANES_INLINE void vf_load_pairs(const float *p, vf *even, vf *odd)
 
 /* ---- int8 blocks: 64 bytes are two blocks of 32, a lane is a quad of bytes ----------------- */
 
+LANES_INLINE const pi *vi_part(const vi *x, int h)
+{
+    return h ? &x->hi : &x->lo;
+}
+
 LANES_INLINE vi vi_load(const void *p)
 {
     const __m256i *v = p;
@@ -406,9 +411,47 @@ LANES_INLINE vi vi_nibbles(const uint8_t *a, const uint8_t *b)
     return (vi){nibbles_32(a), nibbles_32(b)};
 }
 
+/* The int8 of the first or second Q8_0 block at p */
+LANES_INLINE pi pi_load_q8(const uint8_t *p, int h)
+{
+    return load_32(p + 2 + 34 * h);
+}
+
+LANES_INLINE __m256i six_bits_32(__m256i l, __m256i h)
+{
+    return _mm256_or_si256(_mm256_and_si256(l, _mm256_set1_epi8(0x0f)),
+                           _mm256_and_si256(h, _mm256_set1_epi8(0x30)));
+}
+
+/* 64 low (high = 0) or high nibbles of ql; above them bits 0..1 (4..5) of qh's 32 bytes for the first
+ * half and bits 2..3 (6..7) for the second */
+LANES_INLINE vi vi_six_bits(const uint8_t *ql, const uint8_t *qh, const int high)
+{
+    __m256i a = load_32(ql), b = load_32(ql + 32), h = load_32(qh);
+    if (high)
+        return (vi){six_bits_32(_mm256_srli_epi16(a, 4), h),
+                    six_bits_32(_mm256_srli_epi16(b, 4), _mm256_srli_epi16(h, 2))};
+    return (vi){six_bits_32(a, _mm256_slli_epi16(h, 4)), six_bits_32(b, _mm256_slli_epi16(h, 2))};
+}
+
 LANES_INLINE vf vf_from_i32(vi x)
 {
     return (vf){_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)};
+}
+
+LANES_INLINE vf vf_oct_scale(const float *p)
+{
+    return (vf){_mm256_set1_ps(p[0]), _mm256_set1_ps(p[1])};
+}
+
+/* Lanes 4v .. 4v + 3 of s, each to four. */
+LANES_INLINE vf vf_quad(vf s, const int v)
+{
+    const int at = 4 * (v & 1);
+    __m256 x = v < 2 ? s.lo : s.hi;
+    __m256i i = _mm256_setr_epi32(at, at, at, at, at + 1, at + 1, at + 1, at + 1);
+    return (vf){_mm256_permutevar8x32_ps(x, i),
+                _mm256_permutevar8x32_ps(x, _mm256_add_epi32(i, _mm256_set1_epi32(2)))};
 }
 
 /* The first two floats, each to eight lanes. */

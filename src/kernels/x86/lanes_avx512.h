@@ -253,6 +253,12 @@ LANES_INLINE void vf_load_pairs(const float *p, vf *even, vf *odd)
 
 /* ---- int8 blocks: 64 bytes are two blocks of 32, a lane is a quad of bytes ----------------- */
 
+LANES_INLINE const pi *vi_part(const vi *x, int h)
+{
+    (void)h;
+    return x;
+}
+
 LANES_INLINE vi vi_load(const void *p)
 {
     return _mm512_load_si512(p);
@@ -321,9 +327,44 @@ LANES_INLINE vi vi_nibbles(const uint8_t *a, const uint8_t *b)
     return _mm512_and_si512(_mm512_srlv_epi32(x, shift), _mm512_set1_epi8(15));
 }
 
+/* The 64 int8 of two Q8_0 blocks at p */
+LANES_INLINE pi pi_load_q8(const uint8_t *p, int h)
+{
+    (void)h;
+    __m256i a = _mm256_loadu_si256((const __m256i *)(p + 2));
+    __m256i b = _mm256_loadu_si256((const __m256i *)(p + 36));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
+}
+
+/* 64 low (high = 0) or high nibbles of ql; above them bits 0..1 (4..5) of qh's 32 bytes for the first
+ * half and bits 2..3 (6..7) for the second */
+LANES_INLINE vi vi_six_bits(const uint8_t *ql, const uint8_t *qh, const int high)
+{
+    const __m512i shift =
+        _mm512_inserti64x4(_mm512_set1_epi16(high ? 0 : 4), _mm256_set1_epi16(2), 1);
+    __m512i l = _mm512_loadu_si512(ql);
+    __m512i h = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)qh));
+    l = high ? _mm512_srli_epi16(l, 4) : l;
+    h = high ? _mm512_srlv_epi16(h, shift) : _mm512_sllv_epi16(h, shift);
+    l = _mm512_and_si512(l, _mm512_set1_epi8(0x0f));
+    return _mm512_or_si512(l, _mm512_and_si512(h, _mm512_set1_epi8(0x30)));
+}
+
 LANES_INLINE vf vf_from_i32(vi x)
 {
     return _mm512_cvtepi32_ps(x);
+}
+
+LANES_INLINE vf vf_oct_scale(const float *p)
+{
+    return pf_oct_scale(p, 0);
+}
+
+/* Lanes 4v .. 4v + 3 of s, each to four. */
+LANES_INLINE vf vf_quad(vf s, const int v)
+{
+    const __m512i i = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_permutexvar_ps(_mm512_add_epi32(i, _mm512_set1_epi32(4 * v)), s);
 }
 
 /* The first two floats, each to eight lanes. */

@@ -1,14 +1,14 @@
 /* Rows of quantised blocks with int8 activations on the lanes of one instruction set; see
  * ref/mm_rows_ref.c. The includer defines
  *   MM_BLOCK    the function's name
- *   quad_dot_u  see mm_nibble_tmpl.h
- *   row_int     what a row's 64 bytes are prepared to, row_prepare(v) and tok_prepare(q) once per
- *               vector, and quad_dot(row, tok): the 16 exact sums of four products.
+ *   quad_dot_u  see mm_decode_tmpl.h
+ *   row_int     what a register of a row is prepared to, row_prepare(v) and tok_prepare(q) once per
+ *               register, and quad_dot(row, tok): its exact sums of four products.
  *
- * Four rows are expanded into scratch, which stays in the first-level cache while the tokens pass over it,
+ * One token goes to mm_decode_tmpl.h if it knows the format. Else four rows are expanded into scratch, which stays in the first-level cache while the tokens pass over it,
  * a tile of rows x tokens at a time; the tokens of one pass stay in the second-level cache. */
 
-#include "kernels/x86/mm_nibble_tmpl.h"
+#include "kernels/x86/mm_decode_tmpl.h"
 
 typedef struct block_tile {
     const tern_row_slot *s; /* of the tile's first row */
@@ -132,13 +132,8 @@ LANES_INLINE void block_rows(const tern_mm *k, const tern_row_slot *s, int r, in
 
 void MM_BLOCK(const tern_mm *k, int row0, int row1)
 {
-    if (k->n_tok == 1 && (k->dtype == TERN_DT_Q4_0 || k->dtype == TERN_DT_Q4_1)) {
-        if (k->dtype == TERN_DT_Q4_0)
-            nibble_rows_all(k, row0, row1, 0);
-        else
-            nibble_rows_all(k, row0, row1, 1);
+    if (k->n_tok == 1 && decode(k, row0, row1))
         return;
-    }
     tern_expand_fn expand = tern_expand_avx2(k->dtype);
     bool has_min = tern_expand_has_min(k->dtype);
     tern_row_slot s[TERN_ROW_TILE];
