@@ -1,5 +1,5 @@
 /* The tokens lie sorted by their bytes, so those that begin with the text read so far are a range,
- * and one more byte narrows it by two binary searches. A text costs O(length of the longest token)
+ * and one more byte narrows it from both ends. A text costs O(length of the longest token)
  * per place where a token could begin, however many tokens there are. */
 #include "text/special.h"
 #include "base/alloc.h"
@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Bounds the work per byte of text; real ones have less than 100 bytes. */
-#define SPECIAL_BYTES_MAX 512
+#define SPECIAL_BYTES_MAX 256
 
 static int compare(const void *a, const void *b)
 {
@@ -66,25 +66,46 @@ void tern_special_done(tern_special_set *s)
     *s = (tern_special_set){0};
 }
 
-/* First of [lo, hi), which agree in their first `depth` bytes and are all longer, whose next byte is
- * at least b. */
-static size_t lower(const tern_special *v, size_t lo, size_t hi, size_t depth, unsigned b)
+static unsigned byte_at(const tern_special *v, size_t i, size_t depth)
 {
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if ((uint8_t)v[mid].text.p[depth] < b)
-            lo = mid + 1;
-        else
-            hi = mid;
+    return (uint8_t)v[i].text.p[depth];
+}
+
+/* Narrow [*lo, *hi), which agree in their first `depth` bytes and are all longer, to those that have
+ * byte b next. Both ends move in growing steps and halve the last one: what that costs is the
+ * logarithm of what it removes, nothing where all go on alike. */
+static void narrow(const tern_special *v, size_t *lo, size_t *hi, size_t depth, unsigned b)
+{
+    size_t first = *lo, end = *hi;
+    for (size_t step = 1; first < end && byte_at(v, first, depth) < b;) {
+        size_t next = first + step;
+        if (next < end && byte_at(v, next, depth) < b) {
+            first = next + 1;
+            step *= 2;
+        } else {
+            first++;
+            step = step > 1 ? step / 2 : 1;
+        }
     }
-    return lo;
+    for (size_t step = 1; first < end && byte_at(v, end - 1, depth) > b;) {
+        size_t left = end - first;
+        if (step < left && byte_at(v, end - 1 - step, depth) > b) {
+            end -= step + 1;
+            step *= 2;
+        } else {
+            end--;
+            step = step > 1 ? step / 2 : 1;
+        }
+    }
+    *lo = first;
+    *hi = end;
 }
 
 /* The longest token that text begins with; NULL if none. */
 static const tern_special *match(const tern_special_set *s, const char *text, size_t n)
 {
-    uint8_t b = (uint8_t)text[0];
-    size_t lo = s->first[b], hi = s->first[b + 1u];
+    unsigned b = (uint8_t)text[0];
+    size_t lo = s->first[b], hi = s->first[b + 1];
     const tern_special *best = NULL;
     for (size_t depth = 1; lo < hi; depth++) {
         if (s->v[lo].text.n == depth) /* the shortest of a range stands first */
@@ -92,8 +113,7 @@ static const tern_special *match(const tern_special_set *s, const char *text, si
         if (depth == n)
             break;
         b = (uint8_t)text[depth];
-        lo = lower(s->v, lo, hi, depth, b);
-        hi = lower(s->v, lo, hi, depth, b + 1u);
+        narrow(s->v, &lo, &hi, depth, b);
     }
     return best;
 }

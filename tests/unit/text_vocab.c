@@ -179,9 +179,9 @@ static void test_long_tokens(void **state)
     assert_int_equal(long_token(16385, TERN_TOKEN_NORMAL, &err), TERN_E_FORMAT);
     assert_non_null(strstr(err.msg, "token 0 has 16385 bytes"));
     assert_int_equal(long_token((size_t)1 << 20, TERN_TOKEN_NORMAL, &err), TERN_E_FORMAT);
-    assert_int_equal(long_token(512, TERN_TOKEN_CONTROL, &err), TERN_OK);
-    assert_int_equal(long_token(513, TERN_TOKEN_CONTROL, &err), TERN_E_FORMAT);
-    assert_non_null(strstr(err.msg, "special token 0 has 513 bytes"));
+    assert_int_equal(long_token(256, TERN_TOKEN_CONTROL, &err), TERN_OK);
+    assert_int_equal(long_token(257, TERN_TOKEN_CONTROL, &err), TERN_E_FORMAT);
+    assert_non_null(strstr(err.msg, "special token 0 has 257 bytes"));
 }
 
 int main(void)

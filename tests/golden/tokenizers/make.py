@@ -142,8 +142,8 @@ def byte_level(name):
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 
-def write_gguf(name, model, pre, tokens, types, merges=None, scores=None, **ids):
-    w = gguf.GGUFWriter(str(HERE / f"{name}.gguf"), "test")
+def write_gguf(path, model, pre, tokens, types, merges=None, scores=None, **ids):
+    w = gguf.GGUFWriter(str(path), "test")
     w.add_tokenizer_model(model)
     if pre:
         w.add_tokenizer_pre(pre)
@@ -206,7 +206,7 @@ def reduce(name):
     new_id = {old: new for new, old in enumerate(keep)}
     ids = {k: new_id[int(r.fields[f"tokenizer.ggml.{k}"].parts[-1][0])]
            for k in ("bos_token_id", "eos_token_id") if f"tokenizer.ggml.{k}" in r.fields}
-    write_gguf(name, "gpt2", name, [tokens[i] for i in keep], [types[i] for i in keep], merges, **ids)
+    write_gguf(HERE / f"{name}.gguf", "gpt2", name, [tokens[i] for i in keep], [types[i] for i in keep], merges, **ids)
     dump(f"{name}.json", [[new_id[i] for i in encode(full, text)] for text in TEXTS])
 
 
@@ -232,7 +232,7 @@ def train(name, size, specials, ignore_merges=False, **ids):
     if ignore_merges:
         assert rows != [encode(bpe(tokens, merges, name), text) for text in TEXTS]
     named = {k: len(tokens) + v if k.endswith("_id") else v for k, v in ids.items()}
-    write_gguf(name, "gpt2", name, tokens + [s for s, _ in specials], [NORMAL] * len(tokens) + [k for _, k in specials],
+    write_gguf(HERE / f"{name}.gguf", "gpt2", name, tokens + [s for s, _ in specials], [NORMAL] * len(tokens) + [k for _, k in specials],
                merges, **named)
     dump(f"{name}.json", rows)
     t.add_special_tokens([AddedToken(s, normalized=False, special=True) for s, kind in specials if kind == CONTROL])
@@ -244,10 +244,26 @@ def sentence_piece(name):
     n = sp.vocab_size()
     kind = [UNKNOWN if sp.is_unknown(i) else CONTROL if sp.is_control(i) else BYTE if sp.is_byte(i)
             else UNUSED if sp.is_unused(i) else NORMAL for i in range(n)]
-    write_gguf(name, "llama", None, [sp.id_to_piece(i) for i in range(n)], kind,
+    write_gguf(HERE / f"{name}.gguf", "llama", None, [sp.id_to_piece(i) for i in range(n)], kind,
                scores=[sp.get_score(i) for i in range(n)], bos_token_id=1, eos_token_id=2, unknown_token_id=0,
                remove_extra_whitespaces=sp.encode("a  b ") == sp.encode("a b"))
     dump(f"{name}.json", [sp.encode(text) for text in TEXTS])
+
+
+def fuzz_seeds():
+    """Vocabularies of a few tokens for tests/fuzz."""
+    folder = HERE / "../../fuzz/corpus/tokenizer"
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = list("abcd ĠĊ12.") + ["ab", "abc", "Ġa", "<s>", "</s>", "<|eot_id|>", "USER", "", "<unk>"]
+    types = [NORMAL] * 14 + [CONTROL] * 3 + [USER, UNUSED, UNKNOWN]
+    merges = ["a b", "ab c", "Ġ a"]
+    for name, pre in (("byte-level", "llama-bpe"), ("many-passes", "deepseek-llm"), ("no-pre", None)):
+        write_gguf(folder / name, "gpt2", pre, tokens, types, merges, bos_token_id=14, eos_token_id=15,
+                   unknown_token_id=19, add_eos_token=True)
+    tokens = ["<unk>", "<s>", "</s>", "<0x0A>", "<0xC3>", "▁", "a", "b", "ab", "▁a", "b▁", "USER"]
+    types = [UNKNOWN, CONTROL, CONTROL, BYTE, BYTE] + [NORMAL] * 6 + [USER]
+    write_gguf(folder / "sentence-piece", "llama", None, tokens, types, scores=[float(-i) for i in range(12)],
+               remove_extra_whitespaces=True)
 
 
 dump("texts.json", TEXTS)
@@ -264,3 +280,4 @@ train("deepseek-v3", 1500,
       [("<think>", USER), ("  ", USER), ("<｜begin▁of▁sentence｜>", CONTROL), ("<｜end▁of▁sentence｜>", CONTROL)],
       bos_token_id=2, eos_token_id=3, add_bos_token=True)
 sentence_piece("tok512")
+fuzz_seeds()

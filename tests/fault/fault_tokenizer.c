@@ -1,0 +1,90 @@
+/* Making a tokenizer and tokenising with every allocation failing in turn. */
+#include "base/alloc.h"
+#include "support/fault.h"
+#include "support/support.h"
+#include "support/vocab.h"
+
+#include <string.h>
+
+static const char text[] = "Hello, WORLD 1234  \n\n don't<s>\xF0\x9F\x98\x80 \xFF x";
+
+typedef struct plan {
+    const tern_dir *dir;
+    const char *pre;
+    const tern_tokenizer *t;
+} plan;
+
+static tern_code make(void *ctx, tern_err *err)
+{
+    const plan *p = ctx;
+    tern_tokenizer *t;
+    tern_code rc = tern_tokenizer_new(p->dir, p->pre, &t, err);
+    if (rc == TERN_OK)
+        tern_tokenizer_free(t);
+    return rc;
+}
+
+static tern_code use(void *ctx, tern_err *err)
+{
+    const plan *p = ctx;
+    tern_ids ids = {0};
+    tern_code rc = tern_tokenize(p->t, text, sizeof text - 1, true, true, &ids, err);
+    if (rc != TERN_OK)
+        assert_int_equal(ids.n, 0);
+    tern_ids_done(&ids);
+    return rc;
+}
+
+/* Long enough that every buffer grows. */
+static tern_code use_long(void *ctx, tern_err *err)
+{
+    const plan *p = ctx;
+    static char words[3000];
+    tern_ids ids = {0};
+    for (size_t i = 0; i < sizeof words; i++)
+        words[i] = i < 1500 ? "a b1 c"[i % 6] : "abc"[i % 3];
+    tern_code rc = tern_tokenize(p->t, words, sizeof words, false, false, &ids, err);
+    tern_ids_done(&ids);
+    return rc;
+}
+
+static void sweep(test_fault_fn fn, plan *p, int n_min)
+{
+    assert_in_range(test_fault_sweep(fn, p, TEST_FAULT_ONCE, 400), n_min, 400);
+    assert_in_range(test_fault_sweep(fn, p, TEST_FAULT_FROM, 400), n_min, 400);
+}
+
+static void test_byte_level(void **state)
+{
+    (void)state;
+    test_tokenizer tt;
+    test_tokenizer_open(&tt, "tests/golden/tokenizers/llama-bpe.gguf", NULL);
+    plan p = {.dir = tt.dir, .t = tt.t};
+    sweep(make, &p, 10);
+    sweep(use, &p, 6);
+    sweep(use_long, &p, 8);
+    p.pre = "deepseek-llm";
+    sweep(make, &p, 20);
+    test_tokenizer_done(&tt);
+}
+
+static void test_sentence_piece(void **state)
+{
+    (void)state;
+    test_tokenizer tt;
+    test_tokenizer_open(&tt, "tests/golden/tokenizers/tok512.gguf", NULL);
+    plan p = {.dir = tt.dir, .t = tt.t};
+    sweep(make, &p, 8);
+    sweep(use, &p, 4);
+    sweep(use_long, &p, 4);
+    test_tokenizer_done(&tt);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_byte_level),
+        cmocka_unit_test(test_sentence_piece),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
