@@ -25,8 +25,7 @@ static bool rule(const void *ctx, const tern_symbol *l, const tern_symbol *r, ui
                  int32_t *id)
 {
     const tern_bpe *b = ctx;
-    if (l->id < 0 || r->id < 0)
-        return false;
+    /* A symbol that is no token has id -1, which is in no pair. */
     const tern_bpe_rule *p =
         &b->rules[slot_of(b, (uint64_t)(uint32_t)l->id << 32 | (uint32_t)r->id)];
     if (p->id < 0)
@@ -104,8 +103,6 @@ tern_code tern_bpe_init(tern_bpe *b, const tern_vocab *v, const tern_dir *d, boo
         TERN_TRY_GOTO(rule_add(b, m->strings[i], i, whole, err));
 fail:
     tern_free(whole);
-    if (rc != TERN_OK)
-        tern_bpe_done(b);
     return rc;
 }
 

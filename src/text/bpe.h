@@ -14,7 +14,7 @@ typedef struct tern_bpe {
 } tern_bpe;
 
 /* Read the merges. Codes: TERN_E_FORMAT (a merge of what is not in the vocabulary), TERN_E_NOMEM.
- * On failure there is nothing to free. */
+ * Also after a failure _done frees what there is. */
 TERN_CHECK tern_code tern_bpe_init(tern_bpe *b, const tern_vocab *v, const tern_dir *d,
                                    bool ignore_merges, tern_err *err);
 void tern_bpe_done(tern_bpe *b);

@@ -49,8 +49,7 @@ tern_code tern_special_init(tern_special_set *s, const tern_vocab *v, bool contr
                              v->bytes[i].n, SPECIAL_BYTES_MAX);
         s->v[s->n++] = (tern_special){v->bytes[i], (int32_t)i};
     }
-    if (s->n)
-        qsort(s->v, s->n, sizeof *s->v, compare);
+    qsort(s->v, s->n, sizeof *s->v, compare);
     for (size_t b = 0, i = 0; b < 256; b++) {
         s->first[b] = (uint32_t)i;
         while (i < s->n && (uint8_t)s->v[i].text.p[0] == b)
@@ -121,8 +120,6 @@ static const tern_special *match(const tern_special_set *s, const char *text, si
 int32_t tern_special_find(const tern_special_set *s, const char *text, size_t n, size_t *at,
                           size_t *len)
 {
-    if (!s->n)
-        return -1;
     for (size_t i = 0; i < n; i++) {
         uint8_t b = (uint8_t)text[i];
         if (s->first[b] == s->first[b + 1u])

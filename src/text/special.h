@@ -15,8 +15,8 @@ typedef struct tern_special_set {
     uint32_t first[257]; /* those beginning with byte b are [first[b], first[b + 1]) */
 } tern_special_set;
 
-/* User-defined tokens; with controls also control and unknown tokens. On failure the set is empty
- * but may be passed to _done. Codes: TERN_E_FORMAT (a token too long), TERN_E_NOMEM. */
+/* User-defined tokens; with controls also control and unknown tokens. Also after a failure _done
+ * frees what there is. Codes: TERN_E_FORMAT (a token too long), TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_special_init(tern_special_set *s, const tern_vocab *v, bool controls,
                                        tern_err *err);
 void tern_special_done(tern_special_set *s);

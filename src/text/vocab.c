@@ -291,13 +291,11 @@ static tern_code index_texts(tern_vocab *v, tern_err *err)
     if (!tern_map_reserve(&v->by_text, v->n))
         return tern_fail(err, TERN_E_NOMEM, "%s: no memory for %zu tokens", v->path, v->n);
     for (size_t i = 0; i < v->n; i++) {
-        bool ok = true;
+        bool ok; /* there is room */
         /* Empty spellings are padding: no text can mean them. Of equal spellings the first counts,
          * since what converters append to fill a vocabulary up must not hide a trained token. */
         if (v->text[i].n)
             (void)tern_map_add(&v->by_text, v->text[i].p, v->text[i].n, (uint32_t)i, NULL, &ok);
-        if (!ok)
-            return tern_fail(err, TERN_E_NOMEM, "%s: no memory for %zu tokens", v->path, v->n);
     }
     return TERN_OK;
 }

@@ -30,8 +30,8 @@ typedef struct tern_vocab {
     int32_t bos, eos, eot, eom, unk, pad; /* -1: none */
 } tern_vocab;
 
-/* Codes: TERN_E_FORMAT, TERN_E_NOMEM. On failure the vocabulary is empty but may be passed to
- * _done. */
+/* Codes: TERN_E_FORMAT, TERN_E_NOMEM. Also after a failure _done frees what
+ * there is. */
 TERN_CHECK tern_code tern_vocab_init(tern_vocab *v, tern_vocab_kind kind, const tern_dir *d,
                                      tern_err *err);
 void tern_vocab_done(tern_vocab *v);

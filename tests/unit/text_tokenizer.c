@@ -337,6 +337,7 @@ static void test_end_of_generation(void **state)
     for (int32_t id = 256; id < 264; id++)
         assert_int_equal(tern_token_is_eog(tt.t, id), id == 260 || id >= 262);
     assert_int_equal(tern_tokenizer_info_get(tt.t)->eot, 262);
+    assert_int_equal(tern_token_attr_get(tt.t, 263), TERN_TOKEN_CONTROL);
     test_tokenizer_done(&tt);
 }
 
@@ -378,6 +379,25 @@ static void test_look_ups(void **state)
         assert_int_equal(tern_token_bytes(tt.t, b).n, 1);
         assert_int_equal((uint8_t)tern_token_bytes(tt.t, b).p[0], b);
     }
+    test_tokenizer_done(&tt);
+}
+
+/* Ordinary tokens that are not spelled as bytes stand for their spelling. */
+static void test_tokens_with_other_spellings(void **state)
+{
+    (void)state;
+    static const test_vocab v = {.model = "gpt2",
+                                 .pre = "gpt-2",
+                                 .merges = "",
+                                 .tokens = "\xE4\xB8\xAD \\x20\\x20 \\xC4\\xA0\\xFF [] a"};
+    test_tokenizer tt;
+    make(&tt, &v, NULL);
+    assert_true(slice_is(tern_token_bytes(tt.t, 0), "\xE4\xB8\xAD"));
+    assert_true(slice_is(tern_token_bytes(tt.t, 1), "  "));
+    assert_true(slice_is(tern_token_bytes(tt.t, 2), "\xC4\xA0\xFF"));
+    assert_int_equal(tern_token_bytes(tt.t, 3).n, 0);
+    assert_int_equal(tern_token_find(tt.t, "", 0), -1);
+    assert_int_equal(tern_token_find(tt.t, "a", 1), 4);
     test_tokenizer_done(&tt);
 }
 
@@ -425,9 +445,10 @@ static void test_which_pre_tokeniser(void **state)
 #define SP "\xE2\x96\x81"
 static const test_vocab spm = {
     .model = "llama",
-    .tokens = "<unk> <s> </s> <0x21> <0xC3> <0xA9> " SP " a b ab " SP "a bb USER " SP SP " <0xZZ>",
-    .types = "2 3 3 6 6 6 1 1 1 1 1 1 4 1 1",
-    .scores = "0 0 0 0 0 0 -1 -2 -3 -4 -5 -4 0 -6 -9",
+    .tokens = "<unk> <s> </s> <0x21> <0xC3> <0xA9> " SP " a b ab " SP "a bb USER " SP SP
+              " <0xZZ> <" SP ">",
+    .types = "2 3 3 6 6 6 1 1 1 1 1 1 4 1 1 3",
+    .scores = "0 0 0 0 0 0 -1 -2 -3 -4 -5 -4 0 -6 -9 0",
 };
 
 static void test_sentence_piece(void **state)
@@ -446,6 +467,8 @@ static void test_sentence_piece(void **state)
     assert_true(tern_token_is_eog(tt.t, 2));
     assert_true(slice_is(tern_token_bytes(tt.t, 13), "  "));
     assert_true(slice_is(tern_token_bytes(tt.t, 4), "\xC3"));
+    assert_true(slice_is(tern_token_bytes(tt.t, 15), "<" SP ">")); /* a control token as spelled */
+    test_ids(tt.t, "a<" SP ">", 6, false, true, "10 15");
     test_ids(tt.t, "a", 1, true, false, "1 10");
     test_ids(tt.t, "", 0, true, false, "1");
     test_ids(tt.t, "ab", 2, false, false, "6 9");     /* score -4 before -5 */
@@ -510,6 +533,7 @@ int main(void)
         cmocka_unit_test(test_plain_text_gives_no_control_token),
         cmocka_unit_test(test_end_of_generation),
         cmocka_unit_test(test_look_ups),
+        cmocka_unit_test(test_tokens_with_other_spellings),
         cmocka_unit_test(test_which_pre_tokeniser),
         cmocka_unit_test(test_sentence_piece),
         cmocka_unit_test(test_sentence_piece_across_spaces),
