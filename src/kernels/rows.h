@@ -54,4 +54,13 @@ static inline int tern_tok_block(size_t tok_bytes)
     return n < 16 ? 16 : n > 4096 ? 4096 : (int)n;
 }
 
+/* How far ahead of a row that is being read to ask for memory, when a tile of rows is read side by side:
+ * at least 8 KiB, since short rows would otherwise be asked for too late, and whole tiles, since anything
+ * else would ask for what this tile has read already. */
+static inline size_t tern_rows_ahead(size_t w_stride)
+{
+    size_t tile = TERN_ROW_TILE * w_stride;
+    return tile * (1 + 8191 / tile);
+}
+
 #endif

@@ -1,7 +1,7 @@
 /* Speed of the dense, vector and attention kernels. Matrices are larger than the caches (--mb), so that
  * one token measures memory (beside a plain read of the same bytes) and many tokens arithmetic.
  *
- *   bench_dense [--threads N] [--only NAME] [--dtype NAME] [--toks T] [--mb SIZE] [--reps N]
+ *   bench_dense [--threads N] [--only NAME] [--dtype NAME] [--toks T] [--cols C] [--mb SIZE] [--reps N]
  *
  * Times are the fastest of reps. */
 #include <stdio.h>
@@ -14,9 +14,9 @@
 #include "kernels/kernel.h"
 
 static struct {
-    int threads, toks, mb, reps;
+    int threads, toks, cols, mb, reps;
     const char *only, *dtype;
-} opt = {.mb = 256, .reps = 5};
+} opt = {.cols = 2560, .mb = 256, .reps = 5};
 
 static void *must(void *p)
 {
@@ -169,7 +169,7 @@ static void bench_matrix(bench *b, tern_dtype dt, int rows, int cols)
 {
     static const int toks[] = {1, 2, 4, 16, 128};
     const tern_dtype_info *info = tern_dtype_get(dt);
-    if (opt.dtype && strcmp(opt.dtype, info->name) != 0)
+    if ((opt.dtype && strcmp(opt.dtype, info->name) != 0) || cols % info->blk_elems)
         return;
     size_t row = (size_t)(cols / info->blk_elems) * (size_t)info->blk_bytes;
     if (row * (size_t)rows > (size_t)opt.mb << 20)
@@ -204,11 +204,19 @@ enum { N = 2560, HEAD = 128, POS = 64 };
 
 typedef struct vectors {
     float x[N], w[N], y[N];
+    float f32[POS * HEAD];
     uint16_t f16[POS * HEAD];
     int8_t i8[POS * HEAD];
     float scale[POS], score[POS];
-    tern_attn_tile t16, t8;
+    tern_attn_tile t32, t16, t8;
 } vectors;
+
+static const tern_attn_tile *tile_of(tern_op op, const vectors *v)
+{
+    return op == TERN_OP_QK_F32 || op == TERN_OP_AV_F32   ? &v->t32
+           : op == TERN_OP_QK_F16 || op == TERN_OP_AV_F16 ? &v->t16
+                                                          : &v->t8;
+}
 
 static void run_vector(const tern_kernel *k, vectors *v)
 {
@@ -238,13 +246,15 @@ static void run_vector(const tern_kernel *k, vectors *v)
     case TERN_OP_KV8_STORE:
         (void)((tern_kv8_store_fn)k->fn)(v->x, N, v->i8);
         break;
+    case TERN_OP_QK_F32:
     case TERN_OP_QK_F16:
     case TERN_OP_QK_I8:
-        ((tern_attn_qk_fn)k->fn)(k->op == TERN_OP_QK_F16 ? &v->t16 : &v->t8, v->x, 0.1f, v->score);
+        ((tern_attn_qk_fn)k->fn)(tile_of(k->op, v), v->x, 0.1f, v->score);
         break;
+    case TERN_OP_AV_F32:
     case TERN_OP_AV_F16:
     case TERN_OP_AV_I8:
-        ((tern_attn_av_fn)k->fn)(k->op == TERN_OP_AV_F16 ? &v->t16 : &v->t8, v->w, v->y);
+        ((tern_attn_av_fn)k->fn)(tile_of(k->op, v), v->w, v->y);
         break;
     default:
         break;
@@ -256,10 +266,11 @@ static void bench_vectors(void)
     vectors *v = must(tern_calloc(1, sizeof *v));
     size_t n;
     const tern_kernel *all = tern_kernel_all(&n);
+    v->t32 = (tern_attn_tile){v->f32, HEAD, NULL, 0, POS, HEAD};
     v->t16 = (tern_attn_tile){v->f16, HEAD, NULL, 0, POS, HEAD};
     v->t8 = (tern_attn_tile){v->i8, HEAD, v->scale, 1, POS, HEAD};
     for (const tern_kernel *k = all; k < all + n; k++) {
-        if (k->op < TERN_OP_RMSNORM || !wanted(k) || opt.dtype)
+        if (k->op < TERN_OP_RMSNORM || !wanted(k) || opt.dtype || opt.toks)
             continue;
         bool tile = k->op >= TERN_OP_QK_F16 && k->op <= TERN_OP_AV_I8;
         double best_s = 1e9;
@@ -304,6 +315,8 @@ int main(int argc, char **argv)
             opt.dtype = argv[i + 1];
         else if (strcmp(argv[i], "--toks") == 0)
             opt.toks = v;
+        else if (strcmp(argv[i], "--cols") == 0)
+            opt.cols = v;
         else if (strcmp(argv[i], "--mb") == 0)
             opt.mb = v;
         else if (strcmp(argv[i], "--reps") == 0)
@@ -319,7 +332,7 @@ int main(int argc, char **argv)
             return 1;
         }
         for (size_t i = 0; i < sizeof dts / sizeof dts[0]; i++)
-            bench_matrix(&b, dts[i], 128256, 2560);
+            bench_matrix(&b, dts[i], 128256, opt.cols);
         tern_pool_free(b.pool);
     }
     bench_vectors();

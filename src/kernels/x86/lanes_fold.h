@@ -18,6 +18,17 @@ LANES_INLINE __m128 vf_fold_4(vf a, vf b, vf c, vf d)
     return _mm_add_ps(_mm_shuffle_ps(xy, zw, 0x88), _mm_shuffle_ps(xy, zw, 0xdd));
 }
 
+/* n (a constant, 1 to 4) folds to n floats. */
+LANES_INLINE void vf_fold_rows(float *to, const vf *x, const int n)
+{
+    if (n == 4) {
+        _mm_storeu_ps(to, vf_fold_4(x[0], x[1], x[2], x[3]));
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        to[i] = vf_fold(x[i]);
+}
+
 #define EXP_NAME                vf_exp
 #define EXP_F                   vf
 #define EXP_SET1(c)             vf_set1(c)

@@ -5,8 +5,9 @@
  *   row_int     what a register of a row is prepared to, row_prepare(v) and tok_prepare(q) once per
  *               register, and quad_dot(row, tok): its exact sums of four products.
  *
- * One token goes to mm_decode_tmpl.h if it knows the format. Else four rows are expanded into scratch, which stays in the first-level cache while the tokens pass over it,
- * a tile of rows x tokens at a time; the tokens of one pass stay in the second-level cache. */
+ * One token goes to mm_decode_tmpl.h if it knows the format. Else four rows are expanded into scratch,
+ * which stays in the first-level cache while the tokens pass over it, a tile of rows x tokens at a time;
+ * the tokens of one pass stay in the second-level cache. */
 
 #include "kernels/x86/mm_decode_tmpl.h"
 

@@ -3,11 +3,11 @@
  * bit. Q4_0's v = u - 8 and Q6_K's v = u - 32 become sums of u q that start at -8 or -32 times the sum
  * of q. The includer has what mm_block_tmpl.h wants, and quad_dot_u(sum, u, q) for u in 0..63.
  *
- * Four rows share the token's vectors; each asks for the row that follows four later. */
+ * Four rows share the token's vectors; each asks for memory far ahead of itself. */
 
 #include <string.h>
 
-#define DECODE_ROWS 4
+#define DECODE_ROWS TERN_ROW_TILE
 
 LANES_INLINE int half_at(const uint8_t *p)
 {
@@ -23,9 +23,9 @@ LANES_INLINE int two_halves_at(const uint8_t *p)
     return h;
 }
 
-LANES_INLINE void row_ahead(const uint8_t *p, size_t w_stride)
+LANES_INLINE void ask(const uint8_t *p, size_t ahead)
 {
-    _mm_prefetch((const char *)((uintptr_t)p + DECODE_ROWS * w_stride), _MM_HINT_T1);
+    _mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T1);
 }
 
 /* sum over the vector's quads of -bias * q: what makes unsigned codes signed */
@@ -34,18 +34,11 @@ LANES_INLINE vi biased_start(vi q, int bias)
     return vi_neg(quad_dot_u(vi_zero(), vi_set1_i8((int8_t)bias), q));
 }
 
-LANES_INLINE void store_rows(const tern_mm *k, int r, vf acc[DECODE_ROWS], const int n_row)
-{
-    LANES_UNROLL
-    for (int i = 0; i < n_row; i++)
-        k->y[r + i] = vf_fold(acc[i]);
-}
-
 /* ---- blocks of 32 ------------------------------------------------------------------------- */
 
 typedef struct decode_rows {
     const uint8_t *w; /* block b of row i at w + i * w_stride + b * blk */
-    size_t w_stride;
+    size_t w_stride, ahead;
     float *min[DECODE_ROWS]; /* Q4_1: one per block, in scratch */
 } decode_rows;
 
@@ -75,9 +68,9 @@ LANES_INLINE void decode_step(vf acc[DECODE_ROWS], const decode_rows *m, int at,
     LANES_UNROLL
     for (int i = 0; i < n_row; i++) {
         const uint8_t *p = m->w + (size_t)i * m->w_stride + (size_t)at * blk;
-        row_ahead(p, m->w_stride);
+        ask(p, m->ahead);
         if (dt == TERN_DT_Q8_0) /* 68 bytes a step: one line in sixteen would be left out */
-            row_ahead(p + 34, m->w_stride);
+            ask(p + 34, m->ahead);
         __m128 s;
         if (dt == TERN_DT_Q4_1) {
             __m128i h = _mm_cvtsi32_si128(two_halves_at(p));
@@ -101,6 +94,7 @@ LANES_INLINE void decode_step(vf acc[DECODE_ROWS], const decode_rows *m, int at,
 LANES_INLINE void decode_minima(const tern_mm *k, int r, const decode_rows *m, const int n_row)
 {
     vf acc[DECODE_ROWS];
+    float y[DECODE_ROWS];
     LANES_UNROLL
     for (int i = 0; i < n_row; i++)
         acc[i] = vf_zero();
@@ -112,9 +106,9 @@ LANES_INLINE void decode_minima(const tern_mm *k, int r, const decode_rows *m, c
         for (int i = 0; i < n_row; i++)
             acc[i] = vf_add(acc[i], vf_mul(vf_dup_scale_n(m->min[i] + g / 2, h), x));
     }
-    LANES_UNROLL
+    vf_fold_rows(y, acc, n_row);
     for (int i = 0; i < n_row; i++)
-        k->y[r + i] += vf_fold(acc[i]);
+        k->y[r + i] += y[i];
 }
 
 /* Rows [r, r + n_row). */
@@ -123,7 +117,9 @@ LANES_INLINE void decode_tile(const tern_mm *k, int r, const int n_row, const te
     const size_t blk = decode_blk(dt);
     int n = k->cols / 32, b = 0;
     vf acc[DECODE_ROWS];
-    decode_rows m = {.w = k->w + (size_t)r * k->w_stride, .w_stride = k->w_stride};
+    decode_rows m = {.w = k->w + (size_t)r * k->w_stride,
+                     .w_stride = k->w_stride,
+                     .ahead = tern_rows_ahead(k->w_stride)};
     LANES_UNROLL
     for (int i = 0; i < n_row; i++) {
         acc[i] = vf_zero();
@@ -140,7 +136,7 @@ LANES_INLINE void decode_tile(const tern_mm *k, int r, const int n_row, const te
         m.w_stride = sizeof last[0];
         decode_step(acc, &m, 0, b, k->act.q + 32 * b, d2, n_row, dt);
     }
-    store_rows(k, r, acc, n_row);
+    vf_fold_rows(k->y + r, acc, n_row);
     if (dt == TERN_DT_Q4_1)
         decode_minima(k, r, &m, n_row);
 }
@@ -166,7 +162,7 @@ LANES_INLINE void q6_k_step(vf acc[DECODE_ROWS], const tern_mm *k, int r, int b,
         LANES_UNROLL
         for (int i = 0; i < n_row; i++) {
             const uint8_t *p = w + (size_t)i * k->w_stride;
-            row_ahead(p + 64 * v, k->w_stride);
+            ask(p + 64 * v, tern_rows_ahead(k->w_stride));
             vi u = vi_six_bits(p + 64 * (v / 2), p + 128 + 32 * (v / 2), v & 1);
             vf x = vf_from_i32(quad_dot_u(start, u, q));
             acc[i] = vf_add(acc[i], vf_mul(x, vf_mul(vf_quad(scale[i], v), d)));
@@ -182,7 +178,7 @@ LANES_INLINE void q6_k_tile(const tern_mm *k, int r, const int n_row)
         acc[i] = vf_zero();
     for (int b = 0; b < k->cols / 256; b++)
         q6_k_step(acc, k, r, b, n_row);
-    store_rows(k, r, acc, n_row);
+    vf_fold_rows(k->y + r, acc, n_row);
 }
 
 /* ---- all rows ----------------------------------------------------------------------------- */

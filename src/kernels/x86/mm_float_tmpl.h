@@ -2,8 +2,8 @@
  * once per format: W names it (f32, f16 or bf16, as in vf_load_<W>), W_BYTES is the size of an element.
  *
  * A tile of rows x tokens keeps its sums in registers while it walks the columns. The tokens that one
- * pass over the rows meets are few enough to stay in the second-level cache. With one token the
- * rows of the next tile are asked for while this one is read. */
+ * pass over the rows meets are few enough to stay in the second-level cache. With one token
+ * rows to come are asked for while these are read. */
 #define W_FN(name) LANES_JOIN(name, W)
 
 /* Columns [c, c + 16), of which the first n exist. Counts of rows and tokens are constants wherever
@@ -12,6 +12,7 @@ LANES_INLINE void W_FN(step_)(vf acc[4][4], const tern_mm *k, const uint8_t *w, 
                               int c, int n, const int n_row, const int n_tok)
 {
     vf xv[4];
+    size_t ahead = tern_rows_ahead(k->w_stride);
     LANES_UNROLL
     for (int j = 0; j < n_tok; j++)
         xv[j] = vf_load(x + (size_t)j * k->x_stride + c);
@@ -19,7 +20,7 @@ LANES_INLINE void W_FN(step_)(vf acc[4][4], const tern_mm *k, const uint8_t *w, 
     for (int i = 0; i < n_row; i++) {
         const uint8_t *p = w + (size_t)i * k->w_stride + (size_t)c * W_BYTES;
         if (n_tok < LANES_TILE_TOKS)
-            _mm_prefetch((const char *)((uintptr_t)p + TERN_ROW_TILE * k->w_stride), _MM_HINT_T1);
+            _mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T1);
         vf wv = n == 16 ? W_FN(vf_load_)((const void *)p) : W_FN(vf_load_n_)((const void *)p, n);
         LANES_UNROLL
         for (int j = 0; j < n_tok; j++)
