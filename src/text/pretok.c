@@ -63,9 +63,8 @@ static tern_code pass_compile(tern_pretok *p, size_t i, tern_err *err)
     int code;
     PCRE2_SIZE at;
     const char *pattern = p->row->family->pass[i];
+    /* Without memory this is NULL, the default; then p is starved. */
     pcre2_compile_context *c = pcre2_compile_context_create(p->memory);
-    if (!c)
-        return tern_fail(err, TERN_E_NOMEM, "no memory for pre-tokeniser '%s'", p->row->name);
     p->pass[i] = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
                                PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &code, &at, c);
     pcre2_compile_context_free(c);

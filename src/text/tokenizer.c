@@ -262,13 +262,12 @@ static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, s
         if (add_bos && !(at == 0 && id == t->info.bos))
             TERN_TRY(tern_ids_push(out, t->info.bos, err));
         add_bos = false;
-        if (at) { /* it stands at the start or behind a special token */
-            if (t->pretok)
-                TERN_TRY(encode_words(t, s, text + i, at, out, err));
-            else
-                TERN_TRY(tern_spm_encode(&t->vocab, t->spm, &s->merge, &s->escaped, text + i, at,
-                                         out, err));
-        }
+        /* What stands before the special token stands at the start or behind another one. */
+        if (t->pretok)
+            TERN_TRY(encode_words(t, s, text + i, at, out, err));
+        else
+            TERN_TRY(
+                tern_spm_encode(&t->vocab, t->spm, &s->merge, &s->escaped, text + i, at, out, err));
         if (id < 0)
             break;
         TERN_TRY(tern_ids_push(out, id, err));
