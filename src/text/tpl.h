@@ -79,6 +79,7 @@ typedef struct tpl_range {
 typedef struct tpl_iter {
     const tpl_val *v;
     size_t n, pos;
+    const char *failure; /* what taking an item says; NULL: nothing went wrong */
 } tpl_iter;
 
 typedef enum tpl_view_kind { TPL_KEYS, TPL_VALUES, TPL_ITEMS } tpl_view_kind;
@@ -180,6 +181,8 @@ extern const tpl_builtin tern_tpl_list_methods[], tern_tpl_dict_methods[],
     tern_tpl_cycler_methods[];
 const tpl_builtin *tern_tpl_find(const tpl_builtin *table, const char *name, size_t n);
 const tpl_builtin *tern_tpl_find_filter(const char *name, size_t n);
+/* Jinja2 computes this filter's items only when they are taken. */
+bool tern_tpl_is_generator(const tpl_builtin *fn);
 /* Python has the method, we do not: refused when the template is compiled. */
 bool tern_tpl_method_is_unsupported(const char *name, size_t n);
 /* A method that changes its object: the sandbox forbids it. */
@@ -308,6 +311,9 @@ struct tern_template {
     size_t n_body;
     tpl_names names;
 };
+
+/* n, or what of max bytes ends with a whole character: for messages. */
+int tern_tpl_cut(const char *p, size_t n, size_t max);
 
 #define TPL_PARSE_DEPTH   100
 #define TPL_COMPILE_BYTES ((size_t)32 << 20)
@@ -440,6 +446,7 @@ TERN_CHECK tern_code tern_tpl_put_case(tpl_rt *rt, const char *p, size_t n, tpl_
 /* ---- tpl_expr.c ------------------------------------------------------------------------------ */
 
 TERN_CHECK tern_code tern_tpl_eval(tpl_rt *rt, const tpl_node *e, tpl_val *out);
+TERN_CHECK tern_code tern_tpl_join(tpl_rt *rt, const tpl_str *a, const tpl_str *b, tpl_val *out);
 TERN_CHECK tern_code tern_tpl_binary(tpl_rt *rt, int op, const tpl_val *a, const tpl_val *b,
                                      tpl_val *out);
 TERN_CHECK tern_code tern_tpl_attr(tpl_rt *rt, const tpl_val *obj, const tpl_val *name,

@@ -175,7 +175,7 @@ static tern_code named_arg(tpl_rt *rt, const percent *a, const char *p, size_t n
     TERN_TRY(tern_tpl_dict_get(rt, a->map->u.d, key, &v));
     if (!v)
         return tern_tpl_fail(rt, TERN_E_FORMAT, "format: key '%.*s' is missing",
-                             n > 60 ? 60 : (int)n, p);
+                             tern_tpl_cut(p, n, 60), p);
     *out = *v;
     return TERN_OK;
 }
@@ -374,7 +374,7 @@ static tern_code first_value(tpl_rt *rt, fields *f, const char *p, size_t n, tpl
             return TERN_OK;
         }
     }
-    return tern_tpl_fail(rt, TERN_E_FORMAT, "format: '%.*s' was not given", n > 60 ? 60 : (int)n,
+    return tern_tpl_fail(rt, TERN_E_FORMAT, "format: '%.*s' was not given", tern_tpl_cut(p, n, 60),
                          p);
 }
 

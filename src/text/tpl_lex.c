@@ -142,10 +142,13 @@ static tern_code lex_comment(lexer *x, size_t tag)
 {
     size_t at = tag + 2;
     at += sign_at(x, at) ? 1 : 0;
+    size_t begin = at;
     for (; at < x->n; at++) {
         if (closes(x, at, "#}", &x->pos))
             return TERN_OK;
     }
+    if (at == begin) /* nothing at all behind the tag: Jinja2 lets it pass */
+        return TERN_OK;
     return bad(x, tag, "comment without an end '#}'");
 }
 
@@ -181,6 +184,8 @@ static tern_code lex_raw(lexer *x, size_t tag, size_t body)
         x->pos = next;
         return TERN_OK;
     }
+    if (body == x->n) /* as for comments */
+        return TERN_OK;
     return bad(x, tag, "raw block without {% endraw %}");
 }
 

@@ -290,7 +290,7 @@ static tern_code bind_rest(tpl_rt *rt, const tpl_params *p, const tpl_call *c, c
             continue;
         if (!p->uses_kwargs)
             return tern_tpl_fail(rt, TERN_E_FORMAT, "macro takes no keyword argument '%.*s'",
-                                 s->n > 60 ? 60 : (int)s->n, s->p);
+                                 tern_tpl_cut(s->p, s->n, 60), s->p);
         TERN_TRY(tern_tpl_dict_set(rt, v.u.d, c->kw_name[i], c->kw[i]));
     }
     if (p->uses_kwargs)

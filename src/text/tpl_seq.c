@@ -1,5 +1,5 @@
 /* Filters over sequences. Those that are generators in Jinja2 give a value whose items can be taken
- * once; they are computed at once here. */
+ * once; they are computed at once here, and a failure waits until the items are taken. */
 #include "text/tpl.h"
 
 #include <string.h>
@@ -67,17 +67,25 @@ static tern_code fold(tpl_rt *rt, tpl_val *v)
 typedef struct key_rule {
     const tpl_val *attr, *dflt;
     bool fold_case;
-    bool many; /* attr lists paths with commas: the key is a list */
+    bool many; /* attr lists paths with commas; the key is a list, so equal parts need no order */
 } key_rule;
 
 static tern_code one_key(tpl_rt *rt, const tpl_val *item, const key_rule *k, tpl_val *out)
 {
     const tpl_str *s = k->attr->type == TPL_STR ? k->attr->u.s : NULL;
-    if (!k->many || !s || !s->n || !memchr(s->p, ',', s->n)) {
-        TERN_TRY(get_attr(rt, item, k->attr, k->dflt, out));
-        return k->fold_case ? fold(rt, out) : TERN_OK;
-    }
     size_t n = 1, at = 0;
+    tpl_val one;
+    if (!k->many || !s) {
+        TERN_TRY(get_attr(rt, item, k->attr, k->dflt, &one));
+        if (k->fold_case)
+            TERN_TRY(fold(rt, &one));
+        *out = one;
+        if (!k->many)
+            return TERN_OK;
+        TERN_TRY(tern_tpl_list(rt, TPL_LIST, 1, out));
+        out->u.l->v[0] = one;
+        return TERN_OK;
+    }
     for (size_t i = 0; i < s->n; i++)
         n += s->p[i] == ',';
     TERN_TRY(tern_tpl_list(rt, TPL_LIST, n, out));
@@ -135,7 +143,7 @@ static tern_code f_first(tpl_rt *rt, const tpl_args *a, tpl_val *out)
     size_t n;
     if (a->self.type == TPL_ITER) { /* takes one item and leaves the rest */
         tpl_iter *it = a->self.u.it;
-        if (it->pos < it->n) {
+        if (!it->failure && it->pos < it->n) {
             *out = it->v[it->pos++];
             return TERN_OK;
         }
@@ -512,6 +520,17 @@ static tern_code f_selectattr(tpl_rt *rt, const tpl_args *a, tpl_val *out)
 static tern_code f_rejectattr(tpl_rt *rt, const tpl_args *a, tpl_val *out)
 {
     return choose(rt, a, true, false, out);
+}
+
+bool tern_tpl_is_generator(const tpl_builtin *fn)
+{
+    static const tpl_fn generators[] = {f_batch,  f_items,      f_map,   f_reject, f_rejectattr,
+                                        f_select, f_selectattr, f_slice, f_unique};
+    for (size_t i = 0; i < sizeof generators / sizeof *generators; i++) {
+        if (fn->fn == generators[i])
+            return true;
+    }
+    return false;
 }
 
 const tpl_builtin tern_tpl_seq_filters[] = {

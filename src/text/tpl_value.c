@@ -55,6 +55,13 @@ void *tern_tpl_alloc(tpl_rt *rt, size_t n, size_t size)
     return p;
 }
 
+int tern_tpl_cut(const char *p, size_t n, size_t max)
+{
+    if (n > max)
+        n = max - tern_utf8_partial_tail(p, max);
+    return (int)n;
+}
+
 /* ---- strings --------------------------------------------------------------------------------- */
 
 size_t tern_tpl_next_cp(const char *p, size_t n, uint32_t *cp)
@@ -333,7 +340,7 @@ tern_code tern_tpl_undef(tpl_rt *rt, tpl_undef_kind kind, const char *text, size
 tern_code tern_tpl_undef_fail(tpl_rt *rt, const tpl_val *v)
 {
     const tpl_undef *u = v->u.u;
-    int n = u->n > 80 ? 80 : (int)u->n;
+    int n = tern_tpl_cut(u->text, u->n, 80);
     switch (u->kind) {
     case TPL_U_NAME:
         return tern_tpl_fail(rt, TERN_E_FORMAT, "'%.*s' is undefined", n, u->text);
@@ -651,6 +658,8 @@ tern_code tern_tpl_items(tpl_rt *rt, const tpl_val *v, const tpl_val **items, si
     if (v->type == TPL_UNDEF)
         return TERN_OK;
     if (v->type == TPL_ITER) {
+        if (v->u.it->failure)
+            return tern_fail(rt->err, TERN_E_FORMAT, "%s", v->u.it->failure);
         *items = v->u.it->v + v->u.it->pos;
         *n = v->u.it->n - v->u.it->pos;
         v->u.it->pos = v->u.it->n;
