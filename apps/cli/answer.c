@@ -34,7 +34,7 @@ static tern_code parse_bias(const char *s, tern_token_bias *out, tern_err *err)
 {
     size_t n_id = strcspn(s, "+-");
     uint64_t id;
-    double x = INFINITY;
+    double x = (double)INFINITY;
     char shown[40];
     const char *value = s[n_id] ? s + n_id + 1 : "";
     if (!tern_parse_u64(s, n_id, &id) || id > INT32_MAX || *value == '-' ||

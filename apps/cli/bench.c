@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_REPEAT 1000
 
@@ -182,6 +183,16 @@ fail:
     return rc;
 }
 
+/* Figures of a busy machine are no figures. */
+static void check_load(cli *c)
+{
+    double load = 0.0;
+    long n_cpu = sysconf(_SC_NPROCESSORS_ONLN);
+    if (getloadavg(&load, 1) == 1 && load > 0.5 * (double)n_cpu)
+        cli_warn(c, "the machine is busy (load %.1f on %ld CPUs): these figures are too low", load,
+                 n_cpu);
+}
+
 tern_code cli_bench(cli *c, tern_err *err)
 {
     const cli_options *o = &c->opt;
@@ -199,6 +210,7 @@ tern_code cli_bench(cli *c, tern_err *err)
     }
     TERN_TRY_GOTO(
         cli_ids_parse("--threads", cli_text(o, OPT_BENCH_THREADS), 0, 1024, &threads, err));
+    check_load(c);
     for (size_t i = 0; i < threads.n; i++)
         TERN_TRY_GOTO(bench_threads(c, &p, threads.v[i], i == 0, format, list, err));
     if (strcmp(format, "json") == 0) {

@@ -122,7 +122,8 @@ json_t *cli_answer_json(const cli *c, const cli_answer *a);
 void cli_interrupt_init(void);
 /* While a session works, Ctrl-C cancels it (and a third one ends the program); NULL: no more. */
 void cli_interrupt_target(tern_session *s);
-/* Whether Ctrl-C came since the last call. */
+/* Whether Ctrl-C came since the last call of take. */
 bool cli_interrupt_take(void);
+bool cli_interrupt_pending(void);
 
 #endif

@@ -7,6 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef TERN_LIBEDIT
+#define HAS_LIBEDIT 1
+#else
+#define HAS_LIBEDIT 0
+#endif
+
 /* ---- facts ---------------------------------------------------------------------------------- */
 
 static tern_code system_facts(int32_t n_thread, bool measure, json_t **out, tern_err *err)
@@ -99,11 +105,8 @@ static tern_code gather(cli *c, json_t **out, tern_err *err)
                   bandwidth(one), "read_bytes_per_s_all_threads", bandwidth(all), "threads",
                   json_integer_value(json_object_get(measured, "threads")));
     (void)json_object_set_new(all, "memory", memory);
-#ifdef TERN_LIBEDIT
-    (void)json_object_set_new(json_object_get(all, "libraries"), "libedit", json_true());
-#else
-    (void)json_object_set_new(json_object_get(all, "libraries"), "libedit", json_false());
-#endif
+    (void)json_object_set_new(json_object_get(all, "libraries"), "libedit",
+                              json_boolean(HAS_LIBEDIT));
     json_decref(one);
     add_builtin(c, all);
     add_warnings(all);
@@ -196,13 +199,13 @@ tern_code cli_version(cli *c, tern_err *err)
 {
     json_t *o, *kernel;
     size_t i;
-    json_t *names = json_array();
     TERN_TRY(system_facts(1, false, &o, err));
+    json_t *names = json_array();
     json_array_foreach(json_object_get(o, "kernels"), i,
                        kernel) if (json_is_true(json_object_get(kernel, "usable")))(void)
         json_array_append(names, json_object_get(kernel, "name"));
-    json_t *v = json_pack("{s:s, s:O, s:o}", "version", tern_version(), "compiler",
-                          json_object_get(o, "compiler"), "kernels", names);
+    json_t *v = json_pack("{s:s, s:O, s:b, s:o}", "version", tern_version(), "compiler",
+                          json_object_get(o, "compiler"), "libedit", HAS_LIBEDIT, "kernels", names);
     json_decref(o);
     if (!v)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");

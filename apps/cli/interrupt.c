@@ -28,12 +28,16 @@ void cli_interrupt_init(void)
 
 void cli_interrupt_target(tern_session *s)
 {
-    if (s)
-        atomic_store(&n_pending, 0);
     atomic_store(&target, s);
+    atomic_store(&n_pending, 0); /* what came was for the work that ends, or for none */
 }
 
 bool cli_interrupt_take(void)
 {
     return atomic_exchange(&n_pending, 0) > 0;
+}
+
+bool cli_interrupt_pending(void)
+{
+    return atomic_load(&n_pending) > 0;
 }

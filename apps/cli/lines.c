@@ -32,7 +32,7 @@ struct lines {
 #endif
 };
 
-/* Wait for input with Ctrl-C let in only here: it cannot slip between the look and the read. */
+/* Wait for input with Ctrl-C let in only here: it cannot slip between the look and the wait. */
 static bool wait_input(void)
 {
     struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -40,8 +40,14 @@ static bool wait_input(void)
     sigemptyset(&block);
     sigaddset(&block, SIGINT);
     (void)sigprocmask(SIG_BLOCK, &block, &before);
-    int n = ppoll(&p, 1, NULL, &before);
+    int n = -1;
+    if (cli_interrupt_pending())
+        errno = EINTR;
+    else
+        n = ppoll(&p, 1, NULL, &before);
+    int why = errno;
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = why;
     return n > 0;
 }
 
@@ -92,6 +98,8 @@ static int read_character(EditLine *el, wchar_t *out)
         buf[n++] = (char)ch;
     } while (tern_utf8_partial_tail(buf, n) == n && n < sizeof buf);
     (void)tern_utf8_decode(buf, n, &cp);
+    if (cp == 0) /* what a Ctrl-D becomes that was typed before the terminal gave up whole lines */
+        cp = 4;
     *out = (wchar_t)cp;
     return 1;
 }

@@ -90,11 +90,9 @@ static tern_code run(cli *c, tern_session *s, cli_ids *ids, int32_t bos, size_t 
     char more[96] = "";
     for (size_t i = 0; i < n_chunk; i++) {
         cli_progress(c, "perplexity", (double)i, (double)n_chunk, more);
-        cli_interrupt_target(s);
-        tern_code rc = score_chunk(s, ids->v + i * n_ctx, n_ctx, bos, k, err);
-        cli_interrupt_target(NULL);
-        if (rc != TERN_OK)
-            return rc;
+        if (cli_interrupt_pending())
+            return tern_fail(err, TERN_E_CANCELLED, "interrupted");
+        TERN_TRY(score_chunk(s, ids->v + i * n_ctx, n_ctx, bos, k, err));
         (void)snprintf(more, sizeof more, "%.4f after %zu of %zu chunks", estimate(k), i + 1,
                        n_chunk);
     }
@@ -141,9 +139,11 @@ tern_code cli_perplexity(cli *c, tern_err *err)
     TERN_TRY_GOTO(cli_session_new(c, m, n_ctx, &s, err));
     cli_interrupt_init();
     score k = {.n_vocab = info.n_vocab};
+    cli_interrupt_target(s);
     TERN_TRY_GOTO(run(c, s, &ids, info.add_bos ? info.bos : -1, n_chunk, &k, err));
     TERN_TRY_GOTO(report(c, &k, n_chunk, err));
 fail:
+    cli_interrupt_target(NULL);
     cli_ids_done(&ids);
     tern_session_free(s);
     tern_model_close(m);

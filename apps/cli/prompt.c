@@ -144,39 +144,46 @@ static tern_code add_plain(const tern_model *m, const char *mark, const char *te
     return rc;
 }
 
+/* The ids between: walks from one control token to the next. */
+static tern_code add_pieces(const tern_model *m, const char *mark, const char *text, size_t n,
+                            const cli_ids *ids, cli_ids *out, tern_err *err)
+{
+    const char *at = text, *end = text + n;
+    for (size_t i = 0; i < ids->n; i++) {
+        char *word;
+        size_t n_word;
+        TERN_TRY(control_text(m, ids->v[i], &word, &n_word, err));
+        /* What stands nowhere is an unknown token, which the plain text brings by itself. */
+        const char *found = word ? memmem(at, (size_t)(end - at), word, n_word) : NULL;
+        tern_string_free(word);
+        if (!found)
+            continue;
+        TERN_TRY(add_plain(m, mark, at, (size_t)(found - at), out, err));
+        TERN_TRY(cli_ids_push(out, ids->v[i], err));
+        at = found + n_word;
+    }
+    return add_plain(m, mark, at, (size_t)(end - at), out, err);
+}
+
 static tern_code add_marked(const tern_model *m, const char *mark, const char *text, size_t n,
                             cli_ids *out, tern_err *err)
 {
-    cli_ids all = {0};
-    tern_model_info info = {.size = sizeof info};
-    const char *at = text, *end = text + n;
-    bool adds_eos = false;
-    tern_code rc =
-        cli_ids_add(m, text, n, TERN_TOKENIZE_ADD_SPECIAL | TERN_TOKENIZE_PARSE_SPECIAL, &all, err);
-    tern_model_info_get(m, &info);
-    for (size_t i = 0; rc == TERN_OK && i < all.n; i++) {
-        char *word;
-        size_t n_word;
-        rc = control_text(m, all.v[i], &word, &n_word, err);
-        if (rc != TERN_OK || !word)
-            continue;
-        const char *found = memmem(at, (size_t)(end - at), word, n_word);
-        if (found) {
-            rc = add_plain(m, mark, at, (size_t)(found - at), out, err);
-            at = found + n_word;
-        }
-        /* BOS and EOS that the vocabulary adds stand in no text. What else is not found is an
-         * unknown token, which the plain text brings by itself. */
-        if (rc == TERN_OK && (found || (i == 0 && all.v[i] == info.bos)))
-            rc = cli_ids_push(out, all.v[i], err);
-        adds_eos = !found && i + 1 == all.n && i > 0 && all.v[i] == info.eos;
-        tern_string_free(word);
-    }
-    if (rc == TERN_OK)
-        rc = add_plain(m, mark, at, (size_t)(end - at), out, err);
-    if (rc == TERN_OK && adds_eos)
-        rc = cli_ids_push(out, info.eos, err);
-    cli_ids_done(&all);
+    const unsigned parse = TERN_TOKENIZE_PARSE_SPECIAL;
+    cli_ids bare = {0}, full = {0};
+    tern_code rc;
+    TERN_TRY_GOTO(cli_ids_add(m, text, n, parse, &bare, err));
+    TERN_TRY_GOTO(cli_ids_add(m, text, n, parse | TERN_TOKENIZE_ADD_SPECIAL, &full, err));
+    /* What the vocabulary adds: a BOS before all, an EOS after. */
+    bool bos = full.n > bare.n &&
+               (bare.n == 0 || memcmp(full.v + 1, bare.v, bare.n * sizeof *bare.v) == 0);
+    if (bos)
+        TERN_TRY_GOTO(cli_ids_push(out, full.v[0], err));
+    TERN_TRY_GOTO(add_pieces(m, mark, text, n, &bare, out, err));
+    if (full.n > bare.n + bos)
+        TERN_TRY_GOTO(cli_ids_push(out, full.v[full.n - 1], err));
+fail:
+    cli_ids_done(&bare);
+    cli_ids_done(&full);
     return rc;
 }
 

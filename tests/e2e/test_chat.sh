@@ -36,9 +36,6 @@ wait >>>
 send /nonsense\n
 wait unknown command /nonsense
 wait >>>
-send /sta\t\n
-wait 1 answers
-wait >>>
 send /set top_k 5\n
 wait >>>
 send /set\n
@@ -84,10 +81,28 @@ wait >>>
 send /bye\n
 end 0
 END
-[ "$(stat -c %a "$tmp/state/tern/history" 2>/dev/null)" = 600 ]
-ok $? 'history is not there for the owner alone'
-grep -q 'nonsense' "$tmp/state/tern/history"
-ok $? 'history lacks a line'
+# With line editing: completion, and a history for the owner alone.
+run version --json
+if [ "$("$E2E_JSON" libedit <"$out")" = true ]; then
+    dialogue $chat --chat-template "$jinja" <<'END'
+wait >>>
+send /sta\t\n
+wait 0 answers
+wait >>>
+send /t\t\n
+wait 0 messages
+wait >>>
+send Hello\n
+wait tok/s
+wait >>>
+send /q\t\n
+end 0
+END
+    [ "$(stat -c %a "$tmp/state/tern/history" 2>/dev/null)" = 600 ]
+    ok $? 'history is not there for the owner alone'
+    grep -q Hello "$tmp/state/tern/history"
+    ok $? 'history lacks a line'
+fi
 
 # Save and load; the file is JSON, private, and replaced whole.
 dialogue $chat --chat-template "$jinja" --no-history <<END

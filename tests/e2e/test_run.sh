@@ -87,6 +87,11 @@ run tokenize $small -p 'user: a</s>b<s></s> ' --no-special --no-parse-special
 n=$(($(wc -w <"$out") + 1))
 run run $small --chat-template "$jinja" -p 'a</s>b<s></s>' -n 1 --json
 json_is "$n" prompt_tokens
+# Also where the vocabulary puts BOS before a text that spells it.
+run tokenize $small -p 'x<s>y' --no-parse-special
+n=$(wc -w <"$out")
+run run $small --chat-template '{{ messages[0].content }}' -p 'x<s>y' -n 1 --json
+json_is "$n" prompt_tokens
 # Without the template it is what was asked for.
 run tokenize $small -p 'a</s>b'
 n=$(wc -w <"$out")
