@@ -198,8 +198,9 @@ tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_session **o
             n_ctx, info.n_ctx_train);
     tern_session_opts_init(&o);
     o.n_ctx = n_ctx;
-    o.cache_k = c->opt.value[OPT_CACHE_K].num != 0 ? TERN_CACHE_Q8 : TERN_CACHE_F16;
-    o.cache_v = c->opt.value[OPT_CACHE_V].num != 0 ? TERN_CACHE_Q8 : TERN_CACHE_F16;
+    o.cache_k =
+        (tern_cache_type)c->opt.value[OPT_CACHE_K].num; /* choices in the order of the type */
+    o.cache_v = (tern_cache_type)c->opt.value[OPT_CACHE_V].num;
     o.progress = show_reading;
     o.ctx = c;
     return tern_session_new(m, &o, out, err);

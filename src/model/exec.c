@@ -197,6 +197,45 @@ void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn gl
     tern_pool_run(e->pool, run_lane, &task);
 }
 
+void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const float *const *norm_in,
+                       int n_job, tern_glu_fn glu, int n_row)
+{
+    tern_input in;
+    unsigned forms = 0;
+    bool own_norms = false;
+    for (int i = 0; i < n_job; i++) {
+        forms |= jobs[i].l->form;
+        own_norms |= norm_in[i] != NULL;
+        jobs[i].in = &in;
+    }
+    tern_prepare p = {.x = e->x,
+                      .x_stride = e->x_stride,
+                      .norm = norm,
+                      .y = e->h,
+                      .y_stride = e->x_stride,
+                      .cols = e->w->h.d_model,
+                      .n_tok = n_row,
+                      .forms = own_norms ? 0 : forms};
+    tern_exec_prepare(e, &p, &in);
+    if (!own_norms) {
+        tern_exec_run(e, jobs, n_job, glu);
+        return;
+    }
+    /* Each product needs its own int8 form of the input, so they run one after the other. */
+    p.x = e->h;
+    p.y = e->mid;
+    for (int i = 0; i < n_job; i++) {
+        p.norm = norm_in[i];
+        p.forms = jobs[i].l->form;
+        tern_exec_prepare(e, &p, &in);
+        tern_exec_run(e, &jobs[i], 1, NULL);
+    }
+    for (int i = 0; glu && i < n_row; i++) {
+        float *g = jobs[0].y + (size_t)i * jobs[0].y_stride;
+        glu(g, jobs[1].y + (size_t)i * jobs[1].y_stride, jobs[0].l->rows, g);
+    }
+}
+
 void tern_exec_residual(tern_exec *e, const float *y, int n_tok)
 {
     /* The rows lie one behind the other with equal strides, padding included. */

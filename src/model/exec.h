@@ -81,6 +81,10 @@ typedef struct tern_job {
     size_t y_stride;
 } tern_job;
 void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn glu);
+/* Products of the normed residual stream: h = norm(x), which every job reads; a job with a norm of its
+ * own (norm_in[i] not NULL) reads that norm of h. Fills jobs[i].in. glu as above. */
+void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const float *const *norm_in,
+                       int n_job, tern_glu_fn glu, int n_row);
 
 /* x[t] += y[t] for all rows */
 void tern_exec_residual(tern_exec *e, const float *y, int n_tok);

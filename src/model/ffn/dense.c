@@ -15,49 +15,13 @@ static tern_glu_fn glu_of(const tern_kernels *k, tern_act_kind act)
     return k->silu_mul;
 }
 
-/* act(gate x) * up x into e->gate. */
-static void gate_and_up(tern_exec *e, const tern_block *b, int n_row)
-{
-    const tern_dense *f = &b->f.dense;
-    tern_glu_fn glu = glu_of(&e->k, f->act);
-    tern_prepare p = {.x = e->x,
-                      .x_stride = e->x_stride,
-                      .norm = b->ffn_norm,
-                      .y = e->h,
-                      .y_stride = e->x_stride,
-                      .cols = e->w->h.d_model,
-                      .n_tok = n_row,
-                      .forms = f->gate.form | f->up.form};
-    tern_input in;
-    tern_exec_prepare(e, &p, &in);
-    tern_job jobs[2] = {{&f->gate, &in, e->gate, e->ff_stride}, {&f->up, &in, e->up, e->ff_stride}};
-    if (!f->gate_norm_in && !f->up_norm_in) {
-        tern_exec_run(e, jobs, 2, glu);
-        return;
-    }
-    const float *const norm_in[2] = {f->gate_norm_in, f->up_norm_in};
-    for (int i = 0; i < 2; i++) {
-        tern_prepare own = {.x = e->h,
-                            .x_stride = e->x_stride,
-                            .norm = norm_in[i],
-                            .y = e->mid,
-                            .y_stride = e->x_stride,
-                            .cols = e->w->h.d_model,
-                            .n_tok = n_row,
-                            .forms = jobs[i].l->form};
-        tern_exec_prepare(e, &own, &in);
-        tern_exec_run(e, &jobs[i], 1, NULL);
-    }
-    for (int i = 0; i < n_row; i++) {
-        float *g = e->gate + (size_t)i * e->ff_stride;
-        glu(g, e->up + (size_t)i * e->ff_stride, e->w->h.d_ff, g);
-    }
-}
-
 void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row)
 {
     const tern_dense *f = &b->f.dense;
-    gate_and_up(e, b, n_row);
+    tern_job jobs[2] = {{&f->gate, NULL, e->gate, e->ff_stride},
+                        {&f->up, NULL, e->up, e->ff_stride}};
+    const float *const norm_in[2] = {f->gate_norm_in, f->up_norm_in};
+    tern_exec_project(e, b->ffn_norm, jobs, norm_in, 2, glu_of(&e->k, f->act), n_row);
     tern_prepare p = {.x = e->gate,
                       .x_stride = e->ff_stride,
                       .norm = f->sub_norm ? f->sub_norm : f->down_norm_in,

@@ -169,56 +169,15 @@ static void attend_lane(void *arg, int lane, int n_lane)
 
 /* ---- the mixer ----------------------------------------------------------------------------- */
 
-/* q, k and v read the normed input; families with a norm of their own per projection prepare it
- * again for each. */
-static void project(tern_exec *e, const tern_block *b, int n_row)
-{
-    const tern_attention *a = &b->m.attention;
-    const tern_job jobs[3] = {{&a->q, NULL, e->q, e->q_stride},
-                              {&a->k, NULL, e->kv_k, e->kv_stride},
-                              {&a->v, NULL, e->kv_v, e->kv_stride}};
-    const float *const norm_in[3] = {a->q_norm_in, a->k_norm_in, a->v_norm_in};
-    tern_prepare p = {.x = e->x,
-                      .x_stride = e->x_stride,
-                      .norm = b->mixer_norm,
-                      .y = e->h,
-                      .y_stride = e->x_stride,
-                      .cols = e->w->h.d_model,
-                      .n_tok = n_row};
-    tern_input in;
-    if (!a->q_norm_in && !a->k_norm_in && !a->v_norm_in) {
-        p.forms = a->q.form | a->k.form | a->v.form;
-        tern_exec_prepare(e, &p, &in);
-        tern_job all[3];
-        for (int i = 0; i < 3; i++) {
-            all[i] = jobs[i];
-            all[i].in = &in;
-        }
-        tern_exec_run(e, all, 3, NULL);
-        return;
-    }
-    tern_exec_prepare(e, &p, &in);
-    for (int i = 0; i < 3; i++) {
-        tern_prepare own = {.x = e->h,
-                            .x_stride = e->x_stride,
-                            .norm = norm_in[i],
-                            .y = e->mid,
-                            .y_stride = e->x_stride,
-                            .cols = e->w->h.d_model,
-                            .n_tok = n_row,
-                            .forms = jobs[i].l->form};
-        tern_exec_prepare(e, &own, &in);
-        tern_job job = jobs[i];
-        job.in = &in;
-        tern_exec_run(e, &job, 1, NULL);
-    }
-}
-
 void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *rows, int n_row)
 {
     const tern_attention *a = &b->m.attention;
     attn_task task = {.e = e, .a = a, .rows = rows, .n_row = n_row};
-    project(e, b, n_row);
+    tern_job qkv[3] = {{&a->q, NULL, e->q, e->q_stride},
+                       {&a->k, NULL, e->kv_k, e->kv_stride},
+                       {&a->v, NULL, e->kv_v, e->kv_stride}};
+    const float *const norm_in[3] = {a->q_norm_in, a->k_norm_in, a->v_norm_in};
+    tern_exec_project(e, b->mixer_norm, qkv, norm_in, 3, NULL, n_row);
     if (n_row < 4)
         rope_lane(&task, 0, 1);
     else

@@ -35,6 +35,10 @@ NAMES = {
     "self_attn.k_norm": "attn_k_norm", "self_attn.attn_sub_norm": "attn_sub_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "mlp.ffn_sub_norm": "ffn_sub_norm",
+    "self_attn.q_proj.rms_norm": "attn_q_norm_in", "self_attn.k_proj.rms_norm": "attn_k_norm_in",
+    "self_attn.v_proj.rms_norm": "attn_v_norm_in", "self_attn.o_proj.rms_norm": "attn_output_norm_in",
+    "mlp.gate_proj.rms_norm": "ffn_gate_norm_in", "mlp.up_proj.rms_norm": "ffn_up_norm_in",
+    "mlp.down_proj.rms_norm": "ffn_down_norm_in",
 }
 
 
@@ -200,14 +204,15 @@ def case(folder, name, arch, model, matrix_type, embed_type, scaling=None, extra
     print(f"{name}: {os.path.getsize(path)} bytes, logits in [{logits.min():.2f}, {logits.max():.2f}]")
 
 
-def with_bitlinear(model, exact_weights=False):
+def with_bitlinear(model, exact_weights=False, input_norms=False):
     """Every linear of the blocks becomes transformers' online W1.58A8 layer. With exact_weights the
-    weights are trit * scale already (a type with f16 scales) and are not ternarised again."""
+    weights are trit * scale already (a type with f16 scales) and are not ternarised again; with
+    input_norms each layer has a norm of its own, as the BitNet embedding models do."""
     for name, module in list(model.named_modules()):
         if isinstance(module, torch.nn.Linear) and name != "lm_head":
             parent = model.get_submodule(name.rsplit(".", 1)[0])
             new = AutoBitLinear(module.in_features, module.out_features, bias=False,
-                                online_quant=not exact_weights)
+                                online_quant=not exact_weights, use_rms_norm=input_norms)
             setattr(parent, name.rsplit(".", 1)[1], new)
     return model
 
@@ -257,6 +262,11 @@ def main():
     case(folder, "qwen3", "qwen3", Qwen3ForCausalLM(Qwen3Config(**common(
         **small, head_dim=32, tie_word_embeddings=False, use_sliding_window=False,
         rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}))), "F16", "F32")
+    norm_in = Qwen3ForCausalLM(Qwen3Config(**common(
+        hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=32, tie_word_embeddings=True, use_sliding_window=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0})))
+    case(folder, "qwen3-norm-in", "qwen3", with_bitlinear(norm_in, input_norms=True), "I2_S", "F16")
 
 
 if __name__ == "__main__":
