@@ -68,6 +68,35 @@ static void test_byte_level(void **state)
     test_tokenizer_done(&tt);
 }
 
+/* Joining the best pair first leaves the pairs around it in the heap and adds two: it grows while
+ * merging, not only when it is filled. */
+static tern_code use_growing(void *ctx, tern_err *err)
+{
+    const plan *p = ctx;
+    char word[4 * 15];
+    tern_ids ids = {0};
+    for (size_t i = 0; i < sizeof word; i++)
+        word[i] = "axyb"[i % 4];
+    tern_code rc = tern_tokenize(p->t, word, sizeof word, false, false, &ids, err);
+    tern_ids_done(&ids);
+    return rc;
+}
+
+static void test_growing_heap(void **state)
+{
+    (void)state;
+    const test_vocab v = {.model = "gpt2",
+                          .pre = "gpt-2",
+                          .tokens = "a x y b xy ax yb ba axy xyb",
+                          .merges = "x+y a+x y+b b+a a+xy xy+b"};
+    test_tokenizer tt;
+    tern_err err;
+    assert_int_equal(test_tokenizer_make(&tt, &v, NULL, &err), TERN_OK);
+    plan p = {.t = tt.t};
+    sweep(use_growing, &p, 5);
+    test_tokenizer_done(&tt);
+}
+
 static void test_sentence_piece(void **state)
 {
     (void)state;
@@ -84,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_byte_level),
+        cmocka_unit_test(test_growing_heap),
         cmocka_unit_test(test_sentence_piece),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
