@@ -32,7 +32,8 @@
  * A8B: int8 per block of 32: m = max|x|; d = m / 127; i = 127 / m, or 0 when that is not finite
  *   (m = 0 or below 3.8e-37); q = int8(x * i); bsum16[g] = sum of q over the 16 elements of
  *   half-block g.
- * int8(v): rint to even, clamped to -128..127, NaN to -128. NaN never counts as the maximum. */
+ * int8(v): rint to even, clamped to -127..127, which no finite value needs; NaN gives -127 and never
+ * counts as the maximum. Products of two int8 thus fit 15 bits with their sign. */
 typedef struct tern_act8 {
     int8_t *q;     /* [n_tok][stride], zero-padded */
     size_t stride; /* multiple of 64, >= cols */

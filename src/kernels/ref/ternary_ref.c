@@ -58,7 +58,7 @@ void tern_mm_t2g_ref(const tern_mm *k, int row0, int row1)
 static int8_t to_i8(float v)
 {
     v = rintf(v);
-    v = v > -128 ? v : -128;
+    v = v > -127 ? v : -127;
     return (int8_t)(v < 127 ? v : 127);
 }
 

@@ -26,7 +26,7 @@ static float largest(__m256 m)
 static __m256i to_i32(const float *x, __m256 s)
 {
     __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x), s);
-    v = _mm256_max_ps(v, _mm256_set1_ps(-128));
+    v = _mm256_max_ps(v, _mm256_set1_ps(-127));
     return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(127)));
 }
 

@@ -18,7 +18,7 @@ static __m512 larger(const float *x, __m512 m)
 static __m512i to_i8(const float *x, __m512 s)
 {
     __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x), s);
-    v = _mm512_max_ps(v, _mm512_set1_ps(-128));
+    v = _mm512_max_ps(v, _mm512_set1_ps(-127));
     return _mm512_cvtps_epi32(_mm512_min_ps(v, _mm512_set1_ps(127)));
 }
 
