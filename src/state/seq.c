@@ -45,7 +45,33 @@ size_t tern_kv_token_bytes(const tern_kv_shape *shape)
 
 static int pages_for(int n_tok)
 {
-    return (n_tok + TERN_PAGE_TOK - 1) / TERN_PAGE_TOK;
+    return n_tok / TERN_PAGE_TOK + (n_tok % TERN_PAGE_TOK != 0);
+}
+
+/* Room for need elements, doubling, so that a context of millions costs nothing before it is used. */
+static bool grow(void **v, size_t size, int *cap, int need)
+{
+    if (need <= *cap)
+        return true;
+    int more = *cap > INT32_MAX / 2 ? INT32_MAX : 2 * *cap;
+    more = more < need ? need : more;
+    void *p = tern_realloc(*v, (size_t)*cap * size, (size_t)more * size);
+    if (!p)
+        return false;
+    *v = p;
+    *cap = more;
+    return true;
+}
+
+/* Room in both tables for n tokens. */
+static bool grow_tables(tern_seq *s, int n_tok)
+{
+    void *ids = s->ids, *pages = s->pages;
+    bool ok = grow(&ids, sizeof *s->ids, &s->cap_tok, n_tok) &&
+              grow(&pages, sizeof *s->pages, &s->cap_page, pages_for(n_tok));
+    s->ids = ids;
+    s->pages = pages;
+    return ok;
 }
 
 static tern_page *page_new(const tern_kv_shape *shape)
@@ -76,11 +102,9 @@ tern_code tern_seq_init(tern_seq *s, const tern_kv_shape *shape, int n_ctx, tern
     *s = (tern_seq){.shape = *shape, .n_ctx = n_ctx};
     if (n_ctx < 1)
         return tern_fail(err, TERN_E_USAGE, "context size %d: at least 1 token is needed", n_ctx);
-    s->ids = tern_calloc((size_t)n_ctx, sizeof *s->ids);
-    s->pages = tern_calloc((size_t)pages_for(n_ctx), sizeof *s->pages);
-    if (!s->ids || !s->pages) {
+    if (!grow_tables(s, n_ctx < TERN_PAGE_TOK ? n_ctx : TERN_PAGE_TOK)) {
         tern_seq_done(s);
-        return tern_fail(err, TERN_E_NOMEM, "out of memory for a context of %d tokens", n_ctx);
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for a sequence of tokens");
     }
     return TERN_OK;
 }
@@ -116,7 +140,7 @@ tern_code tern_seq_reserve(tern_seq *s, int n, tern_err *err)
                          "context full: %d tokens present, %d more wanted, %d fit (raise -c)",
                          s->n_tok, n, s->n_ctx);
     int have = s->n_page, want = pages_for(s->n_tok + n);
-    bool ok = true;
+    bool ok = grow_tables(s, s->n_tok + n);
     for (int i = s->n_tok / TERN_PAGE_TOK; ok && i < want; i++) {
         if (i < s->n_page) {
             ok = page_own(s, i);
@@ -153,6 +177,10 @@ void tern_seq_truncate(tern_seq *s, int n)
 tern_code tern_seq_snapshot(const tern_seq *s, tern_seq *dst, tern_err *err)
 {
     TERN_TRY(tern_seq_init(dst, &s->shape, s->n_ctx, err));
+    if (!grow_tables(dst, s->n_tok)) {
+        tern_seq_done(dst);
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for a copy of %d tokens", s->n_tok);
+    }
     memcpy(dst->ids, s->ids, (size_t)s->n_tok * sizeof *s->ids);
     dst->n_tok = s->n_tok;
     dst->n_page = pages_for(s->n_tok);

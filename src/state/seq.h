@@ -35,9 +35,9 @@ typedef struct tern_seq {
     tern_kv_shape shape;
     int n_ctx;         /* most tokens it may hold */
     int n_tok;         /* tokens whose state is complete */
-    int32_t *ids;      /* owned; [n_ctx] */
-    tern_page **pages; /* owned; [n_ctx / TERN_PAGE_TOK rounded up] */
-    int n_page;
+    int32_t *ids;      /* owned; [cap_tok], which grows with the tokens, not with the promise */
+    tern_page **pages; /* owned; [cap_page] */
+    int n_page, cap_tok, cap_page;
 } tern_seq;
 
 /* Codes: TERN_E_USAGE (n_ctx < 1), TERN_E_NOMEM. */
