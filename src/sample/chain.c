@@ -151,8 +151,12 @@ static void load(tern_sampler *s, const float *logits)
     s->n_cand = s->n_vocab;
     for (int i = 0; i < s->n_vocab; i++)
         s->cand[i] = (candidate){.id = i, .logit = isnan(logits[i]) ? -INFINITY : logits[i]};
-    for (size_t i = 0; i < s->p.n_bias; i++)
-        s->cand[s->bias[i].id].logit += s->bias[i].bias;
+    for (size_t i = 0; i < s->p.n_bias; i++) {
+        float *l = &s->cand[s->bias[i].id].logit;
+        *l += s->bias[i].bias;
+        if (isnan(*l)) /* infinities of either sign met: the ban wins */
+            *l = -INFINITY;
+    }
     if (!s->ring)
         return;
     for (size_t i = 0; i < s->n_ring; i++) {
