@@ -438,6 +438,22 @@ static void settle_ties(shard *s, tern_tensor *tensors, const raw_info *raw, con
     }
 }
 
+/* Views may share bytes, but not so that a small file makes a large model. Each tensor is within the
+ * file, so the sum of two does not overflow. */
+static tern_code check_sum(shard *s, const tern_tensor *tensors, tern_err *err)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < s->n_tensor; i++) {
+        sum += tensors[i].bytes;
+        s->name = (tern_slice){tensors[i].name, strlen(tensors[i].name)};
+        if (sum > s->r.size)
+            return fail_at(s, err, TERN_E_FORMAT, tensors[i].offset,
+                           "with it tensors take %zu bytes, sharing data; the file has %zu", sum,
+                           s->r.size);
+    }
+    return TERN_OK;
+}
+
 static tern_code read_tensors(shard *s, tern_err *err)
 {
     tern_code rc = TERN_OK;
@@ -463,6 +479,7 @@ static tern_code read_tensors(shard *s, tern_err *err)
     for (size_t i = 0; i < n; i++)
         TERN_TRY_GOTO(place_tensor(s, &tensors[i], &raw[i], sorted, data_at, err));
     settle_ties(s, tensors, raw, sorted, data_at);
+    TERN_TRY_GOTO(check_sum(s, tensors, err));
     s->dir->n_tensor += n;
 fail:
     tern_free(sorted);
