@@ -59,13 +59,16 @@ typedef struct sink_pair {
     tern_session *s;
     tern_logits_fn fn; /* NULL: only keep */
     void *ctx;
+    size_t last; /* row to keep: the last one, after which the evaluation cannot fail */
 } sink_pair;
 
 static void keep_logits(void *ctx, int row, const float *logits)
 {
     const sink_pair *p = ctx;
-    memcpy(p->s->logits, logits, (size_t)p->s->m->w.h.n_vocab * sizeof *logits);
-    p->s->has_logits = true;
+    if ((size_t)row == p->last) {
+        memcpy(p->s->logits, logits, (size_t)p->s->m->w.h.n_vocab * sizeof *logits);
+        p->s->has_logits = true;
+    }
     if (p->fn)
         p->fn(p->ctx, row, logits);
 }
@@ -74,7 +77,7 @@ tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok,
                             tern_logits_fn all_sink, void *ctx, tern_err *err)
 {
     tern_model *m = s->m;
-    sink_pair pair = {.s = s, .fn = all_sink, .ctx = ctx};
+    sink_pair pair = {.s = s, .fn = all_sink, .ctx = ctx, .last = n_tok - 1};
     tern_eval_opts o = {.all_logits = all_sink != NULL,
                         .sink = keep_logits,
                         .sink_ctx = &pair,
