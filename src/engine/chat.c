@@ -88,7 +88,7 @@ static json_t *token_string(const tern_model *m, int32_t id)
     tern_slice s = {"", 0};
     if (id >= 0)
         s = tern_token_text(m->tok, id);
-    return json_stringn(s.p, s.n);
+    return tern_json_text(s.p, s.n);
 }
 
 static tern_code parse_json(const char *what, const char *text, json_type type, json_t **out,

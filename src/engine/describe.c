@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "engine/engine.h"
 
 #include <pcre2.h>
@@ -17,6 +18,35 @@ static tern_code dump(json_t *root, bool ok, char **json, tern_err *err)
     *json = text ? tern_strdup_n(text, strlen(text)) : NULL;
     free(text);
     return *json ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "description: out of memory");
+}
+
+json_t *tern_json_text(const char *s, size_t n)
+{
+    tern_str out;
+    tern_str_init(&out, SIZE_MAX / 2);
+    for (size_t i = 0; i < n;) {
+        uint32_t cp;
+        int len = tern_utf8_decode(s + i, n - i, &cp);
+        if (len)
+            tern_str_put(&out, s + i, (size_t)len);
+        else
+            tern_str_puts(&out, "\xEF\xBF\xBD");
+        i += len ? (size_t)len : 1;
+    }
+    json_t *text = out.failed ? NULL : json_stringn(tern_str_get(&out), out.len);
+    tern_str_done(&out);
+    return text;
+}
+
+static json_t *text_of(const char *s)
+{
+    return tern_json_text(s, strlen(s));
+}
+
+/* Takes the value in any case; false when memory is exhausted, then or before. */
+static bool put(json_t *o, const char *key, json_t *value)
+{
+    return json_object_set_new(o, key, value) == 0;
 }
 
 /* ---- model --------------------------------------------------------------------------------- */
@@ -34,8 +64,9 @@ typedef struct weights_count {
 static bool count_zeros(const tern_tensor *t, uint64_t *n_zero)
 {
     const tern_dtype_info *dt = tern_dtype_get(t->dtype);
-    uint8_t *codes = tern_alloc(t->ne[0] + 64);
-    float *scales = tern_calloc(t->ne[0] + 1, sizeof *scales);
+    size_t group = dt->code_group > 0 ? (size_t)dt->code_group : t->ne[0];
+    uint8_t *codes = tern_alloc(t->ne[0]);
+    float *scales = tern_calloc(t->ne[0] / group, sizeof *scales);
     bool ok = codes && scales;
     for (size_t row = 0; ok && row < tern_tensor_rows(t); row++) {
         dt->unpack_codes(t, row, codes, scales);
@@ -104,23 +135,22 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
     *json = NULL;
     if (!count_weights(m->dir, &c))
         return tern_fail(err, TERN_E_NOMEM, "description: out of memory");
-    json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:s}}", "path",
-        m->dir->path, "architecture", h->arch, "name", m->name, "shape", "layers", h->n_layer,
-        "d_model", h->d_model, "d_ff", h->d_ff, "heads", h->n_head, "kv_heads", h->n_kv_head,
-        "d_head", h->d_head, "vocabulary", h->n_vocab, "context", h->n_ctx_train, "rms_eps",
-        (double)h->rms_eps, "activation", tern_act_name(h->act));
+    json_t *root = json_pack("{s:s}", "architecture", h->arch);
+    json_t *shape = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:s}", "layers",
+                              h->n_layer, "d_model", h->d_model, "d_ff", h->d_ff, "heads",
+                              h->n_head, "kv_heads", h->n_kv_head, "d_head", h->d_head,
+                              "vocabulary", h->n_vocab, "context", h->n_ctx_train, "rms_eps",
+                              (double)h->rms_eps, "activation", tern_act_name(h->act));
     json_t *rope =
         json_pack("{s:f, s:i, s:s, s:s, s:f}", "base", (double)h->rope.base, "dimensions",
                   h->rope.n_rot, "pairing", h->rope.neox ? "halves" : "adjacent", "scaling",
                   tern_rope_scaling_name(h->rope.scaling), "factor", (double)h->rope.factor);
-    json_t *weights =
-        json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:b, s:o}", "parameters", (json_int_t)c.n_param,
-                  "ternary_parameters", (json_int_t)c.n_ternary, "ternary_share",
-                  ratio(c.n_ternary, c.n_param), "zero_share_of_ternary",
-                  ratio(c.n_zero, c.n_ternary), "bits_per_weight", 8.0 * ratio(c.bytes, c.n_param),
-                  "bits_per_ternary_weight", 8.0 * ratio(c.ternary_bytes, c.n_ternary), "head_tied",
-                  m->w.head_tied, "types", describe_types(&c));
+    json_t *weights = json_pack(
+        "{s:I, s:I, s:f, s:f, s:f, s:f, s:b}", "parameters", (json_int_t)c.n_param,
+        "ternary_parameters", (json_int_t)c.n_ternary, "ternary_share",
+        ratio(c.n_ternary, c.n_param), "zero_share_of_ternary", ratio(c.n_zero, c.n_ternary),
+        "bits_per_weight", 8.0 * ratio(c.bytes, c.n_param), "bits_per_ternary_weight",
+        8.0 * ratio(c.ternary_bytes, c.n_ternary), "head_tied", m->w.head_tied);
     json_t *sizes =
         json_pack("{s:I, s:I, s:I, s:I}", "file", (json_int_t)m->file_bytes, "packed",
                   (json_int_t)m->w.packed_bytes, "read_per_token", (json_int_t)m->w.read_bytes,
@@ -128,15 +158,18 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
     json_t *tok = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:b}", "model", t->model, "pre",
                             t->pre, "tokens", t->n_vocab, "bos", t->bos, "eos", t->eos, "eot",
                             t->eot, "add_bos", t->add_bos, "add_eos", t->add_eos);
-    json_t *chat = m->chat
-                       ? json_pack("{s:s, s:s}", "origin", m->chat_origin, "source", m->chat_source)
-                       : json_null();
-    bool ok = root && json_object_set_new(root, "rope", rope) == 0 &&
-              json_object_set_new(root, "weights", weights) == 0 &&
-              json_object_set_new(root, "bytes", sizes) == 0 &&
-              json_object_set_new(root, "tokenizer", tok) == 0 &&
-              json_object_set_new(root, "chat_template", chat) == 0 &&
-              json_object_set_new(root, "kernels", describe_kernels(&m->e.k)) == 0;
+    json_t *chat = m->chat ? json_pack("{s:s}", "origin", m->chat_origin) : json_null();
+    bool ok = !m->chat || put(chat, "source", text_of(m->chat_source));
+    ok &= put(weights, "types", describe_types(&c));
+    ok &= put(root, "path", text_of(m->dir->path));
+    ok &= put(root, "name", text_of(m->name));
+    ok &= put(root, "shape", shape);
+    ok &= put(root, "rope", rope);
+    ok &= put(root, "weights", weights);
+    ok &= put(root, "bytes", sizes);
+    ok &= put(root, "tokenizer", tok);
+    ok &= put(root, "chat_template", chat);
+    ok &= put(root, "kernels", describe_kernels(&m->e.k));
     return dump(root, ok, json, err);
 }
 
@@ -223,19 +256,21 @@ tern_code tern_system_describe(int32_t n_thread, bool measure, char **json, tern
     tern_cpu_model(model, sizeof model);
     tern_kernels_select(cpu, &k);
     (void)pcre2_config(PCRE2_CONFIG_VERSION, pcre);
-    json_t *root =
-        json_pack("{s:s, s:s, s:{s:s, s:i, s:o, s:o}}", "version", TERN_VERSION, "compiler",
-                  COMPILER, "cpu", "model", model, "cpus", tern_cpu_count(), "flags",
-                  describe_cpu_flags(tern_cpu_detect()), "used", describe_cpu_flags(cpu));
+    json_t *root = json_pack("{s:s, s:s}", "version", TERN_VERSION, "compiler", COMPILER);
+    json_t *machine = json_pack("{s:i}", "cpus", tern_cpu_count());
     json_t *libraries = json_pack("{s:s, s:s, s:s}", "pcre2", pcre, "jansson",
                                   jansson_version_str(), "utf8proc", utf8proc_version());
-    bool ok = root && json_object_set_new(root, "libraries", libraries) == 0 &&
-              json_object_set_new(root, "chosen", describe_kernels(&k)) == 0 &&
-              json_object_set_new(root, "kernels", describe_all_kernels(cpu)) == 0;
+    bool ok = put(machine, "model", text_of(model));
+    ok &= put(machine, "flags", describe_cpu_flags(tern_cpu_detect()));
+    ok &= put(machine, "used", describe_cpu_flags(cpu));
+    ok &= put(root, "cpu", machine);
+    ok &= put(root, "libraries", libraries);
+    ok &= put(root, "chosen", describe_kernels(&k));
+    ok &= put(root, "kernels", describe_all_kernels(cpu));
     if (ok && measure)
-        ok = json_object_set_new(root, "memory",
-                                 json_pack("{s:i, s:f}", "threads", tern_pool_size(pool),
-                                           "read_bytes_per_s", read_bandwidth(pool))) == 0;
+        ok = put(root, "memory",
+                 json_pack("{s:i, s:f}", "threads", tern_pool_size(pool), "read_bytes_per_s",
+                           read_bandwidth(pool)));
     tern_pool_free(pool);
     return dump(root, ok, json, err);
 }

@@ -41,6 +41,10 @@ struct tern_session {
 TERN_CHECK tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok,
                                        tern_logits_fn all_sink, void *ctx, tern_err *err);
 
+/* s[0..n) as a JSON string, U+FFFD in place of bytes that are no UTF-8: files may hold any. NULL when
+ * memory is exhausted (engine/describe.c). */
+json_t *tern_json_text(const char *s, size_t n);
+
 /* Choose and compile the model's chat template (engine/chat.c). */
 TERN_CHECK tern_code tern_chat_init(tern_model *m, const char *option, tern_err *err);
 
