@@ -80,13 +80,9 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     TERN_TRY(tern_pool_new(o->n_thread > 0 ? o->n_thread : tern_cpu_count(), &m->pool, err));
     TERN_TRY(read_name(m, err));
     TERN_TRY(tern_tokenizer_new(m->dir, o->pre_tokenizer, &m->tok, err));
-    TERN_TRY(tern_weights_bind(&m->w, m->dir, m->pool, o->progress, o->ctx, err));
-    int n_token = tern_tokenizer_info_get(m->tok)->n_vocab;
-    if (n_token > h->n_vocab)
-        return tern_fail(err, TERN_E_FORMAT,
-                         "%s: the vocabulary has %d tokens but 'token_embd.weight' only %d rows",
-                         m->dir->path, n_token, h->n_vocab);
     TERN_TRY(tern_chat_init(m, o->chat_template, err));
+    TERN_TRY(tern_weights_bind(&m->w, m->dir, tern_tokenizer_info_get(m->tok)->n_vocab, m->pool,
+                               o->progress, o->ctx, err));
     int d_row = (int)tern_round_up((size_t)h->d_head, 8);
     m->kv_f16 = (tern_kv_shape){
         .n_block = h->n_layer, .n_kv_head = h->n_kv_head, .d_k = d_row, .d_v = d_row};

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/num.h"
+#include "base/str.h"
 #include "model/arch/arch.h"
 #include "model/model.h"
 
@@ -15,7 +16,6 @@ typedef struct binder {
     tern_pool *pool;
     tern_err *err;
     const float *rope_freqs;
-    char name[96];
 } binder;
 
 static size_t dim_of(const tern_hparams *h, tern_dim d)
@@ -121,23 +121,65 @@ static tern_code check_shape(const binder *n, const tern_tensor *t, size_t out, 
         n->w->dir->path, t->name, t->offset, t->ne[3], t->ne[2], t->ne[1], t->ne[0], out, in);
 }
 
+/* The tensor of one role, its shape and type checked; *out is NULL when an optional one is absent.
+ * layer < 0: of the whole model. */
+static tern_code find_tensor(binder *n, const tern_tensor_spec *spec, int layer,
+                             const tern_tensor **out)
+{
+    const tern_weights *w = n->w;
+    char name[96];
+    if (layer < 0) {
+        (void)snprintf(name, sizeof name, "%s", spec->name);
+    } else {
+        const char *rest = strstr(spec->name, "%d"); /* the table's names hold one "%d" */
+        (void)snprintf(name, sizeof name, "%.*s%d%s", (int)(rest - spec->name), spec->name, layer,
+                       rest + 2);
+    }
+    const tern_tensor *t = *out = tern_dir_tensor_find(w->dir, name);
+    if (!t && spec->optional)
+        return TERN_OK;
+    if (!t)
+        return tern_fail(n->err, TERN_E_FORMAT, "%s: tensor '%s' is missing", w->dir->path, name);
+    size_t n_out = dim_of(&w->h, spec->out);
+    const tern_dtype_info *dt = tern_dtype_get(t->dtype);
+    if (!TERN_W_IS_MATRIX(spec->role)) {
+        TERN_TRY(check_shape(n, t, 1, n_out));
+        if (dt->cls != TERN_CLASS_FLOAT)
+            return tern_fail(n->err, TERN_E_UNSUPPORTED,
+                             "%s: tensor '%s': type %s, expected F32, F16 or BF16", w->dir->path,
+                             name, dt->name);
+        return TERN_OK;
+    }
+    TERN_TRY(check_shape(n, t, n_out, dim_of(&w->h, spec->in)));
+    if (dt->cls == TERN_CLASS_OTHER)
+        return tern_fail(n->err, TERN_E_UNSUPPORTED,
+                         "%s: tensor '%s': type %s, which no matrix can have", w->dir->path, name,
+                         dt->name);
+    return TERN_OK;
+}
+
+/* Every tensor is there and as it should be, before memory is taken for any. */
+static tern_code check_all(binder *n)
+{
+    const tern_tensor *t;
+    for (const tern_tensor_spec *s = n->arch->tensors; s->name; s++)
+        for (int i = 0; i < (TERN_W_IS_BLOCK(s->role) ? n->w->h.n_layer : 1); i++)
+            TERN_TRY(find_tensor(n, s, TERN_W_IS_BLOCK(s->role) ? i : -1, &t));
+    return TERN_OK;
+}
+
 /* A norm or bias as f32, whatever the file stores. */
-static tern_code load_vector(binder *n, const tern_tensor *t, size_t len, const float **out)
+static tern_code load_vector(binder *n, const tern_tensor *t, const float **out)
 {
     tern_weights *w = n->w;
-    const tern_dtype_info *dt = tern_dtype_get(t->dtype);
-    if (dt->cls != TERN_CLASS_FLOAT)
-        return tern_fail(n->err, TERN_E_UNSUPPORTED,
-                         "%s: tensor '%s': type %s, expected F32, F16 or BF16", w->dir->path,
-                         t->name, dt->name);
-    float *v = tern_calloc(tern_round_up(len, 64), sizeof *v);
+    float *v = tern_calloc(tern_round_up(t->ne[0], 64), sizeof *v);
     if (!v || w->n_vector == w->cap_vector) {
         tern_free(v);
         return tern_fail(n->err, TERN_E_NOMEM, "%s: out of memory for tensor '%s'", w->dir->path,
                          t->name);
     }
     w->vectors[w->n_vector++] = v;
-    dt->unpack_row(t, 0, v);
+    tern_dtype_get(t->dtype)->unpack_row(t, 0, v);
     *out = v;
     return TERN_OK;
 }
@@ -154,30 +196,13 @@ static tern_code bind_one(binder *n, const tern_tensor_spec *spec, int layer)
 {
     tern_weights *w = n->w;
     tern_block *b = layer < 0 ? NULL : &w->blocks[layer];
-    if (layer < 0) {
-        (void)snprintf(n->name, sizeof n->name, "%s", spec->name);
-    } else {
-        const char *rest = strstr(spec->name, "%d"); /* the table's names hold one "%d" */
-        (void)snprintf(n->name, sizeof n->name, "%.*s%d%s", (int)(rest - spec->name), spec->name,
-                       layer, rest + 2);
-    }
-    const tern_tensor *t = tern_dir_tensor_find(w->dir, n->name);
-    if (!t) {
-        if (spec->optional)
-            return TERN_OK;
-        return tern_fail(n->err, TERN_E_FORMAT, "%s: tensor '%s' is missing", w->dir->path,
-                         n->name);
-    }
-    size_t out = dim_of(&w->h, spec->out), in = dim_of(&w->h, spec->in);
-    if (!TERN_W_IS_MATRIX(spec->role)) {
-        TERN_TRY(check_shape(n, t, 1, out));
-        return load_vector(n, t, out, vector_of(n, b, spec->role));
-    }
-    TERN_TRY(check_shape(n, t, out, in));
+    const tern_tensor *t;
+    TERN_TRY(find_tensor(n, spec, layer, &t));
+    if (!t)
+        return TERN_OK;
+    if (!TERN_W_IS_MATRIX(spec->role))
+        return load_vector(n, t, vector_of(n, b, spec->role));
     if (spec->role == TERN_W_EMBED) {
-        if (!tern_dtype_get(t->dtype)->unpack_row)
-            return tern_fail(n->err, TERN_E_UNSUPPORTED, "%s: tensor '%s': type %s", w->dir->path,
-                             t->name, tern_dtype_get(t->dtype)->name);
         w->embed = t;
         return TERN_OK;
     }
@@ -203,13 +228,17 @@ static tern_code bind_rope(binder *n)
 static tern_code bind_all(binder *n, tern_progress_fn progress, void *ctx)
 {
     tern_weights *w = n->w;
-    for (const tern_tensor_spec *s = n->arch->tensors; s->name; s++)
-        if (!TERN_W_IS_BLOCK(s->role))
-            TERN_TRY(bind_one(n, s, -1));
+    /* Vectors first: what may still be wrong are the values of one, and matrices take memory. */
+    for (int matrices = 0; matrices < 2; matrices++) {
+        for (const tern_tensor_spec *s = n->arch->tensors; s->name; s++)
+            if (!TERN_W_IS_BLOCK(s->role) && TERN_W_IS_MATRIX(s->role) == matrices)
+                TERN_TRY(bind_one(n, s, -1));
+        if (!matrices)
+            TERN_TRY(bind_rope(n));
+    }
     w->head_tied = w->head.src == NULL;
     if (w->head_tied)
         TERN_TRY(load_matrix(n, w->embed, &w->head));
-    TERN_TRY(bind_rope(n));
     for (int i = 0; i < w->h.n_layer; i++) {
         tern_block *b = &w->blocks[i];
         b->mixer = TERN_MIXER_ATTENTION;
@@ -225,7 +254,7 @@ static tern_code bind_all(binder *n, tern_progress_fn progress, void *ctx)
     return TERN_OK;
 }
 
-tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, tern_pool *pool,
+tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, int n_token, tern_pool *pool,
                             tern_progress_fn progress, void *progress_ctx, tern_err *err)
 {
     tern_slice name;
@@ -236,17 +265,22 @@ tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, tern_pool *pool,
     if (!found)
         return tern_fail(err, TERN_E_FORMAT, "%s: key general.architecture is missing", d->path);
     const tern_arch *arch = tern_arch_find(name.p, name.n);
+    char shown[48];
     if (!arch)
         return tern_fail(err, TERN_E_UNSUPPORTED,
-                         "%s: architecture '%.*s' is not supported; this version runs: %s", d->path,
-                         (int)(name.n < 40 ? name.n : 40), name.p, tern_arch_list());
+                         "%s: architecture '%s' is not supported; this version runs: %s", d->path,
+                         tern_quote(shown, sizeof shown, name.p, name.n), tern_arch_list());
     TERN_TRY(tern_hparams_read(d, arch, &w->h, err));
-    /* A file without blk.N tensors must not make us allocate for the N it claims. */
+    if (n_token > w->h.n_vocab)
+        return tern_fail(err, TERN_E_FORMAT,
+                         "%s: the vocabulary has %d tokens but 'token_embd.weight' only %d rows",
+                         d->path, n_token, w->h.n_vocab);
     if ((size_t)w->h.n_layer > d->n_tensor)
         return tern_fail(err, TERN_E_FORMAT,
                          "%s: %s.block_count is %d but the file has %zu tensors", d->path,
                          arch->name, w->h.n_layer, d->n_tensor);
     binder n = {.w = w, .arch = arch, .pool = pool, .err = err};
+    TERN_TRY(check_all(&n));
     w->cap_vector = d->n_tensor;
     w->blocks = tern_calloc((size_t)w->h.n_layer, sizeof *w->blocks);
     w->vectors = tern_calloc(w->cap_vector, sizeof *w->vectors);

@@ -1,5 +1,6 @@
 #include "model/hparams.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "model/arch/arch.h"
 
 #include <math.h>
@@ -32,6 +33,12 @@ static const char *full(keys *k, const char *suffix)
     return k->key;
 }
 
+static bool is_integer(tern_meta_type t)
+{
+    return t != TERN_META_F32 && t != TERN_META_F64 && t != TERN_META_BOOL &&
+           t != TERN_META_STRING && t != TERN_META_ARRAY;
+}
+
 /* An integer in [lo, hi]; fallback < 0: the key is required. A per-layer array is accepted when all
  * its entries are equal. */
 static tern_code get_int(keys *k, const char *suffix, int lo, int hi, int fallback, int *out)
@@ -39,8 +46,7 @@ static tern_code get_int(keys *k, const char *suffix, int lo, int hi, int fallba
     const char *key = full(k, suffix);
     const tern_meta *m = tern_dir_meta_find(k->dir, key);
     int64_t v = fallback;
-    if (m && m->type == TERN_META_ARRAY && m->n_elem > 0 && m->elem <= TERN_META_I64 &&
-        m->elem != TERN_META_STRING && m->elem != TERN_META_F32) {
+    if (m && m->type == TERN_META_ARRAY && m->n_elem > 0 && is_integer(m->elem)) {
         v = tern_meta_elem_i64(m, 0);
         for (size_t i = 1; i < m->n_elem; i++)
             if (tern_meta_elem_i64(m, i) != v)
@@ -89,6 +95,7 @@ static bool slice_is(tern_slice s, const char *text)
 static tern_code read_act(keys *k, tern_hparams *h, bool *found)
 {
     tern_slice s;
+    char shown[48];
     TERN_TRY(tern_dir_get_str(k->dir, full(k, "hidden_activation"), &s, found, k->err));
     if (!*found)
         return TERN_OK;
@@ -99,9 +106,8 @@ static tern_code read_act(keys *k, tern_hparams *h, bool *found)
     else if (slice_is(s, "gelu") || slice_is(s, "gelu_pytorch_tanh") || slice_is(s, "gelu_tanh"))
         h->act = TERN_ACT_GELU;
     else
-        return tern_fail(k->err, TERN_E_UNSUPPORTED,
-                         "%s: %s is '%.*s', expected relu2, silu or gelu", k->dir->path, k->key,
-                         (int)(s.n < 40 ? s.n : 40), s.p);
+        return tern_fail(k->err, TERN_E_UNSUPPORTED, "%s: %s is '%s', expected relu2, silu or gelu",
+                         k->dir->path, k->key, tern_quote(shown, sizeof shown, s.p, s.n));
     return TERN_OK;
 }
 
@@ -109,6 +115,7 @@ static tern_code read_rope(keys *k, tern_hparams *h)
 {
     tern_rope *r = &h->rope;
     tern_slice type;
+    char shown[48];
     bool found = false;
     TERN_TRY(get_int(k, "rope.dimension_count", 2, h->d_head, h->d_head, &r->n_rot));
     if (r->n_rot % 2 != 0)
@@ -136,8 +143,13 @@ static tern_code read_rope(keys *k, tern_hparams *h)
         r->scaling = TERN_ROPE_LLAMA3;
     else
         return tern_fail(k->err, TERN_E_UNSUPPORTED,
-                         "%s: %s is '%.*s', expected none, linear, yarn or llama3", k->dir->path,
-                         k->key, (int)(type.n < 40 ? type.n : 40), type.p);
+                         "%s: %s is '%s', expected none, linear, yarn or llama3", k->dir->path,
+                         k->key, tern_quote(shown, sizeof shown, type.p, type.n));
+    if (r->scaling == TERN_ROPE_YARN && !(r->base > 1.0f && r->beta_fast > 0 && r->beta_slow > 0))
+        return tern_fail(k->err, TERN_E_FORMAT,
+                         "%s: rope scaling yarn: freq_base %g must exceed 1, yarn_beta_fast %g and "
+                         "yarn_beta_slow %g exceed 0",
+                         k->dir->path, (double)r->base, (double)r->beta_fast, (double)r->beta_slow);
     if (r->scaling == TERN_ROPE_LLAMA3 && !(r->high_freq > r->low_freq))
         return tern_fail(k->err, TERN_E_FORMAT,
                          "%s: rope scaling: high_freq_factor %g must exceed low_freq_factor %g",
@@ -172,12 +184,14 @@ tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hpara
     TERN_TRY(get_int(&k, "attention.value_length", 2, 512, h->d_head, &d_value));
     if (d_value != h->d_head || h->d_head < 2 || h->d_head > 512)
         return tern_fail(err, TERN_E_UNSUPPORTED,
-                         "%s: head sizes %d (key) and %d (value): expected equal, 2..512", d->path,
-                         h->d_head, d_value);
+                         "%s: %s.attention.key_length is %d, .attention.value_length %d: expected "
+                         "equal, 2..512",
+                         d->path, arch->name, h->d_head, d_value);
     TERN_TRY(get_float(&k, "attention.layer_norm_rms_epsilon", 0.0f, 1.0f, 1e-5f, &h->rms_eps));
     TERN_TRY(tern_dir_get_bool(d, full(&k, "attention.causal"), &causal, &found, err));
     if (!causal)
-        return tern_fail(err, TERN_E_UNSUPPORTED, "%s: attention that is not causal", d->path);
+        return tern_fail(err, TERN_E_UNSUPPORTED, "%s: %s is false, which this version cannot run",
+                         d->path, full(&k, "attention.causal"));
     TERN_TRY(read_act(&k, h, &act_in_file));
     TERN_TRY(read_rope(&k, h));
     h->attn_scale = 1.0f / sqrtf((float)h->d_head);

@@ -39,7 +39,7 @@ typedef struct tern_hparams {
 
 typedef struct tern_arch tern_arch;
 
-/* n_vocab is what the tokenizer says; the embedding's rows may exceed it. Codes: TERN_E_FORMAT,
+/* n_vocab is the rows of the embedding, which may exceed the tokenizer's tokens. Codes: TERN_E_FORMAT,
  * TERN_E_UNSUPPORTED; the message names the key. */
 TERN_CHECK tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hparams *out,
                                        tern_err *err);

@@ -57,11 +57,14 @@ typedef struct tern_weights {
     size_t packed_bytes; /* memory taken by repacked copies */
 } tern_weights;
 
-/* progress: fraction in [0, 1], may be NULL. On failure w is empty. */
+/* Everything the file says is checked before memory is taken for any of it; n_token is how many
+ * tokens the vocabulary has, each of which needs a row of the embedding. progress: fraction in
+ * [0, 1], may be NULL. On failure w is empty. Codes: TERN_E_FORMAT, TERN_E_UNSUPPORTED,
+ * TERN_E_NOMEM; the message names the key or tensor. */
 typedef void (*tern_progress_fn)(void *ctx, double fraction);
-TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, tern_pool *pool,
-                                       tern_progress_fn progress, void *progress_ctx,
-                                       tern_err *err);
+TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, int n_token,
+                                       tern_pool *pool, tern_progress_fn progress,
+                                       void *progress_ctx, tern_err *err);
 void tern_weights_done(tern_weights *w);
 
 /* RoPE frequencies of a model: inv_freq[i] multiplies the position; *mscale multiplies cos and sin.
