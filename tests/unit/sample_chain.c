@@ -158,6 +158,23 @@ static void test_bias_moves_and_bans(void **state)
     tern_sampler_free(s);
 }
 
+static void test_a_ban_holds_against_infinity(void **state)
+{
+    (void)state;
+    const float logits[N] = {INFINITY, 1, INFINITY, 3, -INFINITY, NAN, 0, 0};
+    const tern_logit_bias bias[] = {{0, -INFINITY}, {2, -INFINITY}, {4, INFINITY}};
+    tern_sample_params p = plain();
+    p.bias = bias;
+    p.n_bias = 3;
+    for (int greedy = 0; greedy < 2; greedy++) {
+        p.temp = greedy ? 0.0f : 0.01f;
+        tern_sampler *s = sampler(&p, N);
+        for (uint64_t pos = 0; pos < 20; pos++)
+            assert_int_equal(tern_sampler_pick(s, logits, pos), 3);
+        tern_sampler_free(s);
+    }
+}
+
 static void test_the_key_alone_decides(void **state)
 {
     (void)state;
@@ -238,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_truncations_keep_what_their_papers_say),
         cmocka_unit_test(test_penalties_follow_the_window),
         cmocka_unit_test(test_bias_moves_and_bans),
+        cmocka_unit_test(test_a_ban_holds_against_infinity),
         cmocka_unit_test(test_the_key_alone_decides),
         cmocka_unit_test(test_any_logits_give_an_id),
         cmocka_unit_test(test_parameters_out_of_range_are_named),
