@@ -101,7 +101,9 @@ TERN_API void tern_model_opts_init(tern_model_opts *o);
 
 /* Open a GGUF file, or the first shard of a split one. opts may be NULL. Codes:
  * TERN_E_NOT_FOUND, TERN_E_IO, TERN_E_FORMAT, TERN_E_UNSUPPORTED, TERN_E_SELFTEST, TERN_E_NOMEM,
- * TERN_E_USAGE (an option). */
+ * TERN_E_USAGE (an option). What the file says is checked before memory is taken for it; the weights
+ * are not looked at. They may hold any bits: a NaN or infinity makes logits that are none either, of
+ * which the sampler takes a NaN for -INFINITY, and ids and text are as promised all the same. */
 TERN_API TERN_CHECK tern_code tern_model_open(const char *path, const tern_model_opts *opts,
                                               tern_model **out, tern_err *err);
 /* The same from bytes that outlive the model; name stands for the path in messages. */
