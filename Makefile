@@ -7,9 +7,13 @@ TEST  ?= build-test
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 
-$(BUILD)/build.ninja:
+# Files are found when Meson configures: a folder that changed asks for it again.
+FOLDERS := $(shell find src apps tests -type d)
+
+$(BUILD)/build.ninja: $(FOLDERS)
 	@tools/install-packages
-	@meson setup $(BUILD) >/dev/null
+	@meson setup $$([ ! -e $@ ] || echo --reconfigure) $(BUILD) >/dev/null
+	@touch $@
 
 # Talk to the built-in model.
 chat: all
@@ -21,9 +25,11 @@ test: $(TEST)/build.ninja
 	@$(MAKE) --no-print-directory check
 	@meson test -C $(TEST) --print-errorlogs
 
-$(TEST)/build.ninja:
+$(TEST)/build.ninja: $(FOLDERS)
 	@tools/install-packages test
-	@meson setup $(TEST) --buildtype=debugoptimized -Dtests=true >/dev/null
+	@meson setup $$([ ! -e $@ ] || echo --reconfigure) $(TEST) --buildtype=debugoptimized \
+	    -Dtests=true >/dev/null
+	@touch $@
 
 # The same tests under the sanitizers, and minutes of fuzzing.
 test-long:
