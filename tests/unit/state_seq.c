@@ -134,6 +134,36 @@ static void test_failing_to_reserve_changes_nothing(void **state)
     tern_seq_done(&s);
 }
 
+static bool count(void *ctx, const char *site, size_t size)
+{
+    (void)site;
+    *(size_t *)ctx += size;
+    return false;
+}
+
+/* The longest context an int can name costs what its tokens cost. */
+static void test_a_context_is_only_a_promise(void **state)
+{
+    (void)state;
+    tern_seq s, copy;
+    size_t bytes = 0;
+    tern_alloc_hook_set(count, &bytes);
+    assert_int_equal(tern_seq_init(&s, &shape, INT32_MAX, NULL), TERN_OK);
+    tern_alloc_hook_set(NULL, NULL);
+    assert_true(bytes < 4096);
+    for (int i = 0; i < 40; i++)
+        append(&s, 13, (uint16_t)(1000 + 13 * i));
+    assert_int_equal(tern_seq_snapshot(&s, &copy, NULL), TERN_OK);
+    for (int i = 0; i < 40 * 13; i++) {
+        assert_int_equal(s.ids[i], 1000 + i);
+        assert_int_equal(copy.ids[i], 1000 + i);
+        expect(&copy, i, (uint16_t)(1000 + 13 * (i / 13)));
+    }
+    assert_int_equal(tern_seq_reserve(&s, INT32_MAX - 40 * 13 + 1, NULL), TERN_E_LIMIT);
+    tern_seq_done(&copy);
+    tern_seq_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +172,7 @@ int main(void)
         cmocka_unit_test(test_truncate_forgets_and_frees),
         cmocka_unit_test(test_the_context_is_a_limit),
         cmocka_unit_test(test_failing_to_reserve_changes_nothing),
+        cmocka_unit_test(test_a_context_is_only_a_promise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
