@@ -138,7 +138,7 @@ class Reference:
             p = np.exp((logits - logits.max()).astype(np.float64) / temperature)
             order = np.argsort(-p)
             p = p[order] / p.sum()
-            keep = int(np.searchsorted(np.cumsum(p), top_p)) + 1
+            keep = min(len(p), int(np.searchsorted(np.cumsum(p), top_p)) + 1)
             out.append(int(order[rng.choice(keep, p=p[:keep] / p[:keep].sum())]))
             if len(out) >= count or out[-1] in stop:
                 return out

@@ -13,7 +13,7 @@ every operation.
 The learning rate follows the clock, not the step count: the run ends, fully
 decayed, when --minutes of training time are over, however fast the machine
 is.  A gap of more than 30 s between two steps (a paused process) is not
-counted, but --deadline, a time of day, shortens the schedule if need be.
+counted, but --deadline shortens the schedule if need be.
 
     train.py --data DATA --out RUN --minutes 100
 """
@@ -207,7 +207,8 @@ def main():
     ap.add_argument("--float32", action="store_true", help="f32 instead of bf16 matrix products")
     ap.add_argument("--bench", type=int, default=0, help="only time this many steps")
     ap.add_argument("--save-minutes", type=float, default=10)
-    ap.add_argument("--resume", action="store_true")
+    ap.add_argument("--resume", action="store_true", help="go on with OUT/last.pt where it stopped")
+    ap.add_argument("--start-from", help="checkpoint whose weights begin a new run, with its own schedule")
     args = ap.parse_args()
     global MATMUL
     if args.float32:
@@ -253,6 +254,12 @@ def main():
         model.load_state_dict(state["model"])
         opt.load_state_dict(state["opt"])
         step, spent, tokens, epoch, row = (state[k] for k in ("step", "spent", "tokens", "epoch", "row"))
+
+    elif args.start_from:
+        state = torch.load(args.start_from)
+        model.load_state_dict(state["model"])
+        opt.load_state_dict(state["opt"])
+        tokens, epoch = state["tokens"], state["epoch"] + 1
 
     def save(path):
         if args.rank:
