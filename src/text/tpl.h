@@ -371,6 +371,8 @@ struct tpl_rt {
 tern_code tern_tpl_fail(tpl_rt *rt, tern_code code, const char *fmt, ...) TERN_PRINTF(3, 4);
 /* Account for work on bytes: a step per 256. */
 TERN_CHECK tern_code tern_tpl_spend(tpl_rt *rt, size_t bytes);
+/* The same for small work that is done often: it adds up before it costs a step. */
+TERN_CHECK tern_code tern_tpl_owe(tpl_rt *rt, size_t bytes);
 TERN_CHECK tern_code tern_tpl_enter(tpl_rt *rt);
 void tern_tpl_leave(tpl_rt *rt);
 /* n * size bytes, not cleared; NULL sets rt->code. */

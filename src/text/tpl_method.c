@@ -60,6 +60,7 @@ tern_code tern_tpl_strip(tpl_rt *rt, const tpl_val *s, const tpl_str *chars, boo
     uint32_t cp;
     while (left && b < e) {
         size_t len = tern_tpl_next_cp(p + b, e - b, &cp);
+        TERN_TRY(tern_tpl_owe(rt, chars ? chars->n : 0));
         if (!strips(cp, chars))
             break;
         b += len;
@@ -69,11 +70,11 @@ tern_code tern_tpl_strip(tpl_rt *rt, const tpl_val *s, const tpl_str *chars, boo
         while (k > b && ((unsigned char)p[k] & 0xc0) == 0x80)
             k--;
         (void)tern_tpl_next_cp(p + k, e - k, &cp);
+        TERN_TRY(tern_tpl_owe(rt, chars ? chars->n : 0));
         if (!strips(cp, chars))
             break;
         e = k;
     }
-    TERN_TRY(tern_tpl_spend(rt, (s->u.s->n - (e - b)) * (chars ? chars->n : 1)));
     TERN_TRY(tern_tpl_str(rt, p + b, e - b, out));
     out->safe = s->safe;
     return TERN_OK;
@@ -233,14 +234,21 @@ static tern_code rsplit_space(tpl_rt *rt, const tpl_val *v, int64_t max, pieces 
     return TERN_OK;
 }
 
-/* The last place of sub in p[0..n), or NULL. */
-static const char *find_last(const char *p, size_t n, const tpl_str *sub)
+/* The last place of sub in p[0..n); *hit is NULL if there is none. */
+static tern_code find_last(tpl_rt *rt, const char *p, size_t n, const tpl_str *sub,
+                           const char **hit)
 {
-    for (size_t i = n >= sub->n ? n - sub->n + 1 : 0; i > 0; i--) {
-        if (p[i - 1] == sub->p[0] && memcmp(p + i - 1, sub->p, sub->n) == 0)
-            return p + i - 1;
+    *hit = NULL;
+    for (size_t end = n >= sub->n ? n - sub->n + 1 : 0; end > 0 && !*hit;) {
+        const char *at = memrchr(p, sub->p[0], end);
+        if (!at)
+            break;
+        TERN_TRY(tern_tpl_owe(rt, sub->n));
+        if (memcmp(at, sub->p, sub->n) == 0)
+            *hit = at;
+        end = (size_t)(at - p);
     }
-    return NULL;
+    return TERN_OK;
 }
 
 static tern_code split_by(tpl_rt *rt, const tpl_val *v, const tpl_str *sep, int64_t max, bool right,
@@ -249,8 +257,11 @@ static tern_code split_by(tpl_rt *rt, const tpl_val *v, const tpl_str *sep, int6
     const char *p = v->u.s->p;
     size_t n = v->u.s->n;
     while (n && (max < 0 || (int64_t)l->n < max)) {
-        TERN_TRY(tern_tpl_spend(rt, right ? sep->n : 0));
-        const char *hit = right ? find_last(p, n, sep) : memmem(p, n, sep->p, sep->n);
+        const char *hit = NULL;
+        if (right)
+            TERN_TRY(find_last(rt, p, n, sep, &hit));
+        else
+            hit = memmem(p, n, sep->p, sep->n);
         if (!hit)
             break;
         size_t before = (size_t)(hit - p), behind = before + sep->n;
@@ -306,8 +317,11 @@ static tern_code partition(tpl_rt *rt, const tpl_args *a, bool right, tpl_val *o
     if (sep->n == 0)
         return tern_tpl_fail(rt, TERN_E_FORMAT, "partition: empty separator");
     const char *hit = NULL;
-    if (s->n)
-        hit = right ? find_last(s->p, s->n, sep) : memmem(s->p, s->n, sep->p, sep->n);
+    TERN_TRY(tern_tpl_spend(rt, s->n));
+    if (right)
+        TERN_TRY(find_last(rt, s->p, s->n, sep, &hit));
+    else if (s->n)
+        hit = memmem(s->p, s->n, sep->p, sep->n);
     TERN_TRY(tern_tpl_list(rt, TPL_TUPLE, 3, out));
     tpl_val *v = out->u.l->v;
     if (!hit) {
@@ -528,12 +542,12 @@ static tern_code find(tpl_rt *rt, const tpl_args *a, bool right, bool must, tpl_
     const char *hit = NULL;
     if (valid && sub->n == 0)
         hit = s->p + (right ? e : b);
+    else if (valid && right)
+        TERN_TRY(find_last(rt, s->p + b, e - b, sub, &hit));
     else if (valid && e > b)
-        hit = right ? find_last(s->p + b, e - b, sub) : memmem(s->p + b, e - b, sub->p, sub->n);
+        hit = memmem(s->p + b, e - b, sub->p, sub->n);
     if (!hit && must)
         return tern_tpl_fail(rt, TERN_E_FORMAT, "substring not found");
-    if (right)
-        TERN_TRY(tern_tpl_spend(rt, valid ? (e - b) : 0));
     *out = TPL_V_INT(-1);
     if (hit)
         *out = TPL_V_INT((int64_t)(from + tern_tpl_count_cp(s->p + b, (size_t)(hit - s->p) - b)));

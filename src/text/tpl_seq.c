@@ -205,9 +205,7 @@ static tern_code f_join(tpl_rt *rt, const tpl_args *a, tpl_val *out)
     for (size_t i = 0; i < n; i++) {
         if (i)
             TERN_TRY(tern_tpl_put(rt, sep.u.s->p, sep.u.s->n));
-        size_t here = rt->out.len;
         TERN_TRY(get_attr(rt, &v[i], &a->p[1], &none, &item));
-        rt->out.len = here;
         TERN_TRY(tern_tpl_put_str(rt, &item));
     }
     return tern_tpl_take(rt, mark, out);

@@ -31,6 +31,16 @@ tern_code tern_tpl_spend(tpl_rt *rt, size_t bytes)
     return TERN_OK;
 }
 
+tern_code tern_tpl_owe(tpl_rt *rt, size_t bytes)
+{
+    rt->owed += (bytes < SIZE_MAX / 2 ? bytes : SIZE_MAX / 2) + 8;
+    if (rt->owed < 256)
+        return TERN_OK;
+    size_t owed = rt->owed;
+    rt->owed = 0;
+    return tern_tpl_spend(rt, owed);
+}
+
 tern_code tern_tpl_enter(tpl_rt *rt)
 {
     if (rt->nest >= rt->max_nest)
@@ -116,11 +126,7 @@ tern_code tern_tpl_strz(tpl_rt *rt, const char *text, tpl_val *out)
 
 tern_code tern_tpl_put(tpl_rt *rt, const char *p, size_t n)
 {
-    rt->owed += (n < rt->out.max ? n : rt->out.max) + 8; /* text put by the letter adds up */
-    if (rt->owed >= 256) {
-        TERN_TRY(tern_tpl_spend(rt, rt->owed));
-        rt->owed = 0;
-    }
+    TERN_TRY(tern_tpl_owe(rt, n));
     if (n > rt->out.max - rt->out.len)
         return tern_tpl_fail(rt, TERN_E_LIMIT, "the output is longer than %zu bytes", rt->out.max);
     tern_str_put(&rt->out, p, n);
@@ -192,7 +198,7 @@ tern_code tern_tpl_dict(tpl_rt *rt, tpl_type type, tpl_val *out)
 
 bool tern_tpl_hashable(const tpl_val *v)
 {
-    if (v->type == TPL_TUPLE) { /* as deep as the parser or JSON allowed it to be */
+    if (v->type == TPL_TUPLE) { /* tuples within tuples may nest without end: refused as keys */
         for (size_t i = 0; i < v->u.l->n; i++) {
             if (v->u.l->v[i].type == TPL_TUPLE || !tern_tpl_hashable(&v->u.l->v[i]))
                 return false;

@@ -236,6 +236,9 @@ static void test_limits(void **state)
         "{% set a = range(100000)|list %}{% for i in range(1000) %}{% set b = a|sort %}{% endfor "
         "%}",
         "{% set a = ('a ' * 100000).split() %}{% for i in range(100000) %}{{ a|join }}{% endfor %}",
+        "{% set a = 'a' * 1000000 %}{{ a.rfind('a' * 500000 + 'b') }}",
+        "{% set a = 'a' * 1000000 %}{{ a.rsplit('a' * 500000 + 'b') }}",
+        "{% set a = 'a' * 1000000 %}{{ a.strip('b' * 1000000 + 'a') }}",
         "{% set l = range(90000)|list %}{% for x in l %}{% if -1 in l %}{% endif %}{% endfor %}",
         "{% for x in range(100000) if false %}{% endfor %}"
         "{% for a in range(100000) if false %}{% endfor %}{% for x in range(90000) if x %}"
