@@ -666,7 +666,7 @@ tern_code tern_tpl_items(tpl_rt *rt, const tpl_val *v, const tpl_val **items, si
     if (v->type == TPL_ITER) {
         if (v->u.it->failure)
             return tern_fail(rt->err, TERN_E_FORMAT, "%s", v->u.it->failure);
-        *items = v->u.it->v + v->u.it->pos;
+        *items = v->u.it->n ? v->u.it->v + v->u.it->pos : NULL;
         *n = v->u.it->n - v->u.it->pos;
         v->u.it->pos = v->u.it->n;
         return TERN_OK;
