@@ -161,7 +161,8 @@ TERN_API TERN_CHECK tern_code tern_model_chat_prompt(const tern_model *m, const 
 
 /* One sequence being generated: its tokens and all state that depends on them. Owner: the caller of
  * tern_session_new. Threads: one at a time; different sessions run in parallel. The model outlives
- * it. */
+ * it. Callbacks run inside a step, while other sessions of the model wait: they may cancel, but not
+ * evaluate or generate. */
 typedef struct tern_session tern_session;
 
 /* What keys and values are stored as. F32 adds no rounding, for comparisons with references. */
