@@ -1,10 +1,10 @@
 /* The contracts of every kernel. A kernel knows nothing of threads, arenas or models: it works on
  * rows [row0, row1) of prepared buffers, is never given an impossible shape, and returns nothing.
  *
- * The scalar functions in ref/ are the specification. Every variant equals them BIT FOR BIT, float
- * kernels too: additions have one fixed shape (LANES below), multiplication and addition are rounded
- * separately (no fused multiply-add), and exp is our own polynomial. So every CPU, thread count and
- * batch gives the same logits.
+ * The scalar functions in ref/ are the specification. Every variant equals them BIT FOR BIT (a NaN
+ * for a NaN, whatever its payload), float kernels too: additions have one fixed shape (LANES below),
+ * multiplication and addition are rounded separately (no fused multiply-add), and exp is our own
+ * polynomial. So every CPU, thread count and batch gives the same logits.
  *
  * LANES: a float sum over k = 0..n-1 keeps 16 accumulators; term k goes to lane k % 16 in rising k;
  * at the end lanes fold as a[l] += a[l+8] (l < 8), then +4, +2, +1. Absent terms leave a lane alone.
