@@ -22,6 +22,15 @@ static tern_code check_ids(const tern_exec *e, const int32_t *ids, size_t n_tok,
     return TERN_OK;
 }
 
+/* Rows of the next chunk. The last n_out ids are not torn apart: after their chunk nothing can fail. */
+static int chunk_rows(const tern_exec *e, size_t left, int n_out)
+{
+    size_t n = (size_t)e->max_tok;
+    if (left <= n)
+        return (int)left;
+    return (int)(left - n < (size_t)n_out ? left - (size_t)n_out : n);
+}
+
 tern_code tern_eval(tern_exec *e, tern_seq *seq, const int32_t *ids, size_t n_tok, tern_row *rows,
                     const tern_eval_opts *opts, tern_err *err)
 {
@@ -36,7 +45,7 @@ tern_code tern_eval(tern_exec *e, tern_seq *seq, const int32_t *ids, size_t n_to
                          "(shorten it or raise -c)",
                          n_tok, seq->n_ctx, seq->n_ctx - seq->n_tok);
     for (size_t done = 0; rc == TERN_OK && done < n_tok;) {
-        int n = n_tok - done < (size_t)e->max_tok ? (int)(n_tok - done) : e->max_tok;
+        int n = chunk_rows(e, n_tok - done, opts->n_out);
         if (opts->cancel && atomic_load_explicit(opts->cancel, memory_order_relaxed)) {
             rc = tern_fail(err, TERN_E_CANCELLED, "cancelled after %zu of %zu tokens", done, n_tok);
             break;
@@ -45,11 +54,12 @@ tern_code tern_eval(tern_exec *e, tern_seq *seq, const int32_t *ids, size_t n_to
         if (rc != TERN_OK)
             break;
         for (int i = 0; i < n; i++)
-            rows[i] = (tern_row){
-                .seq = seq,
-                .id = ids[done + (size_t)i],
-                .pos = seq->n_tok + i,
-                .wants_logits = opts->sink && (opts->all_logits || done + (size_t)i + 1 == n_tok)};
+            rows[i] = (tern_row){.seq = seq,
+                                 .id = ids[done + (size_t)i],
+                                 .pos = seq->n_tok + i,
+                                 .wants_logits = opts->sink &&
+                                                 (opts->all_logits ||
+                                                  n_tok - done - (size_t)i <= (size_t)opts->n_out)};
         shifted s = {.opts = opts, .first = (int)done};
         tern_forward(e, rows, n, shifted_sink, &s);
         tern_seq_commit(seq, ids + done, n);

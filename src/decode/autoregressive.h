@@ -7,7 +7,8 @@
 #include <stdatomic.h>
 
 typedef struct tern_eval_opts {
-    bool all_logits;     /* every row's logits; else only the last one's */
+    bool all_logits;     /* every row's logits; else those of the last n_out rows */
+    int n_out;           /* at least 1; these rows go through the model together, at the end */
     tern_logits_fn sink; /* row counts from the first id of the call */
     void *sink_ctx;
     void (*progress)(void *ctx, size_t done, size_t total); /* after each chunk; may be NULL */

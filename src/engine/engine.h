@@ -4,6 +4,7 @@
 
 #include "decode/autoregressive.h"
 #include "model/exec.h"
+#include "sample/chain.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -30,16 +31,25 @@ struct tern_model {
 struct tern_session {
     tern_model *m; /* borrowed */
     tern_seq seq;
-    float *logits; /* owned; [n_vocab] of the last token */
-    bool has_logits;
+    float *logits;       /* owned; [cap_out][n_vocab]: the last rows of the last step, in order */
+    int n_out, cap_out;  /* rows kept, 0 before the first step; rows there is room for */
     _Atomic bool cancel; /* set from anywhere, relaxed: it orders nothing */
     void (*progress)(void *ctx, size_t done, size_t total);
     void *ctx;
 };
 
-/* Evaluate without touching the cancel flag; all_sink NULL: keep the last row's logits only. */
-TERN_CHECK tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok,
-                                       tern_logits_fn all_sink, void *ctx, tern_err *err);
+/* Most rows of a step whose outputs a session keeps. */
+#define TERN_MAX_OUT 8
+
+/* Evaluate without touching the cancel flag. The outputs of the last n_out rows, 1..TERN_MAX_OUT and
+ * not more than n_tok, are kept for tern_session_pick until the next step or rewind. On failure the
+ * session is unchanged, kept outputs included. */
+TERN_CHECK tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
+                                       tern_err *err);
+/* The id that the sampler chooses for position pos from kept row out_row, 0..n_out-1 in the order of
+ * the tokens. What a kept row consists of is between these two. */
+TERN_CHECK tern_code tern_session_pick(tern_session *s, tern_sampler *sampler, int out_row,
+                                       uint64_t pos, int32_t *id, tern_err *err);
 
 /* s[0..n) as a JSON string, U+FFFD in place of bytes that are no UTF-8: files may hold any. NULL when
  * memory is exhausted (engine/describe.c). */

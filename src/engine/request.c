@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/engine.h"
-#include "sample/chain.h"
 #include "sample/stop.h"
 
 #include <math.h>
@@ -152,7 +151,7 @@ static tern_code eval_prompt(tern_request *r, tern_err *err)
     tern_session_rewind(s, keep);
     r->stats.n_prompt = r->n_prompt;
     r->stats.n_cached = keep;
-    TERN_TRY(tern_session_step(s, r->prompt + keep, r->n_prompt - keep, NULL, NULL, err));
+    TERN_TRY(tern_session_step(s, r->prompt + keep, r->n_prompt - keep, 1, err));
     for (size_t i = 0; i < r->n_prompt; i++)
         tern_sampler_accept(r->sampler, r->prompt[i]);
     return TERN_OK;
@@ -167,7 +166,7 @@ static tern_code advance(tern_request *r, tern_err *err)
     if (!r->started)
         rc = eval_prompt(r, err);
     else
-        rc = tern_session_step(r->s, &r->last_id, 1, NULL, NULL, err);
+        rc = tern_session_step(r->s, &r->last_id, 1, 1, err);
     *spent += (double)(tern_clock_ns() - begin) * 1e-9;
     if (rc == TERN_OK)
         r->started = true;
@@ -207,7 +206,10 @@ tern_code tern_request_next(tern_request *r, tern_event *ev, tern_err *err)
         finish(r, ev, TERN_FINISH_LENGTH);
         return TERN_OK;
     }
+    int32_t id = -1;
     tern_code rc = advance(r, err);
+    if (rc == TERN_OK && r->n_predict != 0)
+        rc = tern_session_pick(s, r->sampler, 0, (uint64_t)s->seq.n_tok, &id, err);
     if (rc == TERN_E_CANCELLED) {
         finish(r, ev, TERN_FINISH_CANCELLED);
     } else if (rc != TERN_OK) {
@@ -215,7 +217,6 @@ tern_code tern_request_next(tern_request *r, tern_event *ev, tern_err *err)
     } else if (r->n_predict == 0) {
         finish(r, ev, TERN_FINISH_LENGTH);
     } else {
-        int32_t id = tern_sampler_pick(r->sampler, s->logits, (uint64_t)s->seq.n_tok);
         ev->id = r->last_id = id;
         r->stats.n_generated++;
         if (tern_token_is_eog(m->tok, id) && !r->ignore_eos) {

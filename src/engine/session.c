@@ -10,6 +10,20 @@ void tern_session_opts_init(tern_session_opts *o)
     *o = (tern_session_opts){.size = sizeof *o};
 }
 
+/* Room for the outputs of n rows; those that are kept stay. */
+static tern_code reserve_out(tern_session *s, int n, tern_err *err)
+{
+    size_t row = (size_t)s->m->w.h.n_vocab * sizeof *s->logits;
+    if (n <= s->cap_out)
+        return TERN_OK;
+    float *p = tern_realloc(s->logits, (size_t)s->cap_out * row, (size_t)n * row);
+    if (!p)
+        return tern_fail(err, TERN_E_NOMEM, "session: out of memory for the outputs of %d rows", n);
+    s->logits = p;
+    s->cap_out = n;
+    return TERN_OK;
+}
+
 tern_code tern_session_new(tern_model *m, const tern_session_opts *opts, tern_session **out,
                            tern_err *err)
 {
@@ -34,9 +48,8 @@ tern_code tern_session_new(tern_model *m, const tern_session_opts *opts, tern_se
     shape.k = dtypes[o.cache_k];
     shape.v = dtypes[o.cache_v];
     tern_code rc = tern_seq_init(&s->seq, &shape, o.n_ctx ? o.n_ctx : m->w.h.n_ctx_train, err);
-    s->logits = tern_calloc((size_t)m->w.h.n_vocab, sizeof *s->logits);
-    if (rc == TERN_OK && !s->logits)
-        rc = tern_fail(err, TERN_E_NOMEM, "session: out of memory");
+    if (rc == TERN_OK)
+        rc = reserve_out(s, 1, err);
     if (rc != TERN_OK) {
         tern_session_free(s);
         return rc;
@@ -54,46 +67,65 @@ void tern_session_free(tern_session *s)
     tern_free(s);
 }
 
-/* The caller's sink also keeps the last row for tern_session_logits. */
+/* The caller's sink also keeps the last rows. */
 typedef struct sink_pair {
     tern_session *s;
     tern_logits_fn fn; /* NULL: only keep */
     void *ctx;
-    size_t last; /* row to keep: the last one, after which the evaluation cannot fail */
+    size_t first; /* row to keep first: from it on the evaluation cannot fail */
 } sink_pair;
 
 static void keep_logits(void *ctx, int row, const float *logits)
 {
     const sink_pair *p = ctx;
-    if ((size_t)row == p->last) {
-        memcpy(p->s->logits, logits, (size_t)p->s->m->w.h.n_vocab * sizeof *logits);
-        p->s->has_logits = true;
-    }
+    tern_session *s = p->s;
+    size_t n_vocab = (size_t)s->m->w.h.n_vocab;
+    if ((size_t)row == p->first)
+        s->n_out = 0;
+    if ((size_t)row >= p->first)
+        memcpy(s->logits + (size_t)s->n_out++ * n_vocab, logits, n_vocab * sizeof *logits);
     if (p->fn)
         p->fn(p->ctx, row, logits);
 }
 
-tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok,
-                            tern_logits_fn all_sink, void *ctx, tern_err *err)
+static tern_code eval(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
+                      tern_logits_fn all_sink, void *ctx, tern_err *err)
 {
     tern_model *m = s->m;
-    sink_pair pair = {.s = s, .fn = all_sink, .ctx = ctx, .last = n_tok - 1};
+    sink_pair pair = {.s = s, .fn = all_sink, .ctx = ctx, .first = n_tok - (size_t)n_out};
     tern_eval_opts o = {.all_logits = all_sink != NULL,
+                        .n_out = n_out,
                         .sink = keep_logits,
                         .sink_ctx = &pair,
                         .progress = s->progress,
                         .progress_ctx = s->ctx,
                         .cancel = &s->cancel};
+    TERN_TRY(reserve_out(s, n_out, err));
     pthread_mutex_lock(&m->mu);
     tern_code rc = tern_eval(&m->e, &s->seq, ids, n_tok, m->rows, &o, err);
     pthread_mutex_unlock(&m->mu);
     return rc;
 }
 
+tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
+                            tern_err *err)
+{
+    return eval(s, ids, n_tok, n_out, NULL, NULL, err);
+}
+
+tern_code tern_session_pick(tern_session *s, tern_sampler *sampler, int out_row, uint64_t pos,
+                            int32_t *id, tern_err *err)
+{
+    if (out_row < 0 || out_row >= s->n_out)
+        return tern_fail(err, TERN_E_INTERNAL, "session: output row %d of %d", out_row, s->n_out);
+    *id = tern_sampler_pick(sampler, s->logits + (size_t)out_row * (size_t)s->m->w.h.n_vocab, pos);
+    return TERN_OK;
+}
+
 tern_code tern_session_eval(tern_session *s, const int32_t *ids, size_t n_tok, tern_err *err)
 {
     atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
-    return tern_session_step(s, ids, n_tok, NULL, NULL, err);
+    return eval(s, ids, n_tok, 1, NULL, NULL, err);
 }
 
 tern_code tern_session_eval_all(tern_session *s, const int32_t *ids, size_t n_tok,
@@ -101,12 +133,12 @@ tern_code tern_session_eval_all(tern_session *s, const int32_t *ids, size_t n_to
                                 tern_err *err)
 {
     atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
-    return tern_session_step(s, ids, n_tok, sink, ctx, err);
+    return eval(s, ids, n_tok, 1, sink, ctx, err);
 }
 
 const float *tern_session_logits(const tern_session *s)
 {
-    return s->has_logits ? s->logits : NULL;
+    return s->n_out ? s->logits + (size_t)(s->n_out - 1) * (size_t)s->m->w.h.n_vocab : NULL;
 }
 
 const int32_t *tern_session_tokens(const tern_session *s, size_t *n_tok)
@@ -125,7 +157,7 @@ void tern_session_rewind(tern_session *s, size_t n_tok)
     if (n_tok >= (size_t)s->seq.n_tok)
         return;
     tern_seq_truncate(&s->seq, (int)n_tok);
-    s->has_logits = false;
+    s->n_out = 0;
 }
 
 void tern_session_cancel(tern_session *s)
