@@ -74,21 +74,6 @@ TERN_CHECK tern_code cli_ids_parse(const char *what, const char *list, int32_t m
 TERN_CHECK tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned flags,
                                  cli_ids *out, tern_err *err);
 
-/* ---- outfile.c: files that appear whole or not at all -------------------------------------- */
-
-typedef struct cli_outfile {
-    FILE *f;
-    char *path, *temp; /* owned; temp NULL: written in place (a device or pipe) */
-} cli_outfile;
-
-/* private_: mode 0600, else as the umask says. "-" is standard output. */
-TERN_CHECK tern_code cli_outfile_open(cli_outfile *o, const char *path, bool private_,
-                                      tern_err *err);
-/* Flush to the disk and give the file its name. Closes o also on failure. */
-TERN_CHECK tern_code cli_outfile_commit(cli_outfile *o, tern_err *err);
-/* Drop what was written; fine after commit. */
-void cli_outfile_abort(cli_outfile *o);
-
 /* ---- prompt.c: conversations to ids -------------------------------------------------------- */
 
 TERN_CHECK tern_code cli_chat_ids(const tern_model *m, const json_t *messages, cli_ids *out,

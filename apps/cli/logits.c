@@ -1,5 +1,6 @@
 /* Raw logits of a text or of ids, for comparison with other software. */
 #include "base/error.h"
+#include "base/os/outfile.h"
 #include "cli.h"
 #include "npy.h"
 
@@ -43,9 +44,9 @@ static tern_code write_logits(cli *c, tern_session *s, size_t n_vocab, const cli
 {
     bool all = cli_flag(&c->opt, OPT_ALL);
     const size_t dims[] = {ids->n, n_vocab};
-    cli_outfile o;
+    tern_outfile o;
     tern_code rc;
-    TERN_TRY(cli_outfile_open(&o, path, false, err));
+    TERN_TRY(tern_outfile_open(&o, path, 0, err));
     sink k = {.f = o.f, .n_vocab = n_vocab};
     if (all)
         cli_npy_header(o.f, dims, 2);
@@ -59,8 +60,8 @@ static tern_code write_logits(cli *c, tern_session *s, size_t n_vocab, const cli
     if (rc == TERN_OK && !all)
         write_row(&k, 0, tern_session_logits(s));
     if (rc == TERN_OK)
-        return cli_outfile_commit(&o, err);
-    cli_outfile_abort(&o);
+        return tern_outfile_commit(&o, err);
+    tern_outfile_abort(&o);
     return rc;
 }
 

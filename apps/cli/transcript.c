@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/os/outfile.h"
 #include "chat.h"
 
 #include <stdlib.h>
@@ -100,18 +101,18 @@ bool transcript_reopen(transcript *t)
 
 tern_code transcript_save(const transcript *t, const char *model, const char *path, tern_err *err)
 {
-    cli_outfile o;
+    tern_outfile o;
     json_t *root = json_pack("{s:i, s:s, s:O}", "tern_conversation", 1, "model", model, "messages",
                              t->messages);
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     if (!text)
         return no_memory(err);
-    tern_code rc = cli_outfile_open(&o, path, true, err);
+    tern_code rc = tern_outfile_open(&o, path, TERN_OUTFILE_PRIVATE, err);
     if (rc == TERN_OK) {
         (void)fputs(text, o.f);
         (void)fputc('\n', o.f);
-        rc = cli_outfile_commit(&o, err);
+        rc = tern_outfile_commit(&o, err);
     }
     free(text);
     return rc;

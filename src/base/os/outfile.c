@@ -1,8 +1,7 @@
-/* Written beside the target under another name, flushed to the disk, then renamed: a reader finds
- * the old file or the whole new one, whenever the power fails. */
+#include "base/os/outfile.h"
 #include "base/alloc.h"
 #include "base/error.h"
-#include "cli.h"
+#include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static tern_code fail(cli_outfile *o, tern_err *err)
+static tern_code fail(tern_outfile *o, tern_err *err)
 {
     int why = errno;
     tern_code rc = tern_fail(err, TERN_E_IO, "%s: cannot write: %s", o->path, strerror(why));
-    cli_outfile_abort(o);
+    tern_outfile_abort(o);
     return rc;
 }
 
@@ -29,20 +28,20 @@ static char *resolve(const char *path)
     return copy;
 }
 
-static tern_code open_in_place(cli_outfile *o, tern_err *err)
+static tern_code open_in_place(tern_outfile *o, tern_err *err)
 {
     o->f = fopen(o->path, "wbe");
     return o->f ? TERN_OK : fail(o, err);
 }
 
-static tern_code open_temp(cli_outfile *o, bool private_, tern_err *err)
+static tern_code open_temp(tern_outfile *o, tern_err *err)
 {
     tern_str name;
     tern_str_init(&name, 1 << 16);
     tern_str_printf(&name, "%s.XXXXXX", o->path);
     o->temp = tern_str_take(&name);
     if (!o->temp) {
-        cli_outfile_abort(o);
+        tern_outfile_abort(o);
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     }
     int fd = mkostemp(o->temp, O_CLOEXEC);
@@ -51,7 +50,7 @@ static tern_code open_temp(cli_outfile *o, bool private_, tern_err *err)
         o->temp = NULL;
         return fail(o, err);
     }
-    if (!private_) {
+    if (!(o->flags & TERN_OUTFILE_PRIVATE)) {
         mode_t mask = umask(0);
         (void)umask(mask);
         (void)fchmod(fd, 0666 & ~mask);
@@ -63,10 +62,10 @@ static tern_code open_temp(cli_outfile *o, bool private_, tern_err *err)
     return fail(o, err);
 }
 
-tern_code cli_outfile_open(cli_outfile *o, const char *path, bool private_, tern_err *err)
+tern_code tern_outfile_open(tern_outfile *o, const char *path, unsigned flags, tern_err *err)
 {
     struct stat st;
-    *o = (cli_outfile){0};
+    *o = (tern_outfile){.flags = flags};
     o->path = strcmp(path, "-") == 0 ? resolve("/dev/stdout") : resolve(path);
     if (!o->path)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
@@ -77,7 +76,7 @@ tern_code cli_outfile_open(cli_outfile *o, const char *path, bool private_, tern
     }
     if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode))
         return open_in_place(o, err);
-    return open_temp(o, private_, err);
+    return open_temp(o, err);
 }
 
 /* The new name itself must reach the disk too. */
@@ -93,24 +92,25 @@ static void sync_folder(const char *path)
     tern_free(folder);
 }
 
-tern_code cli_outfile_commit(cli_outfile *o, tern_err *err)
+tern_code tern_outfile_commit(tern_outfile *o, tern_err *err)
 {
-    bool ok = fflush(o->f) == 0 && !ferror(o->f) && (!o->temp || fsync(fileno(o->f)) == 0);
+    bool sync = o->temp && !(o->flags & TERN_OUTFILE_PASSING);
+    bool ok = fflush(o->f) == 0 && !ferror(o->f) && (!sync || fsync(fileno(o->f)) == 0);
     if (!ok)
         return fail(o, err);
     ok = fclose(o->f) == 0;
     o->f = NULL;
     if (!ok || (o->temp && rename(o->temp, o->path) != 0))
         return fail(o, err);
-    if (o->temp)
+    if (sync)
         sync_folder(o->path);
     tern_free(o->temp);
     o->temp = NULL;
-    cli_outfile_abort(o);
+    tern_outfile_abort(o);
     return TERN_OK;
 }
 
-void cli_outfile_abort(cli_outfile *o)
+void tern_outfile_abort(tern_outfile *o)
 {
     if (o->f)
         (void)fclose(o->f);
@@ -118,5 +118,5 @@ void cli_outfile_abort(cli_outfile *o)
         (void)unlink(o->temp);
     tern_free(o->temp);
     tern_free(o->path);
-    *o = (cli_outfile){0};
+    *o = (tern_outfile){0};
 }

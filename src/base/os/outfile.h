@@ -1,0 +1,29 @@
+/* Files that appear whole or not at all: written beside the target under another name, flushed to
+ * the disk, then renamed. A reader finds the old file or the new one, whenever the power fails. */
+#ifndef TERN_BASE_OS_OUTFILE_H
+#define TERN_BASE_OS_OUTFILE_H
+
+#include "tern.h"
+
+#include <stdio.h>
+
+enum {
+    TERN_OUTFILE_PRIVATE = 1, /* mode 0600, else as the umask says */
+    TERN_OUTFILE_PASSING = 2  /* deleted soon: need not reach the disk */
+};
+
+typedef struct tern_outfile {
+    FILE *f;
+    char *path, *temp; /* owned; temp NULL: written in place (a device or pipe) */
+    unsigned flags;
+} tern_outfile;
+
+/* "-" is standard output. */
+TERN_CHECK tern_code tern_outfile_open(tern_outfile *o, const char *path, unsigned flags,
+                                       tern_err *err);
+/* Flush to the disk and give the file its name. Closes o also on failure. */
+TERN_CHECK tern_code tern_outfile_commit(tern_outfile *o, tern_err *err);
+/* Drop what was written; fine after commit. */
+void tern_outfile_abort(tern_outfile *o);
+
+#endif
