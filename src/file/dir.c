@@ -114,6 +114,16 @@ tern_code tern_dir_get_str(const tern_dir *d, const char *key, tern_slice *out, 
     return TERN_OK;
 }
 
+size_t tern_meta_number_bytes(tern_meta_type type)
+{
+    static const uint8_t bytes[TERN_META_COUNT] = {
+        [TERN_META_U8] = 1,  [TERN_META_I8] = 1,  [TERN_META_U16] = 2, [TERN_META_I16] = 2,
+        [TERN_META_U32] = 4, [TERN_META_I32] = 4, [TERN_META_F32] = 4, [TERN_META_BOOL] = 1,
+        [TERN_META_U64] = 8, [TERN_META_I64] = 8, [TERN_META_F64] = 8,
+    };
+    return type < TERN_META_COUNT ? bytes[type] : 0;
+}
+
 double tern_meta_elem_f64(const tern_meta *m, size_t i)
 {
     switch (m->elem) {

@@ -165,17 +165,6 @@ static tern_code read_name(shard *s, const char *what, tern_arena *arena, const 
     return *out ? TERN_OK : no_memory(s, err, "names");
 }
 
-/* Bytes of a number; 0 for a string or an array. */
-static size_t number_bytes(tern_meta_type type)
-{
-    static const uint8_t bytes[TERN_META_COUNT] = {
-        [TERN_META_U8] = 1,  [TERN_META_I8] = 1,  [TERN_META_U16] = 2, [TERN_META_I16] = 2,
-        [TERN_META_U32] = 4, [TERN_META_I32] = 4, [TERN_META_F32] = 4, [TERN_META_BOOL] = 1,
-        [TERN_META_U64] = 8, [TERN_META_I64] = 8, [TERN_META_F64] = 8,
-    };
-    return bytes[type];
-}
-
 static tern_code read_type(shard *s, const char *what, tern_meta_type *out, tern_err *err)
 {
     size_t at = s->r.pos;
@@ -210,7 +199,7 @@ static tern_code read_array(shard *s, tern_meta *m, tern_err *err)
     uint64_t n = tern_read_u64(&s->r);
     if (s->r.failed)
         return fail_short(s, err, "array length");
-    size_t each = m->elem == TERN_META_STRING ? 8 : number_bytes(m->elem);
+    size_t each = m->elem == TERN_META_STRING ? 8 : tern_meta_number_bytes(m->elem);
     size_t left = tern_reader_left(&s->r);
     if (n > ARRAY_MAX || n > left / each)
         return fail_at(s, err, TERN_E_FORMAT, at,
@@ -231,7 +220,7 @@ static tern_code read_value(shard *s, tern_meta *m, tern_err *err)
         return read_string(s, "string value", STRING_MAX, &m->v.s, err);
     if (m->type == TERN_META_ARRAY)
         return read_array(s, m, err);
-    const uint8_t *p = tern_reader_take(&s->r, number_bytes(m->type));
+    const uint8_t *p = tern_reader_take(&s->r, tern_meta_number_bytes(m->type));
     if (!p)
         return fail_short(s, err, "value");
     tern_meta one = {.elem = m->type, .elems = p};

@@ -82,6 +82,21 @@ def make_split(path):
     finish(w)
 
 
+def make_written(path):
+    """What tests/unit/file_gguf_write.c writes too, byte for byte."""
+    w = GGUFWriter(path, "llama")
+    w.add_uint32("llama.block_count", 4000000000)
+    w.add_float32("llama.epsilon", 1e-5)
+    w.add_bool("llama.causal", True)
+    w.add_key_value("tokenizer.ggml.tokens", ["a", "", "ä b"], V.ARRAY, V.STRING)
+    w.add_key_value("tokenizer.ggml.token_type", [1, -2, 3], V.ARRAY, V.INT32)
+    w.add_tensor("vector", np.array([1.5, -2, 0.25], np.float32))
+    fill = ((7 * np.arange(102) + 1) % 256).astype(np.uint8)
+    w.add_tensor("matrix", fill[:20].view(np.float16).reshape(2, 5))
+    w.add_tensor("blocks", fill.reshape(3, 34), raw_dtype=T.Q8_0)
+    finish(w)
+
+
 def make_big_endian(path):
     w = GGUFWriter(path, "test", endianess=GGUFEndian.BIG)
     w.add_tensor("t", floats(4))
@@ -123,6 +138,7 @@ if __name__ == "__main__":
     make_types(HERE / "types.gguf")
     make_split(HERE / "split.gguf")
     make_big_endian(HERE / "big-endian.gguf")
+    make_written(HERE / "written.gguf")
     describe([HERE / "metas.gguf"], HERE / "metas.txt")
     describe([HERE / "types.gguf"], HERE / "types.txt")
     describe(sorted(HERE.glob("split-*.gguf")), HERE / "split.txt")
