@@ -66,6 +66,24 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *     a_b = sum code * q - (bsum16[2b] + bsum16[2b+1]);
  *     s_g = sum over the group's blocks of (float)a_b * d_b;   y = sum over g of s_g * gscale[g];
  *   both sums start at +0 and go in rising order: rows stand side by side, so no lanes are needed.
+ * T3R16: ternary, 16 rows interleaved, five trits a byte (1.6 bits). Stripe i is ceil(cols/20) vectors of
+ *   64 bytes; in vector b, byte 4r+j holds trit codes t0..t4 of columns 20b + 4n + j (n = 0..4) as
+ *   ceil(256 * (81 t0 + 27 t1 + 9 t2 + 3 t3 + t4) / 243): a fraction, first trit most significant, so that
+ *   with p_0 the byte and p_{n+1} = 3 p_n mod 256, t_n = (3 p_n - p_{n+1}) / 256. Codes past cols are 1. Quads of
+ *   columns at or past act.stride are not read (the last vector may reach beyond it). cols <= 2^16, so
+ *   that 256 times a sum fits 32 bits, through which sums may wrap. y as T2R16, with scale[row].
+ * T2R1: ternary, row-major, for matrices of which some rows are skipped. Row r at w + r * w_stride is
+ *   ceil(cols/256) vectors of 64 bytes; in vector v, byte b holds in bits 2p..2p+1 the code of column 256v + 64p + b.
+ *   Codes past cols are 1; columns at or past act.stride are not read. y as T2R16. With a list only
+ *   the listed rows are computed, the others of y stay as they are.
+ * T2C1: ternary, column-major in slices of 256 rows, for matrices of which some columns are skipped,
+ *   those whose input is 0. Slice s at w + s * w_stride holds for each column (cols padded to 4) 64 bytes;
+ *   byte 16l + 4i + j (l, i, j = 0..3) of column c holds in bits 2p..2p+1 the code of row 256s + 64p + 16i + 4l + j:
+ *   so that four columns interleaved bytewise give vectors of 16 consecutive rows. Rows and
+ *   columns of padding are code 1; scale is padded to 256 rows. cols <= 2^16. y as T2R16; with a list the sum runs over the
+ *   listed columns (the caller lists every column where some token's q is not 0). row0 is a multiple of 256.
+ *   With acc, the bare sums of code * q go there and y is not written: lanes may each
+ *   sum a part of the list.
  * W_ROWS: rows in the file's own format (BLOCK and FLOAT classes), row r at w + r * w_stride.
  *   BLOCK with A8B: the row is expanded to int8 v[k] (-128..127), scale16[k/16] (f32) and, where the
  *   format has minima, min16[k/16] (f32, added), so that value = scale16 * v + min16. For lane l = 0..15
@@ -75,20 +93,13 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *     mac[g % 16] += min16[g] * (d_{g/2} * (float)bsum16[g])
  *   y = fold(acc) + fold(mac)   (without minima: fold(acc)).
  *   FLOAT with f32 activations: y = LANES sum of w[k] * x[k]. */
-typedef enum tern_layout {
-    TERN_LAYOUT_T2R16,
-    TERN_LAYOUT_T2G,
-    TERN_LAYOUT_ROWS,
-    TERN_LAYOUT_COUNT
-} tern_layout;
-
 typedef struct tern_mm {
     const uint8_t *w;
     size_t w_stride;     /* T2*: bytes per stripe; ROWS: bytes per row */
     tern_dtype dtype;    /* ROWS: the file format */
     int rows, cols;      /* true sizes */
     int group;           /* T2G: columns per scale */
-    const float *scale;  /* T2R16: [rows padded to 16] */
+    const float *scale;  /* T2R16, T3R16: [rows padded to 16]; T2R1; T2C1: [rows padded to 256] */
     const float *gscale; /* T2G */
     tern_act8 act;       /* int8 activations, for all but FLOAT */
     const float *x;      /* FLOAT: [n_tok][x_stride], zero-padded to 64 */
@@ -96,9 +107,16 @@ typedef struct tern_mm {
     int n_tok;
     float *y; /* [n_tok][y_stride], element [t][row] */
     size_t y_stride;
+    /* T2R1: rows to compute, each in [row0, row1); T2C1: columns to sum; rising. NULL: all. Readable for
+     * TERN_LIST_PAD entries past n_list, which are valid indices but otherwise do not matter. */
+    const int32_t *list;
+    int n_list;
+    int32_t *acc; /* T2C1: [n_tok][acc_stride], element [t][row]; NULL: y is wanted */
+    size_t acc_stride;
     void
         *scratch; /* private to the lane that calls; tern_mm_scratch_bytes of it, 64-byte aligned */
 } tern_mm;
+#define TERN_LIST_PAD 128
 
 /* y[t][r] for every t and r in [row0, row1); row0 is a multiple of 16. Results do not depend on
  * n_tok: a row of one token equals the same row inside a batch. */
@@ -112,6 +130,16 @@ size_t tern_mm_scratch_bytes(int cols, int n_tok);
 typedef void (*tern_expand_fn)(const uint8_t *row, int cols, int8_t *v, float *scale16,
                                float *min16);
 bool tern_expand_has_min(tern_dtype dt);
+
+/* ---- lists ------------------------------------------------------------------------------- */
+
+/* Indices i in [i0, i1), rising, at which some token has not (x <= 0), respectively q != 0; NaN counts as
+ * active. Element [t][i] is at t * stride + i; i0 is a multiple of 16. Writes the indices to out, which has room
+ * for i1 - i0 + 16, and returns how many there are. */
+typedef int (*tern_list_f32_fn)(const float *x, size_t stride, int n_tok, int i0, int i1,
+                                int32_t *out);
+typedef int (*tern_list_i8_fn)(const int8_t *q, size_t stride, int n_tok, int i0, int i1,
+                               int32_t *out);
 
 /* ---- vectors ----------------------------------------------------------------------------- */
 
@@ -165,12 +193,17 @@ typedef float (*tern_kv8_store_fn)(const float *x, int n, int8_t *dst);
 #define TERN_OPS(X)                                                                                \
     X(MM_T2R16, mm_t2r16, tern_mm_fn)                                                              \
     X(MM_T2G, mm_t2g, tern_mm_fn)                                                                  \
+    X(MM_T3R16, mm_t3r16, tern_mm_fn)                                                              \
+    X(MM_T2R1, mm_t2r1, tern_mm_fn)                                                                \
+    X(MM_T2C1, mm_t2c1, tern_mm_fn)                                                                \
     X(MM_BLOCK, mm_block, tern_mm_fn)                                                              \
     X(MM_F32, mm_f32, tern_mm_fn)                                                                  \
     X(MM_F16, mm_f16, tern_mm_fn)                                                                  \
     X(MM_BF16, mm_bf16, tern_mm_fn)                                                                \
     X(QUANT_A8T, quant_a8t, tern_quant_fn)                                                         \
     X(QUANT_A8B, quant_a8b, tern_quant_fn)                                                         \
+    X(LIST_F32, list_f32, tern_list_f32_fn)                                                        \
+    X(LIST_I8, list_i8, tern_list_i8_fn)                                                           \
     X(RMSNORM, rmsnorm, tern_rmsnorm_fn)                                                           \
     X(ROPE, rope, tern_rope_fn)                                                                    \
     X(RELU2_MUL, relu2_mul, tern_glu_fn)                                                           \
@@ -249,5 +282,25 @@ size_t tern_t2_stripe_bytes(int cols);
  * its inverse. */
 void tern_t2_pack_stripe(const uint8_t *codes, size_t codes_stride, int cols, uint8_t *stripe);
 void tern_t2_unpack_stripe(const uint8_t *stripe, int cols, uint8_t *codes, size_t codes_stride);
+
+/* The same for T3R16; codes_stride >= cols, and what lies past cols is not looked at. */
+size_t tern_t3_bytes(int rows, int cols);
+size_t tern_t3_stripe_bytes(int cols);
+void tern_t3_pack_stripe(const uint8_t *codes, size_t codes_stride, int cols, uint8_t *stripe);
+void tern_t3_unpack_stripe(const uint8_t *stripe, int cols, uint8_t *codes, size_t codes_stride);
+
+/* T2R1, one row: codes[cols]. */
+size_t tern_t2r1_bytes(int rows, int cols);
+size_t tern_t2r1_row_bytes(int cols);
+void tern_t2r1_pack_row(const uint8_t *codes, int cols, uint8_t *row);
+void tern_t2r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes);
+
+/* T2C1, rows [0, n_row) of one slice, n_row <= 256: codes[n_row][codes_stride >= cols]. */
+size_t tern_t2c1_bytes(int rows, int cols);
+size_t tern_t2c1_slice_bytes(int cols);
+void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, int cols,
+                          uint8_t *slice);
+void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
+                            size_t codes_stride);
 
 #endif

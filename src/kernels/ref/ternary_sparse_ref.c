@@ -1,0 +1,102 @@
+/* Reference kernels of the other ternary layouts: base 3, row-major and column-major, and of the lists
+ * that say which rows or columns count; the contracts are in kernel.h. */
+#include "kernels/kernel.h"
+
+#include <string.h>
+
+static float finish(const tern_mm *k, int t, int r, int32_t acc)
+{
+    return ((float)(acc - k->act.sum[t]) / k->act.scale[t]) * k->scale[r];
+}
+
+/* Trit n of a base-3 byte. */
+static int trit_at(uint8_t p, int n)
+{
+    for (; n > 0; n--)
+        p = (uint8_t)(3 * p);
+    return 3 * p >> 8;
+}
+
+void tern_mm_t3r16_ref(const tern_mm *k, int row0, int row1)
+{
+    for (int t = 0; t < k->n_tok; t++) {
+        const int8_t *q = k->act.q + (size_t)t * k->act.stride;
+        for (int r = row0; r < row1; r++) {
+            const uint8_t *stripe = k->w + (size_t)(r / 16) * k->w_stride;
+            int32_t acc = 0;
+            for (int c = 0; c < k->cols; c++)
+                acc += trit_at(stripe[(size_t)(c / 20) * 64 + 4 * (r % 16) + c % 4], c % 20 / 4) *
+                       q[c];
+            k->y[(size_t)t * k->y_stride + r] = finish(k, t, r, acc);
+        }
+    }
+}
+
+void tern_mm_t2r1_ref(const tern_mm *k, int row0, int row1)
+{
+    int n = k->list ? k->n_list : row1 - row0;
+    for (int t = 0; t < k->n_tok; t++) {
+        const int8_t *q = k->act.q + (size_t)t * k->act.stride;
+        for (int i = 0; i < n; i++) {
+            int r = k->list ? k->list[i] : row0 + i;
+            const uint8_t *row = k->w + (size_t)r * k->w_stride;
+            int32_t acc = 0;
+            for (int c = 0; c < k->cols; c++)
+                acc += (row[c / 256 * 64 + c % 64] >> (2 * (c % 256 / 64)) & 3) * q[c];
+            k->y[(size_t)t * k->y_stride + r] = finish(k, t, r, acc);
+        }
+    }
+}
+
+/* Code of a row of a slice in the 64 bytes of one column. */
+static int slice_code(const uint8_t *col, int r)
+{
+    int p = r / 64, i = r / 16 % 4, l = r / 4 % 4, j = r % 4;
+    return col[16 * l + 4 * i + j] >> (2 * p) & 3;
+}
+
+void tern_mm_t2c1_ref(const tern_mm *k, int row0, int row1)
+{
+    int n = k->list ? k->n_list : k->cols;
+    for (int t = 0; t < k->n_tok; t++) {
+        const int8_t *q = k->act.q + (size_t)t * k->act.stride;
+        for (int r = row0; r < row1; r++) {
+            const uint8_t *slice = k->w + (size_t)(r / 256) * k->w_stride;
+            int32_t acc = 0;
+            for (int i = 0; i < n; i++) {
+                int c = k->list ? k->list[i] : i;
+                acc += slice_code(slice + (size_t)c * 64, r % 256) * q[c];
+            }
+            if (k->acc)
+                k->acc[(size_t)t * k->acc_stride + r] = acc;
+            else
+                k->y[(size_t)t * k->y_stride + r] = finish(k, t, r, acc);
+        }
+    }
+}
+
+int tern_list_f32_ref(const float *x, size_t stride, int n_tok, int i0, int i1, int32_t *out)
+{
+    int n = 0;
+    for (int i = i0; i < i1; i++) {
+        bool active = false;
+        for (int t = 0; t < n_tok; t++)
+            active |= !(x[(size_t)t * stride + i] <= 0);
+        if (active)
+            out[n++] = i;
+    }
+    return n;
+}
+
+int tern_list_i8_ref(const int8_t *q, size_t stride, int n_tok, int i0, int i1, int32_t *out)
+{
+    int n = 0;
+    for (int i = i0; i < i1; i++) {
+        bool active = false;
+        for (int t = 0; t < n_tok; t++)
+            active |= q[(size_t)t * stride + i] != 0;
+        if (active)
+            out[n++] = i;
+    }
+    return n;
+}
