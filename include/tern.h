@@ -74,7 +74,8 @@ TERN_API const char *tern_version(void);
 /* Release a string that this library returned; NULL is fine. */
 TERN_API void tern_string_free(char *s);
 /* This machine and build as one JSON object: CPU, flags, kernels compiled, usable and chosen,
- * library versions. With measure: also read bandwidth, which takes about a second. */
+ * library versions. With measure: also read bandwidth and int8 multiply-adds per second of n_thread
+ * threads, which takes about half a second. */
 TERN_API TERN_CHECK tern_code tern_system_describe(int32_t n_thread, bool measure, char **json,
                                                    tern_err *err);
 

@@ -89,6 +89,11 @@ static double bandwidth(const json_t *o)
     return json_number_value(json_object_get(json_object_get(o, "memory"), "read_bytes_per_s"));
 }
 
+static double macs(const json_t *o)
+{
+    return json_number_value(json_object_get(json_object_get(o, "compute"), "int8_macs_per_s"));
+}
+
 static tern_code gather(cli *c, json_t **out, tern_err *err)
 {
     json_t *all, *one;
@@ -107,6 +112,8 @@ static tern_code gather(cli *c, json_t **out, tern_err *err)
     (void)json_object_set_new(all, "memory", memory);
     (void)json_object_set_new(json_object_get(all, "libraries"), "libedit",
                               json_boolean(HAS_LIBEDIT));
+    (void)json_object_set_new(json_object_get(all, "compute"), "int8_macs_per_s_1_thread",
+                              json_real(macs(one)));
     json_decref(one);
     add_builtin(c, all);
     add_warnings(all);
@@ -174,6 +181,12 @@ static void print_report(const json_t *o)
                  json_number_value(json_object_get(mem, "read_bytes_per_s_1_thread")) * 1e-9,
                  json_number_value(json_object_get(mem, "read_bytes_per_s_all_threads")) * 1e-9,
                  (long long)json_integer_value(json_object_get(mem, "threads")));
+    const json_t *compute = json_object_get(o, "compute");
+    if (macs(o) > 0)
+        (void)printf("int8 peak      %.0f G multiply-adds/s with 1 thread, %.0f with %lld\n",
+                     json_number_value(json_object_get(compute, "int8_macs_per_s_1_thread")) * 1e-9,
+                     macs(o) * 1e-9,
+                     (long long)json_integer_value(json_object_get(mem, "threads")));
     print_kernels(o);
     print_builtin(json_object_get(o, "builtin_model"));
     (void)printf("libraries      PCRE2 %s, jansson %s, utf8proc %s, libedit %s\n",

@@ -1,9 +1,9 @@
 /* What is known about a model and about this machine, as JSON. */
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/utf8.h"
+#include "engine/ceiling.h"
 #include "engine/engine.h"
 
 #include <pcre2.h>
@@ -181,47 +181,6 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
 
 /* ---- machine ------------------------------------------------------------------------------- */
 
-/* Larger than the last-level cache of the machines this runs on, small enough for boards. */
-#define SWEEP_BYTES ((size_t)256 << 20)
-
-typedef struct sweep {
-    const uint64_t *data;
-    uint64_t sink[1024]; /* one per lane, so that the reads are not dropped */
-} sweep;
-
-static void sweep_lane(void *arg, int lane, int n_lane)
-{
-    sweep *s = arg;
-    int begin, end; /* in KiB */
-    tern_pool_split((int)(SWEEP_BYTES >> 10), 64, lane, n_lane, &begin, &end);
-    uint64_t sum[8] = {0};
-    for (size_t i = (size_t)begin * 128; i < (size_t)end * 128; i += 8)
-        for (size_t j = 0; j < 8; j++)
-            sum[j] += s->data[i + j];
-    s->sink[lane] = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
-}
-
-/* Best of several sweeps over one buffer: bytes per second, 0 when memory is short. */
-static double read_bandwidth(tern_pool *pool)
-{
-    double best = 0.0;
-    sweep *s = tern_calloc(1, sizeof *s);
-    uint64_t *data = tern_pages_alloc(SWEEP_BYTES);
-    if (s && data) {
-        memset(data, 1, SWEEP_BYTES); /* fresh pages are all the same zero page */
-        s->data = data;
-        for (int round = 0; round < 8; round++) {
-            uint64_t begin = tern_clock_ns();
-            tern_pool_run(pool, sweep_lane, s);
-            double rate = (double)SWEEP_BYTES / ((double)(tern_clock_ns() - begin) * 1e-9);
-            best = rate > best ? rate : best;
-        }
-    }
-    tern_pages_free(data, SWEEP_BYTES);
-    tern_free(s);
-    return best;
-}
-
 static json_t *describe_cpu_flags(unsigned flags)
 {
     json_t *list = json_array();
@@ -242,6 +201,27 @@ static json_t *describe_all_kernels(unsigned cpu)
                                               "name", all[i].name, "isa", tern_isa_name(all[i].isa),
                                               "usable", (all[i].needs & ~cpu) == 0));
     return list;
+}
+
+static bool put_ceilings(json_t *root, tern_pool *pool, unsigned cpu)
+{
+    tern_ceilings c;
+    json_t *peaks = json_object();
+    double best = 0.0;
+    tern_ceilings_measure(pool, cpu, &c);
+    for (int isa = 0; isa < TERN_ISA_COUNT; isa++)
+        if (c.macs_per_s[isa] > 0.0) {
+            (void)json_object_set_new(peaks, tern_isa_name((tern_isa)isa),
+                                      json_real(c.macs_per_s[isa]));
+            best = c.macs_per_s[isa] > best ? c.macs_per_s[isa] : best;
+        }
+    bool ok = put(root, "memory",
+                  json_pack("{s:i, s:f, s:I}", "threads", tern_pool_size(pool), "read_bytes_per_s",
+                            c.read_bytes_per_s, "read_buffer_bytes", (json_int_t)c.read_buffer));
+    return put(root, "compute",
+               json_pack("{s:i, s:f, s:o}", "threads", tern_pool_size(pool), "int8_macs_per_s",
+                         best, "int8_macs_per_s_by_isa", peaks)) &&
+           ok;
 }
 
 tern_code tern_system_describe(int32_t n_thread, bool measure, char **json, tern_err *err)
@@ -268,9 +248,7 @@ tern_code tern_system_describe(int32_t n_thread, bool measure, char **json, tern
     ok &= put(root, "chosen", describe_kernels(&k));
     ok &= put(root, "kernels", describe_all_kernels(cpu));
     if (ok && measure)
-        ok = put(root, "memory",
-                 json_pack("{s:i, s:f}", "threads", tern_pool_size(pool), "read_bytes_per_s",
-                           read_bandwidth(pool)));
+        ok = put_ceilings(root, pool, cpu);
     tern_pool_free(pool);
     return dump(root, ok, json, err);
 }

@@ -58,6 +58,7 @@ TERN_THREADS= run doctor --json
 has_status 0
 json_has cpu flags
 json_has memory read_bytes_per_s_1_thread
+json_has compute int8_macs_per_s_1_thread
 json_has warnings
 run doctor
 out_has 'libedit'
