@@ -1,38 +1,49 @@
 #include "base/pool.h"
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/os/park.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
-/* A worker looks this often for the next region before it sleeps: about 50 us, longer than the gap
- * between two regions of one step, shorter than a scheduler tick. */
-#define SPINS 2000
+/* How long a thread looks for what it waits for before it sleeps. Longer than the gap between two
+ * regions of a step, as a wake-up costs both sides; shorter than what a neighbour would miss. */
+#define SPIN_NS 50000
+/* Pieces for each lane in tern_pool_for: the last of them is what the others may have to wait for. */
+#define LANE_PARTS 8
+/* In `left`: the caller sleeps on it. */
+#define CALLER_SLEEPS 0x80000000u
 
-typedef struct worker {
+typedef struct lane {
+    /* Parts of this lane that nobody has begun: region << 32 | first << 16 | end. The lane takes from
+     * the front, others from the end. The number of the region makes an attempt fail that comes late:
+     * a region whose parts are all taken may end, and the next begin, while a lane sleeps anywhere.
+     * Set with release order by the caller: who takes a part (acquire) sees what to run. */
+    _Alignas(64) _Atomic uint64_t ticket;
     tern_pool *pool; /* borrowed */
     pthread_t thread;
-    int lane;
-} worker;
+    int index;
+} lane;
 
 struct tern_pool {
     int n_lane;
-    worker *workers; /* owned; n_lane - 1 started */
-    int n_started;
-    tern_pool_fn fn; /* written before `region` is raised, read after it is seen */
+    int n_started; /* threads; lane 0 is the caller */
+    lane *lanes;   /* owned */
+    /* What the region runs: written before the tickets are set, read after a part is taken. */
+    tern_pool_fn fn; /* NULL: range_fn */
+    tern_pool_range_fn range_fn;
     void *arg;
-    /* Region number. Raised with release order by the caller; a worker that sees the new number
-     * (acquire) sees fn and arg. */
-    _Atomic uint32_t region;
-    /* Lanes still at work. Each worker lowers it with release order; the caller reads it with
-     * acquire order, so what lanes wrote is visible when it reaches 0. */
-    _Atomic int n_busy;
+    int n, grain, n_part; /* of range_fn */
+    /* Number of the region. Sequentially consistent with n_asleep: either the caller sees who sleeps,
+     * or the sleeper sees the new number. */
+    _Alignas(64) tern_gate region;
+    _Atomic uint32_t n_asleep;
     _Atomic bool quit;
-    _Atomic int n_sleeping; /* sequentially consistent: pairs with `region` to lose no wake-up */
-    pthread_mutex_t mu;     /* guards the sleep itself */
-    pthread_cond_t wake;
+    /* Parts not finished yet. Lowered with release order, read by the caller with acquire order, so
+     * what lanes wrote is visible when it reaches 0. */
+    _Alignas(64) tern_gate left;
 };
 
 static inline void relax(void)
@@ -44,43 +55,159 @@ static inline void relax(void)
 #endif
 }
 
+/* Look at the word until it equals value (or, with equal false, until it does not). False: it took
+ * too long. */
+static bool spin(_Atomic uint32_t *word, uint32_t value, bool equal)
+{
+    for (uint64_t begin = 0;;) {
+        for (int i = 0; i < 64; i++) {
+            if ((atomic_load_explicit(word, memory_order_acquire) == value) == equal)
+                return true;
+            relax();
+        }
+        uint64_t now = tern_clock_ns();
+        if (!begin)
+            begin = now;
+        if (now - begin > SPIN_NS)
+            return false;
+    }
+}
+
+/* ---- parts --------------------------------------------------------------------------------- */
+
+/* A part of this lane that nobody has begun; -1: none, or the region is over. */
+static int take(lane *l, uint32_t region, bool own)
+{
+    uint64_t t = atomic_load_explicit(&l->ticket, memory_order_relaxed);
+    for (;;) {
+        uint32_t first = (uint32_t)t >> 16, end = (uint32_t)t & 0xffff;
+        if ((uint32_t)(t >> 32) != region || first == end)
+            return -1;
+        uint64_t rest = own ? t + (1u << 16) : t - 1;
+        if (atomic_compare_exchange_weak_explicit(&l->ticket, &t, rest, memory_order_acquire,
+                                                  memory_order_relaxed))
+            return (int)(own ? first : end - 1);
+    }
+}
+
+static void run_part(const tern_pool *p, int self, int part)
+{
+    int begin, end;
+    if (p->fn) {
+        p->fn(p->arg, part, p->n_lane);
+        return;
+    }
+    tern_pool_split(p->n, p->grain, part, p->n_part, &begin, &end);
+    p->range_fn(p->arg, self, begin, end);
+}
+
+/* Everything there is to do, own parts first. */
+static void work_region(tern_pool *p, int self, uint32_t region)
+{
+    uint32_t n_done = 0;
+    for (int i = 0; i < p->n_lane; i++) {
+        lane *l = &p->lanes[(self + i) % p->n_lane];
+        for (int part; (part = take(l, region, i == 0)) >= 0; n_done++)
+            run_part(p, self, part);
+    }
+    if (n_done == 0)
+        return;
+    uint32_t was = atomic_fetch_sub_explicit(&p->left.word, n_done, memory_order_acq_rel);
+    if (was == (n_done | CALLER_SLEEPS))
+        tern_gate_wake(&p->left, false);
+}
+
+/* ---- lanes --------------------------------------------------------------------------------- */
+
 static void await_region(tern_pool *p, uint32_t seen)
 {
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&p->region, memory_order_acquire) != seen)
-            return;
-        relax();
-    }
-    pthread_mutex_lock(&p->mu);
-    atomic_fetch_add(&p->n_sleeping, 1);
-    while (atomic_load(&p->region) == seen)
-        pthread_cond_wait(&p->wake, &p->mu);
-    atomic_fetch_sub(&p->n_sleeping, 1);
-    pthread_mutex_unlock(&p->mu);
+    if (spin(&p->region.word, seen, false))
+        return;
+    atomic_fetch_add(&p->n_asleep, 1);
+    while (atomic_load(&p->region.word) == seen)
+        tern_gate_wait(&p->region, seen);
+    atomic_fetch_sub(&p->n_asleep, 1);
 }
 
 static void *work(void *arg)
 {
-    worker *w = arg;
-    tern_pool *p = w->pool;
-    for (uint32_t seen = 0;; seen++) {
+    lane *l = arg;
+    tern_pool *p = l->pool;
+    for (uint32_t seen = 0;;) {
         await_region(p, seen);
         if (atomic_load_explicit(&p->quit, memory_order_acquire))
             return NULL;
-        p->fn(p->arg, w->lane, p->n_lane);
-        atomic_fetch_sub_explicit(&p->n_busy, 1, memory_order_release);
+        /* Regions may have passed without this lane; only the newest has anything left. */
+        seen = atomic_load_explicit(&p->region.word, memory_order_acquire);
+        work_region(p, l->index, seen);
     }
 }
 
-static void raise_region(tern_pool *p)
+static void raise_region(tern_pool *p, uint32_t region)
 {
-    atomic_fetch_add(&p->region, 1);
-    if (atomic_load(&p->n_sleeping) > 0) {
-        pthread_mutex_lock(&p->mu);
-        pthread_cond_broadcast(&p->wake);
-        pthread_mutex_unlock(&p->mu);
-    }
+    atomic_store(&p->region.word, region);
+    if (atomic_load(&p->n_asleep) > 0)
+        tern_gate_wake(&p->region, true);
 }
+
+static void await_end(tern_pool *p)
+{
+    if (spin(&p->left.word, 0, true))
+        return;
+    atomic_fetch_or_explicit(&p->left.word, CALLER_SLEEPS, memory_order_acquire);
+    for (uint32_t left;
+         (left = atomic_load_explicit(&p->left.word, memory_order_acquire)) != CALLER_SLEEPS;)
+        tern_gate_wait(&p->left, left);
+}
+
+/* ---- regions ------------------------------------------------------------------------------- */
+
+/* Give the parts out, do them, wait for what others have begun. */
+static void run_region(tern_pool *p, int n_part)
+{
+    uint32_t region = atomic_load_explicit(&p->region.word, memory_order_relaxed) + 1;
+    atomic_store_explicit(&p->left.word, (uint32_t)n_part, memory_order_relaxed);
+    for (int i = 0; i < p->n_lane; i++) {
+        int begin, end;
+        tern_pool_split(n_part, 1, i, p->n_lane, &begin, &end);
+        atomic_store_explicit(&p->lanes[i].ticket,
+                              (uint64_t)region << 32 | (uint64_t)begin << 16 | (uint64_t)end,
+                              memory_order_release);
+    }
+    raise_region(p, region);
+    work_region(p, 0, region);
+    await_end(p);
+}
+
+void tern_pool_run(tern_pool *p, tern_pool_fn fn, void *arg)
+{
+    if (p->n_lane == 1) {
+        fn(arg, 0, 1);
+        return;
+    }
+    p->fn = fn;
+    p->arg = arg;
+    run_region(p, p->n_lane);
+}
+
+void tern_pool_for(tern_pool *p, int n, int grain, tern_pool_range_fn fn, void *arg)
+{
+    int n_grain = n / grain + (n % grain != 0);
+    if (p->n_lane == 1 || n_grain <= 1) {
+        if (n > 0)
+            fn(arg, 0, 0, n);
+        return;
+    }
+    p->fn = NULL;
+    p->range_fn = fn;
+    p->arg = arg;
+    p->n = n;
+    p->grain = grain;
+    p->n_part = p->n_lane * LANE_PARTS < n_grain ? p->n_lane * LANE_PARTS : n_grain;
+    run_region(p, p->n_part);
+}
+
+/* ---- the pool ------------------------------------------------------------------------------ */
 
 tern_code tern_pool_new(int n_thread, tern_pool **out, tern_err *err)
 {
@@ -90,21 +217,27 @@ tern_code tern_pool_new(int n_thread, tern_pool **out, tern_err *err)
     tern_pool *p = tern_calloc(1, sizeof *p);
     if (!p)
         return tern_fail(err, TERN_E_NOMEM, "thread pool: out of memory");
-    p->n_lane = n_thread;
-    pthread_mutex_init(&p->mu, NULL);
-    pthread_cond_init(&p->wake, NULL);
-    p->workers = tern_calloc((size_t)n_thread, sizeof *p->workers);
-    if (!p->workers) {
-        tern_pool_free(p);
+    p->lanes = tern_calloc((size_t)n_thread, sizeof *p->lanes);
+    if (!p->lanes || !tern_gate_init(&p->region, 0)) {
+        tern_free(p->lanes);
+        tern_free(p);
         return tern_fail(err, TERN_E_NOMEM, "thread pool: out of memory");
     }
-    for (int i = 0; i < n_thread - 1; i++) {
-        worker *w = &p->workers[i];
-        *w = (worker){.pool = p, .lane = i + 1};
-        int rc = pthread_create(&w->thread, NULL, work, w);
+    if (!tern_gate_init(&p->left, 0)) {
+        tern_gate_done(&p->region);
+        tern_free(p->lanes);
+        tern_free(p);
+        return tern_fail(err, TERN_E_NOMEM, "thread pool: out of memory");
+    }
+    p->n_lane = n_thread;
+    for (int i = 1; i < n_thread; i++) {
+        lane *l = &p->lanes[i];
+        l->pool = p;
+        l->index = i;
+        int rc = pthread_create(&l->thread, NULL, work, l);
         if (rc != 0) {
             tern_pool_free(p);
-            return tern_fail(err, TERN_E_NOMEM, "cannot start thread %d of %d: %s", i + 2, n_thread,
+            return tern_fail(err, TERN_E_NOMEM, "cannot start thread %d of %d: %s", i + 1, n_thread,
                              strerror(rc));
         }
         p->n_started++;
@@ -118,33 +251,16 @@ void tern_pool_free(tern_pool *p)
     if (!p)
         return;
     atomic_store_explicit(&p->quit, true, memory_order_release);
-    raise_region(p);
-    for (int i = 0; i < p->n_started; i++)
-        pthread_join(p->workers[i].thread, NULL);
-    pthread_cond_destroy(&p->wake);
-    pthread_mutex_destroy(&p->mu);
-    tern_free(p->workers);
+    raise_region(p, atomic_load_explicit(&p->region.word, memory_order_relaxed) + 1);
+    for (int i = 1; i <= p->n_started; i++)
+        pthread_join(p->lanes[i].thread, NULL);
+    tern_gate_done(&p->left);
+    tern_gate_done(&p->region);
+    tern_free(p->lanes);
     tern_free(p);
 }
 
 int tern_pool_size(const tern_pool *p)
 {
     return p->n_lane;
-}
-
-void tern_pool_run(tern_pool *p, tern_pool_fn fn, void *arg)
-{
-    if (p->n_lane > 1) {
-        p->fn = fn;
-        p->arg = arg;
-        atomic_store_explicit(&p->n_busy, p->n_lane - 1, memory_order_relaxed);
-        raise_region(p);
-    }
-    fn(arg, 0, p->n_lane);
-    if (p->n_lane > 1)
-        for (int spins = 0; atomic_load_explicit(&p->n_busy, memory_order_acquire) > 0; spins++) {
-            relax();
-            if (spins > SPINS) /* more lanes than CPUs: let the others run */
-                sched_yield();
-        }
 }

@@ -1,6 +1,11 @@
-/* Threads that run one function at a time over a fixed number of lanes. Regions are short (tens of
- * microseconds), so workers spin a while before they sleep. Work is split by the callee from
- * (lane, n_lane) alone, so results do not depend on timing. */
+/* Threads that run one function at a time over the parts of a piece of work. Regions are short (tens
+ * of microseconds), so lanes look for the next one a while before they sleep.
+ *
+ * No lane is waited for that has not begun anything: parts belong to lanes, so that memory stays
+ * where it was touched first, but a lane without any left takes those that another has not begun.
+ * When the system runs another program on a lane's CPU, the rest do its work. What a part computes
+ * must therefore depend on its number alone, never on the lane; results then do not depend on
+ * timing. */
 #ifndef TERN_BASE_POOL_H
 #define TERN_BASE_POOL_H
 
@@ -8,14 +13,21 @@
 
 typedef struct tern_pool tern_pool;
 typedef void (*tern_pool_fn)(void *arg, int lane, int n_lane);
+typedef void (*tern_pool_range_fn)(void *arg, int lane, int begin, int end);
 
 /* n_thread >= 1 counts the calling thread. */
 TERN_CHECK tern_code tern_pool_new(int n_thread, tern_pool **out, tern_err *err);
 void tern_pool_free(tern_pool *p);
 int tern_pool_size(const tern_pool *p);
-/* Run fn on every lane and return when all are done; what lanes wrote is then visible to the
- * caller. One caller at a time; fn must not call tern_pool_run. */
+
+/* Run fn once for every lane number and return when all are done; what they wrote is then visible to
+ * the caller. Two numbers may be run by one thread, one after the other, so fn must not wait for
+ * another lane. One caller at a time; fn must not start a region. */
 void tern_pool_run(tern_pool *p, tern_pool_fn fn, void *arg);
+/* The same over [0, n) in pieces of whole grains (the last may be cut), several for each lane. lane
+ * is the one that runs: its number is for scratch memory. Pieces are split as tern_pool_split does
+ * for as many lanes, so a lane's first ones are where its part of tern_pool_run is. */
+void tern_pool_for(tern_pool *p, int n, int grain, tern_pool_range_fn fn, void *arg);
 
 /* Half-open part of [0, n) for one lane, in multiples of grain. */
 static inline void tern_pool_split(int n, int grain, int lane, int n_lane, int *begin, int *end)

@@ -170,31 +170,42 @@ typedef struct run_task {
     tern_glu_fn glu;
 } run_task;
 
-static void run_lane(void *arg, int lane, int n_lane)
+static void run_glu(const run_task *t, int begin, int end)
+{
+    const tern_job *gate = &t->jobs[0], *up = &t->jobs[1];
+    for (int i = 0; i < gate->in->n_tok; i++) {
+        float *g = gate->y + (size_t)i * gate->y_stride + begin;
+        t->glu(g, up->y + (size_t)i * up->y_stride + begin, end - begin, g);
+    }
+}
+
+/* Rows [begin, end) of the jobs' matrices one below the other, each rounded up to whole stripes; with
+ * glu of gate and up at once. */
+static void run_range(void *arg, int lane, int begin, int end)
 {
     const run_task *t = arg;
     void *scratch = tern_exec_scratch(t->e, lane);
+    int at = 0;
     for (int j = 0; j < t->n_job; j++) {
         const tern_job *job = &t->jobs[j];
-        int begin, end;
-        tern_pool_split(job->l->rows, 16, lane, n_lane, &begin, &end);
-        tern_linear_rows(job->l, &t->e->k, job->in, job->y, job->y_stride, scratch, begin, end);
-    }
-    if (t->glu) {
-        const tern_job *gate = &t->jobs[0], *up = &t->jobs[1];
-        int begin, end;
-        tern_pool_split(gate->l->rows, 16, lane, n_lane, &begin, &end);
-        for (int i = 0; begin < end && i < gate->in->n_tok; i++) {
-            float *g = gate->y + (size_t)i * gate->y_stride + begin;
-            t->glu(g, up->y + (size_t)i * up->y_stride + begin, end - begin, g);
-        }
+        int row0 = begin > at ? begin - at : 0;
+        int row1 = end - at < job->l->rows ? end - at : job->l->rows;
+        if (row0 < row1)
+            tern_linear_rows(job->l, &t->e->k, job->in, job->y, job->y_stride, scratch, row0, row1);
+        if (!t->glu)
+            at += (int)tern_round_up((size_t)job->l->rows, 16);
+        else if (j == 1)
+            run_glu(t, row0, row1);
     }
 }
 
 void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn glu)
 {
     run_task task = {.e = e, .jobs = jobs, .n_job = n_job, .glu = glu};
-    tern_pool_run(e->pool, run_lane, &task);
+    int n = 0;
+    for (int j = 0; j < (glu ? 1 : n_job); j++)
+        n += (int)tern_round_up((size_t)jobs[j].l->rows, 16);
+    tern_pool_for(e->pool, n, 16, run_range, &task);
 }
 
 void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const float *const *norm_in,

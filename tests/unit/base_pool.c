@@ -2,6 +2,7 @@
 #include "support/support.h"
 
 #include <stdatomic.h>
+#include <time.h>
 
 #define N 1000
 
@@ -54,6 +55,123 @@ static void test_split_is_a_partition_in_whole_grains(void **state)
         }
 }
 
+/* ---- ranges -------------------------------------------------------------------------------- */
+
+typedef struct ranges {
+    int n, grain, n_lane;
+    int out[N]; /* not atomic: a piece that ran twice at once is a race that tools see */
+    _Atomic int n_wrong;
+} ranges;
+
+static void fill_range(void *arg, int lane, int begin, int end)
+{
+    ranges *r = arg;
+    if (lane < 0 || lane >= r->n_lane || begin >= end || begin % r->grain != 0 ||
+        (end != r->n && end % r->grain != 0))
+        atomic_fetch_add(&r->n_wrong, 1);
+    for (int i = begin; i < end; i++)
+        r->out[i]++;
+}
+
+static void test_ranges_cover_everything_once_in_whole_grains(void **state)
+{
+    (void)state;
+    static const int sizes[] = {0, 1, 15, 16, 17, 160, 999, N};
+    for (int n_thread = 1; n_thread <= 9; n_thread += 2) {
+        tern_pool *p;
+        assert_int_equal(tern_pool_new(n_thread, &p, NULL), TERN_OK);
+        for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
+            for (int grain = 1; grain <= 32; grain += 15) {
+                ranges r = {.n = sizes[s], .grain = grain, .n_lane = n_thread};
+                for (int round = 0; round < 20; round++)
+                    tern_pool_for(p, r.n, grain, fill_range, &r);
+                assert_int_equal(r.n_wrong, 0);
+                for (int i = 0; i < N; i++)
+                    assert_int_equal(r.out[i], i < r.n ? 20 : 0);
+            }
+        tern_pool_free(p);
+    }
+}
+
+/* ---- sleepers ------------------------------------------------------------------------------ */
+
+static void sleep_us(long us)
+{
+    struct timespec t = {.tv_nsec = us * 1000};
+    (void)nanosleep(&t, NULL);
+}
+
+/* Pauses of every length round that after which lanes sleep, in and between regions. */
+static void pause_and_count(void *arg, int lane, int n_lane)
+{
+    sums *s = arg;
+    if (lane == s->n_lane_seen % n_lane)
+        sleep_us(s->n_lane_seen % 7 * 20);
+    atomic_fetch_add(&s->n_lane_seen, 1);
+}
+
+static void test_sleeping_lanes_and_callers_are_woken(void **state)
+{
+    (void)state;
+    for (int n_thread = 2; n_thread <= 32; n_thread *= 2) {
+        tern_pool *p;
+        sums s = {0};
+        assert_int_equal(tern_pool_new(n_thread, &p, NULL), TERN_OK);
+        for (int round = 1; round <= 200; round++) {
+            tern_pool_run(p, pause_and_count, &s);
+            assert_int_equal(s.n_lane_seen, round * n_thread);
+            sleep_us(round % 9 * 15);
+        }
+        tern_pool_free(p);
+    }
+}
+
+static void test_a_pool_that_never_ran_is_freed(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        tern_pool *p;
+        assert_int_equal(tern_pool_new(1 + round % 5, &p, NULL), TERN_OK);
+        if (round % 3 == 0)
+            sleep_us(200); /* asleep when it ends */
+        tern_pool_free(p);
+    }
+}
+
+/* A lane held up in its first piece, as by another program on its CPU, keeps that piece and no
+ * other. */
+typedef struct held {
+    _Atomic int n_done;
+    _Atomic bool stuck;
+} held;
+
+static void hold_workers(void *arg, int lane, int begin, int end)
+{
+    held *h = arg;
+    for (int ms = 0; lane != 0 && atomic_load(&h->n_done) < 60; ms++) {
+        if (ms == 5000) {
+            atomic_store(&h->stuck, true);
+            break;
+        }
+        sleep_us(1000);
+    }
+    atomic_fetch_add(&h->n_done, end - begin);
+}
+
+static void test_the_pieces_of_a_lane_held_up_are_done_by_others(void **state)
+{
+    (void)state;
+    tern_pool *p;
+    assert_int_equal(tern_pool_new(2, &p, NULL), TERN_OK);
+    for (int round = 0; round < 20; round++) {
+        held h = {0};
+        tern_pool_for(p, 64, 4, hold_workers, &h); /* 16 pieces of 4: all but 4 are 60 */
+        assert_int_equal(h.n_done, 64);
+        assert_false(h.stuck);
+    }
+    tern_pool_free(p);
+}
+
 static void test_bad_thread_counts_are_refused(void **state)
 {
     (void)state;
@@ -68,6 +186,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_region_covers_every_item_once),
         cmocka_unit_test(test_split_is_a_partition_in_whole_grains),
+        cmocka_unit_test(test_ranges_cover_everything_once_in_whole_grains),
+        cmocka_unit_test(test_sleeping_lanes_and_callers_are_woken),
+        cmocka_unit_test(test_a_pool_that_never_ran_is_freed),
+        cmocka_unit_test(test_the_pieces_of_a_lane_held_up_are_done_by_others),
         cmocka_unit_test(test_bad_thread_counts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
