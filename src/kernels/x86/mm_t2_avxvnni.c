@@ -1,17 +1,7 @@
-/* Ternary matrix products with 256-bit vpdpbusd: a vector is one column quad of 8 rows. */
-#include <immintrin.h>
-#include <stdint.h>
+/* Ternary matrix products with 256-bit vpdpbusd. */
+#include "kernels/x86/dot_avxvnni.h"
 
-#if !defined(__AVXVNNI__) || !defined(__AVX2__)
-#error "needs -mavx2 -mavxvnni"
-#endif
-
-#define v_open(acc)       (vdot)(acc)
-#define v_close(dot, acc) (vi)(dot)
-#define v_dot(acc, c, x)  (vdot) _mm256_dpbusd_avx_epi32((vi)(acc), c, x)
-typedef int32_t vdot __attribute__((vector_size(32)));
-
-#include "kernels/x86/t2_avx.h"
+#include "kernels/x86/t2_tile.h"
 
 /* A stripe is two vectors. Two tokens take two stripes: two vpdpbusd start in a cycle and each waits
  * four for its forerunner, so eight must be under way. */
