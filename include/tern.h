@@ -208,6 +208,14 @@ TERN_API void tern_session_cancel(tern_session *s);
 
 typedef struct tern_request tern_request;
 
+/* Tokens of an answer are evaluated several at a time where the text so far suggests how it goes on.
+ * Nothing else changes: ids, texts and events are those of one token at a time, bit for bit. */
+typedef enum tern_spec_mode {
+    TERN_SPEC_OFF,
+    TERN_SPEC_NGRAM, /* where it pays, by what passes cost and how often suggestions came true */
+    TERN_SPEC_ALWAYS /* wherever there is a suggestion, for tests and measurements */
+} tern_spec_mode;
+
 typedef struct tern_token_bias {
     int32_t id;
     float bias; /* added to the logit; -INFINITY bans */
@@ -232,6 +240,8 @@ typedef struct tern_gen_opts {
     size_t n_bias;
     const char *const *stop; /* n_stop strings; borrowed during the call */
     size_t n_stop;
+    tern_spec_mode spec; /* TERN_SPEC_NGRAM */
+    int32_t spec_max;    /* most suggested tokens in a pass, 0..7; 7 */
 } tern_gen_opts;
 
 TERN_API void tern_gen_opts_init(tern_gen_opts *o);
@@ -241,13 +251,15 @@ typedef enum tern_finish {
     TERN_FINISH_EOG,    /* the model ended its turn */
     TERN_FINISH_STOP,   /* a stop string */
     TERN_FINISH_LENGTH, /* n_predict or the context is used up */
-    TERN_FINISH_CANCELLED
+    TERN_FINISH_CANCELLED,
+    TERN_FINISH_FAILED /* of tern_requests_next alone: this request failed, not the others */
 } tern_finish;
 
 typedef struct tern_event {
     const char *text; /* whole UTF-8, may be empty; valid until the next call */
     size_t n_text;
-    int32_t id; /* the token of this step; -1 when the event only ends the answer */
+    int32_t id; /* the token of this step; -1: the event only ends the answer, or, of
+                   tern_requests_next, the prompt is not read to its end yet */
     tern_finish finish;
 } tern_event;
 
@@ -255,7 +267,9 @@ typedef struct tern_request_stats {
     size_t n_prompt; /* tokens of the prompt */
     size_t n_cached; /* of which the session still had */
     size_t n_generated;
-    double prompt_s, generate_s; /* wall time */
+    double prompt_s, generate_s; /* wall time, of passes that others shared as well */
+    size_t n_pass;               /* of the model after the prompt: n_generated - 1 without drafts */
+    size_t n_drafted, n_accepted; /* tokens suggested by the text so far; those that came true */
 } tern_request_stats;
 
 /* Answer prompt ids in session s, whose tokens are kept as far as they agree with the prompt. One
@@ -264,9 +278,21 @@ typedef struct tern_request_stats {
 TERN_API TERN_CHECK tern_code tern_request_new(tern_session *s, const int32_t *prompt, size_t n_tok,
                                                const tern_gen_opts *opts, tern_request **out,
                                                tern_err *err);
-/* One token. After an event with finish set, call no more. A cancelled request ends with an event,
- * not with a code. */
+/* One token. After an event with finish set more calls give no more than that finish. A cancelled
+ * request ends with an event, not with a code. */
 TERN_API TERN_CHECK tern_code tern_request_next(tern_request *r, tern_event *ev, tern_err *err);
+/* One event ev[i] of each of n requests r[i], of different sessions of one model, their tokens
+ * evaluated together: a pass over the weights serves all of them. Each answer is what it would be
+ * alone. Requests may join and leave between calls. A prompt is read in parts beside the others'
+ * tokens: until its end its request's events have id -1, no text and no finish. A finished request's
+ * event repeats its finish. One that fails has the event TERN_FINISH_FAILED, its reason is given by
+ * tern_request_error, and as after a failed tern_request_next it may be tried again; the others go on.
+ * Codes: TERN_E_USAGE (two requests of one session, or of different models): then no event is
+ * written. */
+TERN_API TERN_CHECK tern_code tern_requests_next(tern_request *const *r, size_t n, tern_event *ev,
+                                                 tern_err *err);
+/* Why the last event of this request is TERN_FINISH_FAILED; valid until its next call. */
+TERN_API const tern_err *tern_request_error(const tern_request *r);
 TERN_API void tern_request_stats_get(const tern_request *r, tern_request_stats *st);
 TERN_API void tern_request_free(tern_request *r);
 

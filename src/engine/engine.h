@@ -3,6 +3,7 @@
 #define TERN_ENGINE_ENGINE_H
 
 #include "decode/autoregressive.h"
+#include "decode/speculative.h"
 #include "model/exec.h"
 #include "sample/chain.h"
 #include "text/template.h"
@@ -24,32 +25,54 @@ struct tern_model {
     pthread_mutex_t mu;
     tern_exec e;    /* guarded by mu, and so is the pool */
     tern_row *rows; /* owned; [e.max_tok]; guarded by mu */
+    tern_cost cost; /* guarded by mu */
     bool mu_ready;
     int n_selftest_mismatch;
 };
 
+/* Most rows of a step whose outputs a session keeps. */
+#define TERN_MAX_OUT (1 + TERN_MAX_DRAFT)
+
 struct tern_session {
     tern_model *m; /* borrowed */
     tern_seq seq;
-    float *logits;       /* owned; [cap_out][n_vocab]: the last rows of the last step, in order */
-    int n_out, cap_out;  /* rows kept, 0 before the first step; rows there is room for */
+    float *logits;      /* owned; [cap_out][n_vocab]: the last rows of the last step, in order */
+    int n_out, cap_out; /* rows kept, 0 before the first step; rows there is room for */
+    int n_ahead; /* tokens at the end of seq that were proposed and nobody has chosen yet; the
+                            public functions do not see them. Less than n_out */
     _Atomic bool cancel; /* set from anywhere, relaxed: it orders nothing */
+    bool in_call;        /* already among the requests of a call that is being checked */
     void (*progress)(void *ctx, size_t done, size_t total);
     void *ctx;
+    tern_feed feed;  /* what is being appended, or was last */
+    uint64_t n_feed; /* feeds begun: tells a request whether its feed is still the last one */
+    tern_logits_fn all_sink; /* of the feed: sees every row; NULL: nobody wants them */
+    void *all_ctx;
 };
-
-/* Most rows of a step whose outputs a session keeps. */
-#define TERN_MAX_OUT 8
 
 /* Evaluate without touching the cancel flag. The outputs of the last n_out rows, 1..TERN_MAX_OUT and
  * not more than n_tok, are kept for tern_session_pick until the next step or rewind. On failure the
  * session is unchanged, kept outputs included. */
 TERN_CHECK tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
                                        tern_err *err);
+/* The same in parts: make s->feed, whose passes the caller then runs. ids stay until it is over. */
+TERN_CHECK tern_code tern_session_feed(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
+                                       tern_err *err);
 /* The id that the sampler chooses for position pos from kept row out_row, 0..n_out-1 in the order of
  * the tokens. What a kept row consists of is between these two. */
 TERN_CHECK tern_code tern_session_pick(tern_session *s, tern_sampler *sampler, int out_row,
                                        uint64_t pos, int32_t *id, tern_err *err);
+/* Tokens present that were chosen or given: what a user sees. Their last one's kept row is
+ * n_out - 1 - n_ahead. */
+static inline int tern_session_n_tok(const tern_session *s)
+{
+    return s->seq.n_tok - s->n_ahead;
+}
+/* id was chosen to come next. True when it was proposed, so that its row is there already; else what
+ * was evaluated ahead is forgotten. */
+bool tern_session_catch_up(tern_session *s, int32_t id);
+/* Forget what was evaluated ahead. */
+void tern_session_settle(tern_session *s);
 
 /* s[0..n) as a JSON string, U+FFFD in place of bytes that are no UTF-8: files may hold any. NULL when
  * memory is exhausted (engine/describe.c). */

@@ -1,4 +1,6 @@
-/* One answer: prompt in, tokens out one at a time, each as whole UTF-8 text. */
+/* One answer: prompt in, tokens out one at a time, each as whole UTF-8 text. A call has three parts:
+ * each request says what it wants evaluated, passes of the model serve all of them, each request
+ * chooses its token from its row. */
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -13,10 +15,21 @@ struct tern_request {
     int32_t *prompt; /* owned */
     size_t n_prompt;
     int32_t n_predict;
-    tern_sampler *sampler; /* owned */
-    tern_stop *stop;       /* owned; NULL: no stop strings */
-    bool ignore_eos, started;
-    int32_t last_id; /* chosen but not yet evaluated; -1: none */
+    tern_sampler *sampler;    /* owned */
+    tern_stop *stop;          /* owned; NULL: no stop strings */
+    bool ignore_eos, started; /* started: the prompt is evaluated */
+    tern_finish finish;
+    int32_t next[TERN_MAX_OUT]; /* the token chosen last, not evaluated yet; what may follow it */
+    uint64_t n_feed;            /* of the session, when this request fed it last */
+    bool has_row;               /* and the token to choose next has its row */
+    bool drafts;
+    tern_spec spec; /* if drafts */
+    /* Of one call. */
+    bool fed;      /* the session's feed is this request's */
+    double *spent; /* what the call's time counts as */
+    double idle_s; /* waited for others after the end */
+    tern_code rc;
+    tern_err err;
     tern_detok detok;
     tern_str piece, text; /* of one token; what of it may be shown */
     tern_request_stats stats;
@@ -34,7 +47,9 @@ void tern_gen_opts_init(tern_gen_opts *o)
                          .min_p = p.min_p,
                          .typical_p = p.typical_p,
                          .repeat_penalty = p.repeat_penalty,
-                         .repeat_last_n = p.repeat_last_n};
+                         .repeat_last_n = p.repeat_last_n,
+                         .spec = TERN_SPEC_NGRAM,
+                         .spec_max = TERN_MAX_DRAFT};
 }
 
 /* The caller's biases, and a ban on every end-of-generation token when they are to be ignored. */
@@ -85,6 +100,9 @@ static tern_code init(tern_request *r, const int32_t *prompt, size_t n_tok, cons
                          n_tok, s->seq.n_ctx);
     if (o->n_predict < -1)
         return tern_fail(err, TERN_E_USAGE, "n_predict is %d, expected -1 or more", o->n_predict);
+    if ((unsigned)o->spec > TERN_SPEC_ALWAYS || o->spec_max < 0 || o->spec_max > TERN_MAX_DRAFT)
+        return tern_fail(err, TERN_E_USAGE, "spec is %d with at most %d tokens, expected 0..%d",
+                         (int)o->spec, o->spec_max, TERN_MAX_DRAFT);
     for (size_t i = 0; i < n_tok; i++)
         if (prompt[i] < 0 || prompt[i] >= s->m->w.h.n_vocab)
             return tern_fail(err, TERN_E_USAGE, "token %zu of the prompt is id %d, expected 0..%d",
@@ -92,6 +110,9 @@ static tern_code init(tern_request *r, const int32_t *prompt, size_t n_tok, cons
     TERN_TRY(make_sampler(r, o, err));
     if (o->n_stop)
         TERN_TRY(tern_stop_new(o->stop, o->n_stop, &r->stop, err));
+    r->drafts = o->spec != TERN_SPEC_OFF && o->spec_max > 0;
+    if (r->drafts)
+        TERN_TRY(tern_spec_init(&r->spec, o->spec_max, o->spec == TERN_SPEC_ALWAYS, err));
     r->prompt = tern_calloc(n_tok, sizeof *r->prompt);
     if (!r->prompt)
         return tern_fail(err, TERN_E_NOMEM, "request: out of memory");
@@ -115,7 +136,6 @@ tern_code tern_request_new(tern_session *s, const int32_t *prompt, size_t n_tok,
     if (!r)
         return tern_fail(err, TERN_E_NOMEM, "request: out of memory");
     r->s = s;
-    r->last_id = -1;
     tern_str_init(&r->piece, 1 << 20);
     tern_str_init(&r->text, 1 << 20);
     tern_code rc = init(r, prompt, n_tok, &o, err);
@@ -134,44 +154,162 @@ void tern_request_free(tern_request *r)
         return;
     tern_sampler_free(r->sampler);
     tern_stop_free(r->stop);
+    tern_spec_done(&r->spec);
     tern_free(r->prompt);
     tern_str_done(&r->piece);
     tern_str_done(&r->text);
     tern_free(r);
 }
 
+/* ---- what a request wants evaluated -------------------------------------------------------- */
+
 /* Keep what the session shares with the prompt, but evaluate at least its last token. */
-static tern_code eval_prompt(tern_request *r, tern_err *err)
+static tern_code feed_prompt(tern_request *r, tern_err *err)
 {
     tern_session *s = r->s;
-    size_t keep = 0;
-    while (keep < r->n_prompt - 1 && keep < (size_t)s->seq.n_tok &&
-           s->seq.ids[keep] == r->prompt[keep])
+    size_t keep = 0, have = (size_t)tern_session_n_tok(s);
+    while (keep < r->n_prompt - 1 && keep < have && s->seq.ids[keep] == r->prompt[keep])
         keep++;
     tern_session_rewind(s, keep);
     r->stats.n_prompt = r->n_prompt;
     r->stats.n_cached = keep;
-    TERN_TRY(tern_session_step(s, r->prompt + keep, r->n_prompt - keep, 1, err));
-    for (size_t i = 0; i < r->n_prompt; i++)
-        tern_sampler_accept(r->sampler, r->prompt[i]);
-    return TERN_OK;
+    return tern_session_feed(s, r->prompt + keep, r->n_prompt - keep, 1, err);
 }
 
-/* Bring the session to where the next token can be chosen. */
-static tern_code advance(tern_request *r, tern_err *err)
+/* Its feed is still there, half done: nobody used the session since. */
+static bool reads_prompt(const tern_request *r)
 {
-    uint64_t begin = tern_clock_ns();
-    tern_code rc;
-    double *spent = r->started ? &r->stats.generate_s : &r->stats.prompt_s;
-    if (!r->started)
-        rc = eval_prompt(r, err);
-    else
-        rc = tern_session_step(r->s, &r->last_id, 1, 1, err);
-    *spent += (double)(tern_clock_ns() - begin) * 1e-9;
-    if (rc == TERN_OK)
-        r->started = true;
-    return rc;
+    return !r->started && r->n_feed && r->n_feed == r->s->n_feed && !tern_feed_over(&r->s->feed);
 }
+
+/* How many tokens may be drafted beyond the one that is known: the answer and the context end. */
+static int draft_room(const tern_request *r)
+{
+    const tern_session *s = r->s;
+    int room = s->seq.n_ctx - tern_session_n_tok(s) - 1;
+    if (r->n_predict >= 0 && (size_t)r->n_predict - r->stats.n_generated <= (size_t)room)
+        room = (int)((size_t)r->n_predict - r->stats.n_generated) - 1;
+    return room;
+}
+
+/* Begin a call. Sets fed if a pass is needed; the feed itself is made by feed() after the plan. */
+static void prepare(tern_request *r)
+{
+    tern_session *s = r->s;
+    tern_str_clear(&r->piece);
+    tern_str_clear(&r->text);
+    r->rc = TERN_OK;
+    r->fed = false;
+    r->spent = r->finish != TERN_FINISH_NONE ? &r->idle_s
+               : r->started                  ? &r->stats.generate_s
+                                             : &r->stats.prompt_s;
+    r->has_row &= r->n_feed == s->n_feed;
+    if (r->finish != TERN_FINISH_NONE || (r->n_predict == 0 && r->started))
+        return;
+    if (atomic_load_explicit(&s->cancel, memory_order_relaxed))
+        r->rc = tern_fail(&r->err, TERN_E_CANCELLED, "cancelled");
+    else if (!r->has_row)
+        r->has_row = r->started && tern_session_catch_up(s, r->next[0]);
+    r->fed = r->rc == TERN_OK && !r->has_row;
+    if (r->fed && r->started && r->drafts)
+        tern_spec_offer(&r->spec, draft_room(r));
+}
+
+static void feed(tern_request *r)
+{
+    tern_session *s = r->s;
+    if (reads_prompt(r))
+        return;
+    if (!r->started) {
+        r->rc = feed_prompt(r, &r->err);
+    } else {
+        int n = 1;
+        if (r->drafts)
+            n += tern_ngram_draft(&r->spec.source, r->next + 1, r->spec.n_draft);
+        r->rc = tern_session_feed(s, r->next, (size_t)n, n, &r->err);
+    }
+    r->n_feed = s->n_feed;
+    r->fed = r->rc == TERN_OK;
+}
+
+/* ---- passes ---------------------------------------------------------------------------------- */
+
+/* Drafts of all requests that generate, in view of all rows. */
+static void plan(tern_request *const *r, size_t n, const tern_cost *cost)
+{
+    tern_spec *list = NULL;
+    int n_row = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!r[i]->fed)
+            continue;
+        if (!r[i]->started) /* prompts fill the pass */
+            n_row += TERN_COST_ROWS;
+        else
+            n_row++;
+        if (r[i]->started && r[i]->drafts) {
+            r[i]->spec.next = list;
+            list = &r[i]->spec;
+        }
+    }
+    tern_spec_plan(list, n_row, cost);
+}
+
+/* Until every answer has its next row; prompts get as far as that takes them, or to the end if whole.
+ */
+static void run(tern_request *const *r, size_t n, bool whole)
+{
+    tern_model *m = r[0]->s->m;
+    bool any = false;
+    for (size_t i = 0; i < n; i++)
+        any |= r[i]->fed;
+    if (!any) /* all rows are there: wait for nobody */
+        return;
+    pthread_mutex_lock(&m->mu);
+    plan(r, n, &m->cost);
+    tern_feed *list = NULL, **end = &list;
+    for (size_t i = 0; i < n; i++) {
+        if (r[i]->fed)
+            feed(r[i]);
+        if (r[i]->fed) {
+            *end = &r[i]->s->feed;
+            end = &r[i]->s->feed.next;
+        }
+    }
+    *end = NULL;
+    for (bool more = list != NULL; more;) {
+        tern_pass(&m->e, m->rows, list, &m->cost);
+        more = false;
+        for (tern_feed *f = list; f; f = f->next)
+            more |= !tern_feed_over(f) && (whole || (f->n_done == 0 && tern_feed_is_short(f)));
+    }
+    pthread_mutex_unlock(&m->mu);
+}
+
+/* The request's rows are evaluated, or could not be. */
+static void take_feed(tern_request *r)
+{
+    tern_session *s = r->s;
+    if (!r->fed)
+        return;
+    if (s->feed.rc != TERN_OK) {
+        r->rc = s->feed.rc;
+        r->err = s->feed.err;
+    } else if (r->started) {
+        r->has_row = true;
+        s->n_ahead = s->feed.n_out - 1;
+        r->stats.n_pass++;
+        r->stats.n_drafted += (size_t)s->n_ahead;
+    } else if (tern_feed_over(&s->feed)) {
+        r->started = r->has_row = true;
+        for (size_t i = 0; i < r->n_prompt; i++) {
+            tern_sampler_accept(r->sampler, r->prompt[i]);
+            if (r->drafts)
+                tern_spec_read(&r->spec, r->prompt[i]);
+        }
+    }
+}
+
+/* ---- what comes out -------------------------------------------------------------------------- */
 
 /* Pass text through the stop strings; true when one was completed. */
 static bool show(tern_request *r)
@@ -183,9 +321,10 @@ static bool show(tern_request *r)
     return tern_stop_feed(r->stop, tern_str_get(&r->piece), r->piece.len, &r->text) >= 0;
 }
 
-static void finish(tern_request *r, tern_event *ev, tern_finish why)
+static void finish(tern_request *r, tern_finish why)
 {
-    ev->finish = why;
+    r->finish = why;
+    tern_session_settle(r->s);
     if (why == TERN_FINISH_STOP)
         return;
     tern_str_clear(&r->piece);
@@ -195,46 +334,108 @@ static void finish(tern_request *r, tern_event *ev, tern_finish why)
         tern_stop_finish(r->stop, &r->text);
 }
 
-tern_code tern_request_next(tern_request *r, tern_event *ev, tern_err *err)
+/* Choose the next token from its row. */
+static tern_code choose(tern_request *r, int32_t *id, tern_err *err)
 {
     tern_session *s = r->s;
-    const tern_model *m = s->m;
-    *ev = (tern_event){.id = -1};
-    tern_str_clear(&r->piece);
-    tern_str_clear(&r->text);
-    if (r->n_predict == 0 && r->started) {
-        finish(r, ev, TERN_FINISH_LENGTH);
+    TERN_TRY(tern_session_pick(s, r->sampler, s->n_out - 1 - s->n_ahead,
+                               (uint64_t)tern_session_n_tok(s), id, err));
+    r->has_row = false;
+    r->next[0] = *id;
+    r->stats.n_generated++;
+    if (s->n_ahead && s->seq.ids[tern_session_n_tok(s)] == *id)
+        r->stats.n_accepted++;
+    if (tern_token_is_eog(s->m->tok, *id) && !r->ignore_eos) {
+        finish(r, TERN_FINISH_EOG);
         return TERN_OK;
     }
-    int32_t id = -1;
-    tern_code rc = advance(r, err);
-    if (rc == TERN_OK && r->n_predict != 0)
-        rc = tern_session_pick(s, r->sampler, 0, (uint64_t)s->seq.n_tok, &id, err);
-    if (rc == TERN_E_CANCELLED) {
-        finish(r, ev, TERN_FINISH_CANCELLED);
-    } else if (rc != TERN_OK) {
-        return rc;
-    } else if (r->n_predict == 0) {
-        finish(r, ev, TERN_FINISH_LENGTH);
+    tern_sampler_accept(r->sampler, *id);
+    if (r->drafts)
+        tern_spec_accept(&r->spec, *id);
+    tern_detok_push(&r->detok, *id, &r->piece);
+    if (show(r))
+        finish(r, TERN_FINISH_STOP);
+    else if (r->stats.n_generated == (size_t)r->n_predict || tern_session_n_tok(s) >= s->seq.n_ctx)
+        finish(r, TERN_FINISH_LENGTH);
+    return TERN_OK;
+}
+
+/* End a call. */
+static void conclude(tern_request *r, tern_event *ev)
+{
+    *ev = (tern_event){.id = -1};
+    if (r->finish != TERN_FINISH_NONE) {
+        ev->finish = r->finish;
     } else {
-        ev->id = r->last_id = id;
-        r->stats.n_generated++;
-        if (tern_token_is_eog(m->tok, id) && !r->ignore_eos) {
-            finish(r, ev, TERN_FINISH_EOG);
-        } else {
-            tern_sampler_accept(r->sampler, id);
-            tern_detok_push(&r->detok, id, &r->piece);
-            if (show(r))
-                finish(r, ev, TERN_FINISH_STOP);
-            else if (r->stats.n_generated == (size_t)r->n_predict || s->seq.n_tok >= s->seq.n_ctx)
-                finish(r, ev, TERN_FINISH_LENGTH);
+        take_feed(r);
+        if (r->rc == TERN_E_CANCELLED) {
+            finish(r, TERN_FINISH_CANCELLED);
+            r->rc = TERN_OK;
+        } else if (r->rc == TERN_OK && r->started && r->n_predict == 0) {
+            finish(r, TERN_FINISH_LENGTH);
+        } else if (r->rc == TERN_OK && r->started) {
+            r->rc = choose(r, &ev->id, &r->err);
         }
+        ev->finish = r->finish;
     }
-    if (r->piece.failed || r->text.failed)
-        return tern_fail(err, TERN_E_NOMEM, "request: out of memory for the text");
+    if (r->rc == TERN_OK && (r->piece.failed || r->text.failed))
+        r->rc = tern_fail(&r->err, TERN_E_NOMEM, "request: out of memory for the text");
     ev->text = tern_str_get(&r->text);
     ev->n_text = r->text.len;
+}
+
+/* One event each; wall time goes to everyone who waited. */
+static void step(tern_request *const *r, size_t n, bool whole, tern_event *ev)
+{
+    uint64_t begin = tern_clock_ns();
+    for (size_t i = 0; i < n; i++)
+        prepare(r[i]);
+    run(r, n, whole);
+    for (size_t i = 0; i < n; i++)
+        conclude(r[i], &ev[i]);
+    double spent = (double)(tern_clock_ns() - begin) * 1e-9;
+    for (size_t i = 0; i < n; i++)
+        *r[i]->spent += spent;
+}
+
+tern_code tern_request_next(tern_request *r, tern_event *ev, tern_err *err)
+{
+    step(&r, 1, true, ev);
+    if (r->rc != TERN_OK && err)
+        *err = r->err;
+    return r->rc;
+}
+
+static tern_code check_list(tern_request *const *r, size_t n, tern_err *err)
+{
+    tern_code rc = TERN_OK;
+    size_t i = 0;
+    for (; i < n && r[i]->s->m == r[0]->s->m && !r[i]->s->in_call; i++)
+        r[i]->s->in_call = true;
+    if (i < n && r[i]->s->m != r[0]->s->m)
+        rc = tern_fail(err, TERN_E_USAGE, "requests 0 and %zu are of different models", i);
+    else if (i < n)
+        rc = tern_fail(err, TERN_E_USAGE, "request %zu shares its session with another", i);
+    while (i > 0)
+        r[--i]->s->in_call = false;
+    return rc;
+}
+
+tern_code tern_requests_next(tern_request *const *r, size_t n, tern_event *ev, tern_err *err)
+{
+    if (n == 0)
+        return TERN_OK;
+    TERN_TRY(check_list(r, n, err));
+    step(r, n, false, ev);
+    for (size_t i = 0; i < n; i++)
+        if (r[i]->rc != TERN_OK)
+            ev[i] = (tern_event){.text = "", .id = -1, .finish = TERN_FINISH_FAILED};
     return TERN_OK;
+}
+
+const tern_err *tern_request_error(const tern_request *r)
+{
+    return &r->err;
 }
 
 void tern_request_stats_get(const tern_request *r, tern_request_stats *st)

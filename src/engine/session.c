@@ -67,42 +67,72 @@ void tern_session_free(tern_session *s)
     tern_free(s);
 }
 
-/* The caller's sink also keeps the last rows. */
-typedef struct sink_pair {
-    tern_session *s;
-    tern_logits_fn fn; /* NULL: only keep */
-    void *ctx;
-    size_t first; /* row to keep first: from it on the evaluation cannot fail */
-} sink_pair;
+void tern_session_settle(tern_session *s)
+{
+    if (s->n_ahead == 0)
+        return;
+    tern_seq_truncate(&s->seq, tern_session_n_tok(s));
+    s->n_out -= s->n_ahead;
+    s->n_ahead = 0;
+}
 
+bool tern_session_catch_up(tern_session *s, int32_t id)
+{
+    if (s->n_ahead > 0 && s->seq.ids[tern_session_n_tok(s)] == id) {
+        s->n_ahead--;
+        return true;
+    }
+    tern_session_settle(s);
+    return false;
+}
+
+/* Rows of the feed: the last ones are kept, and all are shown to who asked for them. */
 static void keep_logits(void *ctx, int row, const float *logits)
 {
-    const sink_pair *p = ctx;
-    tern_session *s = p->s;
-    size_t n_vocab = (size_t)s->m->w.h.n_vocab;
-    if ((size_t)row == p->first)
+    tern_session *s = ctx;
+    size_t n_vocab = (size_t)s->m->w.h.n_vocab, first = s->feed.n_tok - (size_t)s->feed.n_out;
+    if ((size_t)row == first) /* from here on nothing can fail */
         s->n_out = 0;
-    if ((size_t)row >= p->first)
+    if ((size_t)row >= first)
         memcpy(s->logits + (size_t)s->n_out++ * n_vocab, logits, n_vocab * sizeof *logits);
-    if (p->fn)
-        p->fn(p->ctx, row, logits);
+    if (s->all_sink)
+        s->all_sink(s->all_ctx, row, logits);
+}
+
+static tern_code make_feed(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
+                           tern_logits_fn all_sink, void *ctx, tern_err *err)
+{
+    TERN_TRY(reserve_out(s, n_out, err));
+    tern_session_settle(s);
+    s->n_feed++;
+    s->all_sink = all_sink;
+    s->all_ctx = ctx;
+    s->feed = (tern_feed){.seq = &s->seq,
+                          .ids = ids,
+                          .n_tok = n_tok,
+                          .n_out = n_out,
+                          .all_logits = all_sink != NULL,
+                          .sink = keep_logits,
+                          .sink_ctx = s,
+                          .progress = s->progress,
+                          .progress_ctx = s->ctx,
+                          .cancel = &s->cancel};
+    return tern_feed_begin(&s->feed, &s->m->e, err);
+}
+
+tern_code tern_session_feed(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
+                            tern_err *err)
+{
+    return make_feed(s, ids, n_tok, n_out, NULL, NULL, err);
 }
 
 static tern_code eval(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
                       tern_logits_fn all_sink, void *ctx, tern_err *err)
 {
     tern_model *m = s->m;
-    sink_pair pair = {.s = s, .fn = all_sink, .ctx = ctx, .first = n_tok - (size_t)n_out};
-    tern_eval_opts o = {.all_logits = all_sink != NULL,
-                        .n_out = n_out,
-                        .sink = keep_logits,
-                        .sink_ctx = &pair,
-                        .progress = s->progress,
-                        .progress_ctx = s->ctx,
-                        .cancel = &s->cancel};
-    TERN_TRY(reserve_out(s, n_out, err));
+    TERN_TRY(make_feed(s, ids, n_tok, n_out, all_sink, ctx, err));
     pthread_mutex_lock(&m->mu);
-    tern_code rc = tern_eval(&m->e, &s->seq, ids, n_tok, m->rows, &o, err);
+    tern_code rc = tern_eval(&m->e, m->rows, &s->feed, &m->cost, err);
     pthread_mutex_unlock(&m->mu);
     return rc;
 }
@@ -138,12 +168,16 @@ tern_code tern_session_eval_all(tern_session *s, const int32_t *ids, size_t n_to
 
 const float *tern_session_logits(const tern_session *s)
 {
-    return s->n_out ? s->logits + (size_t)(s->n_out - 1) * (size_t)s->m->w.h.n_vocab : NULL;
+    size_t n_vocab = (size_t)s->m->w.h.n_vocab;
+    bool half_done = s->feed.rc == TERN_OK && s->feed.n_done && !tern_feed_over(&s->feed);
+    if (s->n_out == 0 || half_done)
+        return NULL;
+    return s->logits + (size_t)(s->n_out - 1 - s->n_ahead) * n_vocab;
 }
 
 const int32_t *tern_session_tokens(const tern_session *s, size_t *n_tok)
 {
-    *n_tok = (size_t)s->seq.n_tok;
+    *n_tok = (size_t)tern_session_n_tok(s);
     return s->seq.ids;
 }
 
@@ -154,9 +188,11 @@ int32_t tern_session_n_ctx(const tern_session *s)
 
 void tern_session_rewind(tern_session *s, size_t n_tok)
 {
-    if (n_tok >= (size_t)s->seq.n_tok)
+    if (n_tok >= (size_t)tern_session_n_tok(s))
         return;
+    tern_session_settle(s);
     tern_seq_truncate(&s->seq, (int)n_tok);
+    s->n_feed++; /* no feed goes on from here */
     s->n_out = 0;
 }
 

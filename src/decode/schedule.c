@@ -1,0 +1,135 @@
+#include "decode/schedule.h"
+#include "base/clock.h"
+#include "base/error.h"
+
+/* Rows of prompts in a pass that answers wait for: enough to read a prompt at nearly full speed, few
+ * enough that the others pause for a fraction of a second. */
+#define PROMPT_ROWS 64
+
+static tern_code check(const tern_feed *f, const tern_exec *e, tern_err *err)
+{
+    if (f->n_tok == 0)
+        return tern_fail(err, TERN_E_USAGE, "no tokens to evaluate: the prompt is empty");
+    for (size_t i = 0; i < f->n_tok; i++)
+        if (f->ids[i] < 0 || f->ids[i] >= e->w->h.n_vocab)
+            return tern_fail(err, TERN_E_USAGE, "token %zu is id %d, expected 0..%d", i, f->ids[i],
+                             e->w->h.n_vocab - 1);
+    int n_free = f->seq->n_ctx - f->seq->n_tok;
+    if (f->n_tok > (size_t)n_free)
+        return tern_fail(err, TERN_E_LIMIT,
+                         "the prompt is too long: %zu tokens, of %d in the context %d are free "
+                         "(shorten it or raise -c)",
+                         f->n_tok, f->seq->n_ctx, n_free);
+    return TERN_OK;
+}
+
+tern_code tern_feed_begin(tern_feed *f, const tern_exec *e, tern_err *err)
+{
+    f->n_done = 0;
+    f->n_before = f->seq->n_tok;
+    f->n_row = 0;
+    return f->rc = check(f, e, err);
+}
+
+static void give_up(tern_feed *f, tern_code rc)
+{
+    f->rc = rc;
+    f->n_row = 0;
+    tern_seq_truncate(f->seq, f->n_before);
+}
+
+/* Rows of a prompt that go into n_free. The last n_out ids are not torn apart: after their pass
+ * nothing can fail, so that outputs are replaced all or not at all. */
+static int chunk_rows(const tern_feed *f, int n_free)
+{
+    size_t left = f->n_tok - f->n_done, n = (size_t)n_free;
+    if (left <= n)
+        return (int)left;
+    return (int)(left - n < (size_t)f->n_out ? left - (size_t)f->n_out : n);
+}
+
+static void share_rows(int max_tok, tern_feed *list)
+{
+    int n_free = max_tok;
+    for (tern_feed *f = list; f; f = f->next) {
+        f->n_row = 0;
+        if (tern_feed_over(f) || !tern_feed_is_short(f) || f->n_tok - f->n_done > (size_t)n_free)
+            continue;
+        f->n_row = (int)(f->n_tok - f->n_done);
+        n_free -= f->n_row;
+    }
+    if (n_free < max_tok && n_free > PROMPT_ROWS)
+        n_free = PROMPT_ROWS;
+    for (tern_feed *f = list; f && n_free > 0; f = f->next)
+        if (!tern_feed_over(f) && !tern_feed_is_short(f)) {
+            f->n_row = chunk_rows(f, n_free);
+            n_free -= f->n_row;
+        }
+}
+
+/* Whether the feed may go on, and room for its rows. */
+static void admit(tern_feed *f)
+{
+    if (f->cancel && atomic_load_explicit(f->cancel, memory_order_relaxed))
+        give_up(f, tern_fail(&f->err, TERN_E_CANCELLED, "cancelled after %zu of %zu tokens",
+                             f->n_done, f->n_tok));
+    else if (tern_seq_reserve(f->seq, f->n_row, &f->err) != TERN_OK)
+        give_up(f, f->err.code);
+}
+
+static int build_rows(tern_row *rows, tern_feed *list)
+{
+    int n = 0;
+    for (tern_feed *f = list; f; f = f->next) {
+        f->row0 = n;
+        for (int i = 0; i < f->n_row; i++, n++) {
+            size_t at = f->n_done + (size_t)i;
+            rows[n] =
+                (tern_row){.seq = f->seq,
+                           .id = f->ids[at],
+                           .pos = f->seq->n_tok + i,
+                           .wants_logits = f->all_logits || f->n_tok - at <= (size_t)f->n_out};
+        }
+    }
+    return n;
+}
+
+/* Rows are numbered within a pass by forward and within the feed by its sink; they come in order. */
+static void to_feed(void *ctx, int row, const float *logits)
+{
+    tern_feed **at = ctx, *f = *at;
+    while (row >= f->row0 + f->n_row)
+        f = f->next;
+    *at = f;
+    f->sink(f->sink_ctx, (int)f->n_done + row - f->row0, logits);
+}
+
+static void finish_rows(tern_feed *f)
+{
+    tern_seq_commit(f->seq, f->ids + f->n_done, f->n_row);
+    f->n_done += (size_t)f->n_row;
+    if (f->progress)
+        f->progress(f->progress_ctx, f->n_done, f->n_tok);
+}
+
+void tern_pass(tern_exec *e, tern_row *rows, tern_feed *list, tern_cost *cost)
+{
+    bool answers = true; /* and nothing else: such passes are what drafting must know the cost of */
+    tern_feed *at = list;
+    share_rows(e->max_tok, list);
+    for (tern_feed *f = list; f; f = f->next)
+        if (f->n_row > 0) {
+            answers &= tern_feed_is_short(f);
+            admit(f);
+        }
+    int n_row = build_rows(rows, list);
+    if (n_row == 0)
+        return;
+    uint64_t begin = tern_clock_ns();
+    tern_forward(e, rows, n_row, to_feed, &at);
+    if (answers)
+        tern_cost_add(cost, n_row, (double)(tern_clock_ns() - begin));
+    for (tern_feed *f = list; f; f = f->next)
+        if (f->n_row > 0)
+            finish_rows(f);
+}

@@ -1,0 +1,52 @@
+/* Where the rows of a pass come from. A feed is ids that wait to be appended to one sequence; a pass
+ * takes rows of every feed it is given through the model together: the next token of each answer,
+ * tokens drafted to follow it, and chunks of prompts. What a row computes does not depend on who rides
+ * beside it, so neither does any answer. */
+#ifndef TERN_DECODE_SCHEDULE_H
+#define TERN_DECODE_SCHEDULE_H
+
+#include "decode/cost.h"
+#include "model/exec.h"
+
+#include <stdatomic.h>
+
+typedef struct tern_feed tern_feed;
+struct tern_feed {
+    /* The caller's. */
+    tern_seq *seq;       /* borrowed; one feed per sequence in a pass */
+    const int32_t *ids;  /* borrowed; [n_tok] */
+    size_t n_tok;        /* at least 1 */
+    int n_out;           /* 1..n_tok rows at the end whose logits are wanted; they share a pass */
+    bool all_logits;     /* every row's are */
+    tern_logits_fn sink; /* row counts from the first id */
+    void *sink_ctx;
+    void (*progress)(void *ctx, size_t done, size_t total); /* after each pass; may be NULL */
+    void *progress_ctx;
+    const _Atomic bool *cancel; /* looked at before each pass; may be NULL */
+    tern_feed *next;            /* of the list given to tern_pass */
+    /* Written by tern_feed_begin and tern_pass. */
+    size_t n_done;
+    tern_code rc; /* not TERN_OK: it failed, and seq is what it was before */
+    tern_err err;
+    int n_before, row0, n_row;
+};
+
+/* Codes: TERN_E_USAGE (id outside the vocabulary, n_tok 0), TERN_E_LIMIT; the feed is over then. */
+TERN_CHECK tern_code tern_feed_begin(tern_feed *f, const tern_exec *e, tern_err *err);
+/* Nothing is left to do, or it failed. */
+static inline bool tern_feed_over(const tern_feed *f)
+{
+    return f->rc != TERN_OK || f->n_done == f->n_tok;
+}
+/* An answer's next rows rather than a prompt: all that is left wants logits. */
+static inline bool tern_feed_is_short(const tern_feed *f)
+{
+    return f->n_tok - f->n_done <= (size_t)f->n_out;
+}
+
+/* One pass over the feeds that are not over; none is fine. Short ones come first and whole, as many as
+ * the pass holds; prompts take rows that are left, in the order of the list. rows is scratch of
+ * e->max_tok rows. A feed that fails (TERN_E_NOMEM, TERN_E_CANCELLED) does not touch the others. */
+void tern_pass(tern_exec *e, tern_row *rows, tern_feed *list, tern_cost *cost);
+
+#endif
