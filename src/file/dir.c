@@ -7,6 +7,10 @@
 #include <math.h>
 #include <string.h>
 
+/* What the system may read ahead of the tensor at hand: enough for a disk to be busy while lanes
+ * repack, little beside what a model takes. */
+#define AHEAD_BYTES ((size_t)32 << 20)
+
 const tern_tensor *tern_dir_tensor_find(const tern_dir *d, const char *name)
 {
     uint32_t i;
@@ -17,6 +21,31 @@ const tern_meta *tern_dir_meta_find(const tern_dir *d, const char *key)
 {
     uint32_t i;
     return tern_map_find(&d->meta_by_key, key, strlen(key), &i) ? &d->metas[i] : NULL;
+}
+
+/* The file that holds the tensor; NULL: none does, the directory is from memory. */
+static const tern_map_file *map_of(const tern_dir *d, const tern_tensor *t)
+{
+    for (size_t i = 0; i < d->n_map; i++)
+        if (t->offset <= d->maps[i].size && t->data == d->maps[i].data + t->offset)
+            return &d->maps[i];
+    return NULL;
+}
+
+void tern_dir_tensor_want(const tern_dir *d, const tern_tensor *t)
+{
+    const tern_map_file *m = map_of(d, t);
+    if (!m)
+        return;
+    size_t ahead = m->size - t->offset - t->bytes;
+    tern_map_want(m, t->offset, t->bytes + (ahead < AHEAD_BYTES ? ahead : AHEAD_BYTES));
+}
+
+void tern_dir_tensor_drop(const tern_dir *d, const tern_tensor *t)
+{
+    const tern_map_file *m = map_of(d, t);
+    if (m)
+        tern_map_drop(m, t->offset, t->bytes);
 }
 
 static const char *type_name(tern_meta_type type)

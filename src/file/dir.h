@@ -82,6 +82,12 @@ void tern_dir_close(tern_dir *d);
 const tern_tensor *tern_dir_tensor_find(const tern_dir *d, const char *name);
 const tern_meta *tern_dir_meta_find(const tern_dir *d, const char *key);
 
+/* Hints for tensors that are read once, as those that are repacked; neither changes what is read, and
+ * for a directory from memory both do nothing. want: this one is read next, and those that follow in
+ * the file soon, which the system may fetch from disk meanwhile. drop: its pages need not stay. */
+void tern_dir_tensor_want(const tern_dir *d, const tern_tensor *t);
+void tern_dir_tensor_drop(const tern_dir *d, const tern_tensor *t);
+
 /* Typed look-ups. Absent key: *found = false, *out untouched, TERN_OK (found may be NULL). Wrong
  * type or a value that does not fit: TERN_E_FORMAT. Any integer type serves for an integer, f32 or
  * f64 for a number. Strings stay in the file map. */

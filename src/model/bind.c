@@ -186,7 +186,13 @@ static tern_code load_vector(binder *n, const tern_tensor *t, const float **out)
 
 static tern_code load_matrix(binder *n, const tern_tensor *t, tern_linear *l)
 {
-    TERN_TRY(tern_linear_init(l, t, n->w->h.token_act8, n->pool, n->err));
+    bool packed = tern_dtype_get(t->dtype)->cls == TERN_CLASS_TERNARY;
+    if (packed)
+        tern_dir_tensor_want(n->w->dir, t);
+    tern_code rc = tern_linear_init(l, t, n->w->h.token_act8, n->pool, n->err);
+    if (packed && l->packed_bytes) /* the copy serves from here on */
+        tern_dir_tensor_drop(n->w->dir, t);
+    TERN_TRY(rc);
     n->w->read_bytes += l->read_bytes;
     n->w->packed_bytes += l->packed_bytes;
     return TERN_OK;

@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A page fault maps up to this much of a file around the page, if it is in memory. */
+#define FAULT_AROUND ((size_t)64 << 10)
+
 tern_code tern_map_open(const char *path, tern_map_file *out, tern_err *err)
 {
     struct stat st;
@@ -41,4 +44,24 @@ void tern_map_close(tern_map_file *m)
     if (m->data)
         (void)munmap((void *)(uintptr_t)m->data, m->size);
     *m = (tern_map_file){0};
+}
+
+/* Whole blocks of `block` bytes that touch [offset, offset + size), cut at the file's end. */
+static void advise(const tern_map_file *m, size_t offset, size_t size, size_t block, int advice)
+{
+    size_t begin = offset & ~(block - 1), tail = -(offset + size) & (block - 1);
+    size_t left = m->size - offset - size, end = offset + size + (tail < left ? tail : left);
+    if (size > 0)
+        (void)madvise((void *)(uintptr_t)(m->data + begin), end - begin, advice);
+}
+
+void tern_map_want(const tern_map_file *m, size_t offset, size_t size)
+{
+    advise(m, offset, size, FAULT_AROUND, MADV_WILLNEED);
+}
+
+/* The map is shared and only read, so nothing can be lost. */
+void tern_map_drop(const tern_map_file *m, size_t offset, size_t size)
+{
+    advise(m, offset, size, FAULT_AROUND, MADV_DONTNEED);
 }

@@ -13,4 +13,10 @@ typedef struct tern_map_file {
 TERN_CHECK tern_code tern_map_open(const char *path, tern_map_file *out, tern_err *err);
 void tern_map_close(tern_map_file *m);
 
+/* Hints, for parts of a file that are read once; [offset, offset + size) is inside it. */
+/* Bytes about to be read: the system may fetch them from disk meanwhile. */
+void tern_map_want(const tern_map_file *m, size_t offset, size_t size);
+/* Bytes not needed any more: their pages leave this process, and come back when read. */
+void tern_map_drop(const tern_map_file *m, size_t offset, size_t size);
+
 #endif

@@ -1,0 +1,109 @@
+#include "base/os/map.h"
+#include "support/support.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define N ((size_t)4 << 20)
+
+static char path[] = "/tmp/tern-map-XXXXXX";
+
+static uint8_t byte_at(size_t i)
+{
+    return (uint8_t)(i * 7 + i / 4096);
+}
+
+static int write_file(void **state)
+{
+    (void)state;
+    static uint8_t buf[N + 123];
+    int fd = mkstemp(path);
+    for (size_t i = 0; i < sizeof buf; i++)
+        buf[i] = byte_at(i);
+    bool ok = fd >= 0 && write(fd, buf, sizeof buf) == (ssize_t)sizeof buf;
+    return fd >= 0 && close(fd) == 0 && ok ? 0 : -1;
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+static size_t count_wrong(const tern_map_file *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->size; i++)
+        n += m->data[i] != byte_at(i);
+    return n;
+}
+
+static void test_hints_change_no_byte(void **state)
+{
+    (void)state;
+    static const size_t ranges[][2] = {{0, 0},      {0, 1},           {4095, 2},     {65536, 65536},
+                                       {N, 0},      {1, N},           {N + 122, 1},  {N - 1, 124},
+                                       {70000, 10}, {N + 123, 0},     {0, N + 123},  {N, 123},
+                                       {1, 65535},  {65535, 2 << 16}, {N - 9000, 1}, {5, 5}};
+    tern_map_file m;
+    assert_int_equal(tern_map_open(path, &m, NULL), TERN_OK);
+    assert_int_equal(m.size, N + 123);
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        tern_map_want(&m, ranges[i][0], ranges[i][1]);
+        tern_map_drop(&m, ranges[i][0], ranges[i][1]);
+        assert_int_equal(count_wrong(&m), 0);
+    }
+    tern_map_close(&m);
+}
+
+#if defined(__linux__)
+/* KiB of the file's map that this process holds, as the system counts them. */
+static size_t resident_kib(const void *p)
+{
+    char line[256], head[32];
+    size_t kib = 0;
+    bool inside = false;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    assert_non_null(f);
+    (void)snprintf(head, sizeof head, "%lx-", (unsigned long)(uintptr_t)p);
+    while (fgets(line, sizeof line, f)) {
+        if (strncmp(line, head, strlen(head)) == 0)
+            inside = true;
+        if (inside && strncmp(line, "Rss:", 4) == 0) {
+            for (const char *c = line + 4; *c; c++)
+                if (*c >= '0' && *c <= '9')
+                    kib = kib * 10 + (size_t)(*c - '0');
+            break;
+        }
+    }
+    (void)fclose(f);
+    return kib;
+}
+
+static void test_dropped_pages_leave_the_process(void **state)
+{
+    (void)state;
+    tern_map_file m;
+    assert_int_equal(tern_map_open(path, &m, NULL), TERN_OK);
+    assert_int_equal(count_wrong(&m), 0);
+    assert_true(resident_kib(m.data) >= N / 1024);
+    tern_map_drop(&m, N / 2, m.size - N / 2);
+    assert_in_range(resident_kib(m.data), 1, N / 2 / 1024);
+    tern_map_drop(&m, 0, m.size);
+    assert_int_equal(resident_kib(m.data), 0);
+    assert_int_equal(count_wrong(&m), 0);
+    tern_map_close(&m);
+}
+#endif
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hints_change_no_byte),
+#if defined(__linux__)
+        cmocka_unit_test(test_dropped_pages_leave_the_process),
+#endif
+    };
+    return cmocka_run_group_tests(tests, write_file, remove_file);
+}
