@@ -1,0 +1,30 @@
+/* What the 256-bit column-major products have in common: an interleaved vector is 8 rows, a column two
+ * vectors; there are registers for the sums of two vectors at a time, and tokens take turns. */
+#include "kernels/x86/t2c1_tile.h"
+
+INLINE void block_few(const int nt, const bool listed, const col_block *b)
+{
+    for (int t = 0; t < nt; t++) {
+        pass_t2c1(1, 2, 0, 0, t, 4 * t, 4, listed, b);
+        pass_t2c1(1, 2, 2, 0, t, 4 * t + 1, 4, listed, b);
+        pass_t2c1(1, 2, 0, 1, t, 4 * t + 2, 4, listed, b);
+        pass_t2c1(1, 2, 2, 1, t, 4 * t + 3, 4, listed, b);
+    }
+}
+
+#define FEW(nt, listed)                                                                            \
+    static void block_##nt##_##listed(const col_block *b)                                          \
+    {                                                                                              \
+        block_few(nt, listed, b);                                                                  \
+    }
+FEW(1, 0)
+FEW(2, 0)
+FEW(3, 0)
+FEW(4, 0)
+FEW(1, 1)
+FEW(2, 1)
+FEW(3, 1)
+FEW(4, 1)
+
+static const col_block_fn few[] = {block_1_0, block_2_0, block_3_0, block_4_0,
+                                   block_1_1, block_2_1, block_3_1, block_4_1};

@@ -1,0 +1,212 @@
+/* The loops of the column-major ternary product (T2C1, kernel.h) for few tokens, shared by the x86
+ * instruction sets. sparse256.h or sparse512.h and the file that includes this define the vectors:
+ *   vdot             sums of products, in what width suits the ISA
+ *   v_dot(dot, c, x) dot + products of unsigned codes c and signed x
+ *   v_open(acc)      a vdot to begin with, given 32-bit sums; v_close(dot, acc) the sums again
+ *   SPAN             columns v_dot may sum between the two; undefined where vdot is 32-bit
+ *
+ * Columns come in fours, interleaved bytewise: a 32-bit element is then one row's four codes, which
+ * meet the four activations of the columns. The four codes of a byte are planes 64 rows apart; where
+ * sums have 32 bits planes are masked where they stand, worth 4^p times as much, and exact shifts undo
+ * the factors in the end: |sum| <= 192 * 128 * cols < 2^31 for cols <= 2^16.
+ *
+ * The columns of a slice are taken in blocks. A block stays in the first cache while it is passed over
+ * once per token and for as many rows at a time as there are registers for; meanwhile the lines of
+ * the next block, wherever they are, are prefetched. Sums wait in scratch between the passes. */
+#include "kernels/kernel.h"
+#include "kernels/x86/t2c1_scratch.h"
+
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Loops that are surely unrolled, so that arrays are registers: tokens, and interleaved vectors. */
+/* clang-format off */
+#define EACH_TOKEN(X)  {X(0)} if (nt > 1) {X(1)} if (nt > 2) {X(2)} if (nt > 3) {X(3)}
+#define EACH_VEC(X, t) {X(t, 0)} if (nv > 1) {X(t, 1)} if (nv > 2) {X(t, 2)} if (nv > 3) {X(t, 3)}
+/* clang-format on */
+#define VECS_OF(t) EACH_VEC(CELL, t) /* CELL(t, i) is what the user of EACH_CELL defines */
+#define EACH_CELL  EACH_TOKEN(VECS_OF)
+
+#ifdef SPAN
+#define BLOCK SPAN
+#else
+#define BLOCK 128
+#endif
+_Static_assert(BLOCK <= TERN_LIST_PAD, "lists can be read a block ahead");
+
+/* n columns of a slice: those listed, or all from w on. */
+typedef struct col_block {
+    const uint8_t *w;
+    const int32_t *list; /* NULL: consecutive */
+    int n;
+    const int8_t *x; /* activations of the columns, padded with zeros to a multiple of four */
+    size_t x_stride;
+    int32_t *acc;             /* [nt][256] */
+    const uint8_t *next;      /* of a slice: prefetch n columns, */
+    const int32_t *next_list; /* these of it */
+} col_block;
+
+typedef void (*col_block_fn)(const col_block *b);
+
+INLINE int32_t load_i32(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE const uint8_t *col_at(const uint8_t *w, const int32_t *list, int i)
+{
+    return w + 64 * (size_t)(list ? list[i] : i);
+}
+
+/* Interleaved vector i (0..3) of four columns. */
+INLINE vi interleave(int i, vi a, vi b, vi c, vi d)
+{
+    vi ab = i < 2 ? v_lo8(a, b) : v_hi8(a, b), cd = i < 2 ? v_lo8(c, d) : v_hi8(c, d);
+    return i % 2 ? v_hi16(ab, cd) : v_lo16(ab, cd);
+}
+
+#ifdef SPAN
+#define IN_PLACE(v, p)  v_and((p) ? v_shr(v, 2 * (p)) : (v), mask[0])
+#define UNSCALE(acc, p) (acc)
+#else
+#define IN_PLACE(v, p)  v_and(v, mask[p])
+#define UNSCALE(acc, p) (vi)((vdot)(acc) >> (2 * (p))) /* of signed elements: arithmetic */
+#endif
+
+/* Interleaved vectors i0 .. i0+nv of part h (VL * 4 bytes) of each column, for tokens t0 .. t0+nt.
+ * Passes pass of n_pass prefetches its share. */
+INLINE void pass_t2c1(const int nt, const int nv, const int i0, const int h, const int t0,
+                      const int pass, const int n_pass, const bool listed, const col_block *b)
+{
+    enum { PART = 4 * VL };
+    const int32_t *list = listed ? b->list : NULL, *next_list = listed ? b->next_list : NULL;
+    const uint8_t *w = b->w + PART * h, *next = b->next;
+    const int8_t *x = b->x + (size_t)t0 * b->x_stride;
+    const size_t stride = b->x_stride;
+    const int share = 4 / n_pass > 0 ? 4 / n_pass : 1;
+    int ahead = (b->n + 3) / 4 * share * pass;
+    int32_t *acc = b->acc + 256 * t0 + 16 * i0 + VL * h;
+    const vi mask[4] = {v_set1(0x03030303), v_set1(0x0c0c0c0c), v_set1(0x30303030),
+                        v_set1((int32_t)0xc0c0c0c0u)};
+    vdot dot[4][4][4];
+#define CELL(t, i)                                                                                 \
+    dot[t][i][0] = v_open(v_load(acc + 256 * t + 16 * i));                                         \
+    dot[t][i][1] = v_open(v_load(acc + 256 * t + 16 * i + 64));                                    \
+    dot[t][i][2] = v_open(v_load(acc + 256 * t + 16 * i + 128));                                   \
+    dot[t][i][3] = v_open(v_load(acc + 256 * t + 16 * i + 192));
+    EACH_CELL
+#undef CELL
+    for (int g = 0; g < b->n; g += 4, ahead += share) {
+        vi v0 = v_load(col_at(w, list, g)), v1 = v_load(col_at(w, list, g + 1));
+        vi v2 = v_load(col_at(w, list, g + 2)), v3 = v_load(col_at(w, list, g + 3));
+        vi c[4][4], xt;
+        if (pass < 4)
+            for (int i = 0; i < share; i++)
+                _mm_prefetch((const char *)col_at(next, next_list, ahead + i), _MM_HINT_T0);
+#define CODES(t, i)                                                                                \
+    c[i][0] = interleave(i0 + i, v0, v1, v2, v3);                                                  \
+    c[i][1] = IN_PLACE(c[i][0], 1);                                                                \
+    c[i][2] = IN_PLACE(c[i][0], 2);                                                                \
+    c[i][3] = IN_PLACE(c[i][0], 3);                                                                \
+    c[i][0] = IN_PLACE(c[i][0], 0);
+        EACH_VEC(CODES, 0)
+#undef CODES
+#define DOTS(t, i)                                                                                 \
+    dot[t][i][0] = v_dot(dot[t][i][0], c[i][0], xt);                                               \
+    dot[t][i][1] = v_dot(dot[t][i][1], c[i][1], xt);                                               \
+    dot[t][i][2] = v_dot(dot[t][i][2], c[i][2], xt);                                               \
+    dot[t][i][3] = v_dot(dot[t][i][3], c[i][3], xt);
+#define TOKEN(t)                                                                                   \
+    xt = v_set1(load_i32(x + t * stride + g));                                                     \
+    EACH_VEC(DOTS, t)
+        EACH_TOKEN(TOKEN)
+#undef TOKEN
+#undef DOTS
+    }
+#define CLOSE(t, i, p)                                                                             \
+    v_store(acc + 256 * t + 16 * i + 64 * p,                                                       \
+            v_close(dot[t][i][p], v_load(acc + 256 * t + 16 * i + 64 * p)), VL);
+#define CELL(t, i) CLOSE(t, i, 0) CLOSE(t, i, 1) CLOSE(t, i, 2) CLOSE(t, i, 3)
+    EACH_CELL
+#undef CELL
+#undef CLOSE
+}
+
+/* Outputs of the rows of a slice, as far as row1, from their sums. */
+static void finish_slice(const tern_mm *k, int t0, int nt, int row, int row1, const int32_t *acc)
+{
+    for (int t = t0; t < t0 + nt; t++, acc += 256) {
+        for (int i = 0; i < 256 && row + i < row1; i += VL) {
+            vi sum = UNSCALE(v_load(acc + i), i / 64);
+            if (k->acc) {
+                v_store(k->acc + (size_t)t * k->acc_stride + row + i, sum, row1 - row - i);
+                continue;
+            }
+            vf y = f_div(f_cvt(v_sub(sum, v_set1(k->act.sum[t]))), f_set1(k->act.scale[t]));
+            y = f_mul(y, f_load(k->scale + row + i));
+            f_store(k->y + (size_t)t * k->y_stride + row + i, y, row1 - row - i);
+        }
+    }
+}
+
+/* All columns of one slice, block after block; while the last is in work, the first columns of the
+ * next slice are prefetched. */
+static void run_slice(const uint8_t *w, size_t w_stride, const int32_t *list, int n, col_block *b,
+                      col_block_fn fn)
+{
+    const int8_t *x = b->x;
+    int n_block = (n + BLOCK - 1) / BLOCK, size = 0;
+    if (n_block > 0)
+        size = ((n + n_block - 1) / n_block + 3) / 4 * 4;
+    for (int i = 0; i < n; i += size) {
+        bool last = n - i <= size;
+        b->n = last ? n - i : size;
+        b->x = x + i;
+        b->w = list ? w : w + 64 * (size_t)i;
+        b->list = list ? list + i : NULL;
+        b->next = last ? w + w_stride : list ? w : w + 64 * (size_t)(i + size);
+        b->next_list = list ? last ? list : list + i + size : NULL;
+        fn(b);
+    }
+    b->x = x;
+}
+
+/* Activations of the listed columns, one after the other, to a multiple of four; returns them. */
+static const int8_t *gather_acts(const tern_mm *k, int t0, int nt, int8_t *to, size_t to_stride)
+{
+    for (int t = 0; t < nt; t++) {
+        const int8_t *q = k->act.q + (size_t)(t0 + t) * k->act.stride;
+        for (int i = 0; i < k->n_list; i++)
+            to[(size_t)t * to_stride + i] = q[k->list[i]];
+        for (int i = k->n_list; i % 4 != 0; i++)
+            to[(size_t)t * to_stride + i] = 0;
+    }
+    return to;
+}
+
+/* fn[n] for blocks of n <= 4 tokens, of listed columns from fn[4] on. */
+static void run_few(const tern_mm *k, int row0, int row1, int t0, int nt, const col_block_fn *fn)
+{
+    int32_t *acc = k->scratch;
+    col_block b = {
+        .acc = acc, .x = k->act.q + (size_t)t0 * k->act.stride, .x_stride = k->act.stride};
+    if (k->list) {
+        b.x_stride = tern_t2c1_x_stride(k->cols);
+        b.x = gather_acts(k, t0, nt, (int8_t *)(acc + nt * 256), b.x_stride);
+    }
+    for (int row = row0; row < row1; row += 256) {
+        memset(acc, 0, tern_t2c1_acc_bytes(nt));
+        run_slice(k->w + (size_t)(row / 256) * k->w_stride, k->w_stride, k->list,
+                  k->list ? k->n_list : k->cols, &b, fn[nt - 1 + (k->list ? 4 : 0)]);
+        finish_slice(k, t0, nt, row, row1, acc);
+    }
+}
+
+static void run_cols(const tern_mm *k, int row0, int row1, const col_block_fn *fn)
+{
+    for (int t = 0; t < k->n_tok; t += 4)
+        run_few(k, row0, row1, t, k->n_tok - t < 4 ? k->n_tok - t : 4, fn);
+}

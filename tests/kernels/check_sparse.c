@@ -1,0 +1,472 @@
+/* Products of the row-major and column-major ternary layouts, of which some rows or columns are left
+ * out, and the lists that say which. Every variant must equal its reference bit for bit, in what it
+ * writes and in what it leaves alone; the references are held against plain sums written here. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/check.h"
+
+#define N(a) ((int)(sizeof(a) / sizeof(a)[0]))
+
+static size_t up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* ---- one matrix with activations ---------------------------------------------------------- */
+
+typedef struct fixture {
+    tern_mm mm;
+    bool c1;        /* T2C1, else T2R1 */
+    uint8_t *codes; /* [rows][cols], owned */
+    check_buf w, scale, q, act_scale, sum, scratch, list, want, got;
+} fixture;
+
+static void pack(fixture *f)
+{
+    size_t rows = (size_t)f->mm.rows, cols = (size_t)f->mm.cols;
+    if (!f->c1)
+        for (size_t r = 0; r < rows; r++)
+            tern_t2r1_pack_row(f->codes + r * cols, f->mm.cols,
+                               (uint8_t *)f->w.p + r * f->mm.w_stride);
+    else
+        for (size_t r = 0; r < rows; r += 256)
+            tern_t2c1_pack_slice(f->codes + r * cols, cols, (int)(rows - r < 256 ? rows - r : 256),
+                                 f->mm.cols, (uint8_t *)f->w.p + r / 256 * f->mm.w_stride);
+}
+
+static void fill_acts(fixture *f, const check_case *c, uint32_t *seed)
+{
+    size_t stride = up((size_t)c->cols, 64), toks = (size_t)c->toks;
+    f->q = check_buf_new(toks * stride, 64);
+    f->act_scale = check_buf_new(toks * sizeof(float), 4);
+    f->sum = check_buf_new(toks * sizeof(int32_t), 4);
+    memset(f->q.p, 0, f->q.n);
+    for (size_t t = 0; t < toks; t++) {
+        int8_t *q = (int8_t *)f->q.p + t * stride;
+        int32_t *sum = (int32_t *)f->sum.p + t;
+        check_fill_i8(q, (size_t)c->cols, c->fill, seed);
+        *sum = 0;
+        for (int i = 0; i < c->cols; i++)
+            *sum += q[i];
+        ((float *)f->act_scale.p)[t] = check_scale(seed);
+    }
+    f->mm.act = (tern_act8){f->q.p, stride, f->act_scale.p, f->sum.p};
+}
+
+static void fixture_init(fixture *f, const check_case *c, bool c1, uint32_t *seed)
+{
+    size_t rows = (size_t)c->rows, cols = (size_t)c->cols;
+    size_t pad_rows = c1 ? up(rows, 256) : rows, out = rows * (size_t)c->toks;
+    *f = (fixture){.c1 = c1, .mm = {.rows = c->rows, .cols = c->cols, .n_tok = c->toks}};
+    f->mm.w_stride = c1 ? tern_t2c1_slice_bytes(c->cols) : tern_t2r1_row_bytes(c->cols);
+    f->mm.y_stride = f->mm.acc_stride = rows;
+    f->codes = malloc(rows * cols);
+    for (size_t r = 0; r < rows; r++)
+        check_fill_codes(f->codes + r * cols, cols, c->fill, false, seed);
+    f->w = check_buf_new(c1 ? tern_t2c1_bytes(c->rows, c->cols) : tern_t2r1_bytes(c->rows, c->cols),
+                         64);
+    pack(f);
+    f->scale = check_buf_new(pad_rows * sizeof(float), c1 ? 64 : 4);
+    for (size_t i = 0; i < pad_rows; i++)
+        ((float *)f->scale.p)[i] = check_scale(seed);
+    fill_acts(f, c, seed);
+    f->scratch = check_buf_new(tern_mm_scratch_bytes(c->cols, c->toks), 64);
+    f->list =
+        check_buf_new(((size_t)(c1 ? c->cols : c->rows) + TERN_LIST_PAD) * sizeof(int32_t), 4);
+    f->want = check_buf_new(out * sizeof(float), 4);
+    f->got = check_buf_new(out * sizeof(float), 4);
+    f->mm.w = f->w.p;
+    f->mm.scale = f->scale.p;
+    f->mm.scratch = f->scratch.p;
+}
+
+static void fixture_done(fixture *f)
+{
+    check_buf *all[] = {&f->w,       &f->scale, &f->q,    &f->act_scale, &f->sum,
+                        &f->scratch, &f->list,  &f->want, &f->got};
+    for (int i = 0; i < N(all); i++)
+        check_buf_free(all[i]);
+    free(f->codes);
+}
+
+typedef enum list_kind { LIST_NULL, LIST_EMPTY, LIST_ONE, LIST_FEW, LIST_HALF, LIST_ALL } list_kind;
+#define LIST_KINDS (LIST_ALL + 1)
+
+/* Some of [i0, i1), rising, then others that do not matter. The list ends at the guard page. */
+static void fill_list(fixture *f, list_kind kind, int i0, int i1, uint32_t *seed)
+{
+    static const int of_8[] = {[LIST_FEW] = 1, [LIST_HALF] = 4, [LIST_ALL] = 8};
+    int32_t chosen[8192], n = 0;
+    for (int i = i0; i < i1 && n < N(chosen); i++)
+        if (kind >= LIST_FEW && (int)(test_rand(seed) % 8) < of_8[kind])
+            chosen[n++] = i;
+    if (kind == LIST_ONE)
+        chosen[n++] = i0 + (int)(test_rand(seed) % (unsigned)(i1 - i0));
+    size_t bytes = (size_t)(n + TERN_LIST_PAD) * sizeof(int32_t);
+    int32_t *list = (int32_t *)((uint8_t *)f->list.p + f->list.n - bytes);
+    memcpy(list, chosen, (size_t)n * sizeof(int32_t));
+    for (int i = n; i < n + TERN_LIST_PAD; i++)
+        list[i] = i0 + (int)(test_rand(seed) % (unsigned)(i1 - i0));
+    f->mm.list = kind == LIST_NULL ? NULL : list;
+    f->mm.n_list = kind == LIST_NULL ? 0 : n;
+}
+
+static void run(const fixture *f, const tern_kernel *kernel, const check_buf *out, bool acc,
+                int row0, int row1)
+{
+    tern_mm k = f->mm;
+    k.y = acc ? NULL : out->p;
+    k.acc = acc ? out->p : NULL;
+    ((tern_mm_fn)kernel->fn)(&k, row0, row1);
+}
+
+static tern_op op_of(const fixture *f)
+{
+    return f->c1 ? TERN_OP_MM_T2C1 : TERN_OP_MM_T2R1;
+}
+
+/* Rows [row0, row1) by every variant into wiped buffers: what nobody asked for stays as it was. */
+static void compare(fixture *f, const check_case *c, bool acc, int row0, int row1)
+{
+    size_t n = (size_t)c->rows * (size_t)c->toks;
+    check_buf_reset(&f->want);
+    run(f, check_ref(op_of(f)), &f->want, acc, row0, row1);
+    for (const tern_kernel *k = NULL; (k = check_next(op_of(f), k)) != NULL;) {
+        check_buf_reset(&f->got);
+        check_buf_reset(&f->scratch);
+        run(f, k, &f->got, acc, row0, row1);
+        check_same(f->got.p, f->want.p, n, sizeof(float), k, c);
+        check_report(check_buf_intact(&f->got) && check_buf_intact(&f->scratch), k, c,
+                     "wrote outside its buffers");
+    }
+}
+
+static void compare_lists(fixture *f, const check_case *c, uint32_t *seed)
+{
+    int grain = f->c1 ? 256 : 16;
+    for (int kind = 0; kind < LIST_KINDS; kind++) {
+        if (c->fill != CHECK_RANDOM && kind != LIST_NULL && kind != LIST_HALF)
+            continue;
+        fill_list(f, (list_kind)kind, 0, f->c1 ? c->cols : c->rows, seed);
+        compare(f, c, false, 0, c->rows);
+        if (f->c1 && (kind == LIST_NULL || kind == LIST_HALF))
+            compare(f, c, true, 0, c->rows);
+        int row0 = c->rows / 2 / grain * grain, row1 = c->rows - 1;
+        if (row0 >= row1)
+            continue;
+        if (!f->c1)
+            fill_list(f, (list_kind)kind, row0, row1, seed);
+        compare(f, c, false, row0, row1);
+        if (f->c1 && kind == LIST_FEW)
+            compare(f, c, true, row0, row1);
+    }
+}
+
+/* Every size of each dimension meets small ones of the others; large products are few. */
+static bool left_out(const check_case *c, bool c1)
+{
+    long macs = (long)c->rows * c->cols * c->toks;
+    if (macs > (c1 ? 100000 : 50000) && !(c->rows == 257 && c->toks <= 6 && c->cols == 1030) &&
+        !(c->rows == (c1 ? 300 : 130) && (c->toks == 13 || c->toks == 1)))
+        return true;
+    return c->fill != CHECK_RANDOM && (c->toks == 3 || c->toks > 5 || c->cols % 2 || c->rows < 17);
+}
+
+static void each_case(bool c1)
+{
+    static const int r1_rows[] = {1, 3, 4, 5, 16, 17, 33, 130};
+    static const int c1_rows[] = {1, 8, 17, 100, 255, 256, 257, 300, 600};
+    static const int r1_cols[] = {1,   63,  64,  65,  100, 128, 191, 192,  193,
+                                  255, 256, 257, 320, 512, 640, 700, 1030, 2560};
+    static const int c1_cols[] = {1,   2,   3,   4,   5,   7,   63,  64,  65,  100,
+                                  127, 128, 129, 131, 255, 256, 257, 300, 520, 1030};
+    static const int toks[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 33};
+    const int *rows = c1 ? c1_rows : r1_rows, *cols = c1 ? c1_cols : r1_cols;
+    int n_rows = c1 ? N(c1_rows) : N(r1_rows), n_cols = c1 ? N(c1_cols) : N(r1_cols);
+    for (int i = 0; i < n_rows * n_cols * N(toks) * CHECK_FILL_COUNT; i++) {
+        check_case c = {.rows = rows[i % n_rows],
+                        .cols = cols[i / n_rows % n_cols],
+                        .toks = toks[i / (n_rows * n_cols) % N(toks)],
+                        .fill = (check_fill)(i / (n_rows * n_cols * N(toks)))};
+        if (left_out(&c, c1) || !check_wanted(NULL, &c))
+            continue;
+        uint32_t seed = (uint32_t)i;
+        fixture f;
+        fixture_init(&f, &c, c1, &seed);
+        compare_lists(&f, &c, &seed);
+        fixture_done(&f);
+    }
+}
+
+static void mm_t2r1(void **state)
+{
+    (void)state;
+    each_case(false);
+    check_done();
+}
+
+static void mm_t2c1(void **state)
+{
+    (void)state;
+    each_case(true);
+    check_done();
+}
+
+/* ---- the sums themselves ------------------------------------------------------------------ */
+
+/* All weights +1 against the largest activation of either sign: where a narrow sum would wrap, or a
+ * sum of scaled codes at the most columns a layout allows. */
+static void largest_sums(void **state)
+{
+    (void)state;
+    static const check_case cases[] = {{17, 6912, 1, CHECK_PLUS},   {17, 6912, 6, CHECK_PLUS},
+                                       {257, 6912, 1, CHECK_PLUS},  {257, 6912, 13, CHECK_PLUS},
+                                       {256, 65536, 1, CHECK_PLUS}, {4, 262144, 1, CHECK_PLUS}};
+    static const int8_t extremes[] = {127, -128};
+    for (int i = 0; i < N(cases) * 2; i++) {
+        check_case c = cases[i / 2];
+        int8_t x = extremes[i % 2];
+        uint32_t seed = 1;
+        fixture f;
+        fixture_init(&f, &c, c.rows > 200, &seed);
+        memset(f.q.p, x, f.q.n);
+        for (int t = 0; t < c.toks; t++)
+            f.mm.act.sum[t] = c.cols * x;
+        for (int j = 0; j < c.rows * c.toks; j++)
+            ((float *)f.want.p)[j] =
+                (float)(c.cols * x) / f.mm.act.scale[j / c.rows] * f.mm.scale[j % c.rows];
+        for (const tern_kernel *k = NULL; (k = check_next(op_of(&f), k)) != NULL;) {
+            run(&f, k, &f.got, false, 0, c.rows);
+            check_same(f.got.p, f.want.p, (size_t)c.rows * (size_t)c.toks, sizeof(float), k, &c);
+        }
+        fixture_done(&f);
+    }
+    check_done();
+}
+
+/* A row of one token equals the same row inside a batch; sums of parts of a list add up. */
+static void parts_equal_whole(void **state)
+{
+    (void)state;
+    for (int c1 = 0; c1 < 2; c1++) {
+        check_case c = {.rows = 300, .cols = 640, .toks = 33, .fill = CHECK_RANDOM};
+        uint32_t seed = 7;
+        fixture f;
+        fixture_init(&f, &c, c1, &seed);
+        fill_list(&f, LIST_HALF, 0, c1 ? c.cols : c.rows, &seed);
+        for (const tern_kernel *k = NULL; (k = check_next(op_of(&f), k)) != NULL;) {
+            check_buf_reset(&f.want);
+            run(&f, k, &f.want, false, 0, c.rows);
+            for (int t = 0; t < c.toks; t++) {
+                fixture one = f;
+                one.mm.n_tok = 1;
+                one.mm.act.q += (size_t)t * f.mm.act.stride;
+                one.mm.act.scale += t;
+                one.mm.act.sum += t;
+                check_buf_reset(&f.got);
+                run(&one, k, &f.got, false, 0, c.rows);
+                check_same(f.got.p, (float *)f.want.p + t * c.rows, (size_t)c.rows, sizeof(float),
+                           k, &c);
+            }
+            if (!c1)
+                continue;
+            run(&f, k, &f.want, true, 0, c.rows);
+            fixture part = f;
+            int32_t *want = f.want.p, *got = f.got.p;
+            for (int at = 0, n; at < f.mm.n_list; at += n) {
+                n = at == 0 ? 131 : f.mm.n_list - at;
+                part.mm.list = f.mm.list + at;
+                part.mm.n_list = n;
+                run(&part, k, &f.got, true, 0, c.rows);
+                for (int j = 0; j < c.rows * c.toks; j++)
+                    want[j] -= got[j];
+            }
+            memset(got, 0, f.got.n);
+            check_same(want, got, f.got.n / 4, 4, k, &c);
+        }
+        fixture_done(&f);
+    }
+    check_done();
+}
+
+/* The references, from the codes themselves. */
+static void references(void **state)
+{
+    (void)state;
+    for (int c1 = 0; c1 < 2; c1++)
+        for (int kind = 0; kind < LIST_KINDS; kind++) {
+            check_case c = {.rows = 261, .cols = 101, .toks = 2, .fill = CHECK_RANDOM};
+            uint32_t seed = (uint32_t)kind;
+            fixture f;
+            fixture_init(&f, &c, c1, &seed);
+            fill_list(&f, (list_kind)kind, 0, c1 ? c.cols : c.rows, &seed);
+            bool in[2][261]; /* rows, columns */
+            for (int d = 0; d < 2; d++)
+                memset(in[d], d != c1 || kind == LIST_NULL, sizeof in[d]);
+            for (int i = 0; i < f.mm.n_list; i++)
+                in[c1][f.mm.list[i]] = true;
+            check_buf_reset(&f.got);
+            run(&f, check_ref(op_of(&f)), &f.got, false, 0, c.rows);
+            for (int t = 0; t < c.toks; t++)
+                for (int r = 0; r < c.rows; r++) {
+                    const int8_t *q = f.mm.act.q + (size_t)t * f.mm.act.stride;
+                    int sum = 0; /* trits: columns not listed are worth -q, for act.sum has them */
+                    for (int i = 0; i < c.cols; i++)
+                        sum += (f.codes[r * c.cols + i] * in[1][i] - 1) * q[i];
+                    float want = (float)sum / f.mm.act.scale[t] * f.mm.scale[r];
+                    if (!in[0][r])
+                        memset(&want, 0xc5, sizeof want); /* the canary */
+                    assert_memory_equal((float *)f.got.p + t * c.rows + r, &want, sizeof want);
+                }
+            fixture_done(&f);
+        }
+}
+
+/* ---- layouts ------------------------------------------------------------------------------ */
+
+/* The pictures in kernel.h, padding included, and unpacking as packing's inverse. */
+static void layouts(void **state)
+{
+    (void)state;
+    static const int cols[] = {1, 3, 4, 5, 31, 63, 64, 65, 100, 255, 256, 257, 500, 640, 1030};
+    static const int rows[] = {1, 2, 15, 63, 64, 65, 200, 255, 256};
+    for (int i = 0; i < N(cols) * N(rows); i++) {
+        int n = cols[i / N(rows)], m = rows[i % N(rows)];
+        size_t stride = (size_t)n + (size_t)(i % 3), size = (size_t)m * stride;
+        uint32_t seed = (uint32_t)i;
+        check_buf codes = check_buf_new(size, 1), back = check_buf_new(size, 1);
+        check_buf row = check_buf_new(tern_t2r1_row_bytes(n), 64);
+        check_buf slice = check_buf_new(tern_t2c1_slice_bytes(n), 64);
+        check_fill_codes(codes.p, size, CHECK_RANDOM, false, &seed);
+        const uint8_t *c = codes.p, *w = row.p;
+        assert_int_equal(row.n, up((size_t)n, 256) / 4);
+        assert_int_equal(slice.n, up((size_t)n, 4) * 64);
+        tern_t2r1_pack_row(c, n, row.p);
+        for (int k = 0; k < (int)row.n * 4; k++)
+            assert_int_equal(w[k / 256 * 64 + k % 64] >> (2 * (k / 64 % 4)) & 3, k < n ? c[k] : 1);
+        tern_t2r1_unpack_row(row.p, n, back.p);
+        assert_memory_equal(back.p, c, (size_t)n);
+        w = slice.p;
+        tern_t2c1_pack_slice(c, stride, m, n, slice.p);
+        for (int k = 0; k < (int)slice.n / 64; k++)
+            for (int r = 0; r < 256; r++) {
+                int p = r / 64, quarter = r / 16 % 4, l = r / 4 % 4, j = r % 4;
+                assert_int_equal(w[k * 64 + 16 * l + 4 * quarter + j] >> (2 * p) & 3,
+                                 k < n && r < m ? c[(size_t)r * stride + (size_t)k] : 1);
+            }
+        memcpy(back.p, c, size); /* what lies between rows is not written */
+        for (int r = 0; r < m; r++)
+            memset((uint8_t *)back.p + (size_t)r * stride, 9, (size_t)n);
+        tern_t2c1_unpack_slice(slice.p, m, n, back.p, stride);
+        assert_memory_equal(back.p, c, size);
+        assert_true(check_buf_intact(&back) && check_buf_intact(&row) && check_buf_intact(&slice));
+        check_buf_free(&codes);
+        check_buf_free(&back);
+        check_buf_free(&row);
+        check_buf_free(&slice);
+    }
+    assert_int_equal(tern_t2r1_bytes(17, 257), 17 * 128 + 64);
+    assert_int_equal(tern_t2c1_bytes(257, 5), 2 * 8 * 64 + 64);
+}
+
+/* ---- lists -------------------------------------------------------------------------------- */
+
+static const float odd_floats[] = {0.0f, -0.0f, 1.0f, -1.0f, 1e-45f, -1e-45f, INFINITY, -INFINITY};
+
+typedef struct list_case {
+    check_buf x, out[2];
+    size_t stride;
+    int n_tok, i0, i1;
+    bool f32;
+} list_case;
+
+static void fill_inputs(list_case *l, int of_8, uint32_t *seed)
+{
+    for (size_t i = 0; i < (size_t)l->n_tok * l->stride; i++) {
+        bool active = (int)(test_rand(seed) % 8) < of_8;
+        uint32_t r = test_rand(seed);
+        if (!l->f32) /* single bits, the sign's among them */
+            ((int8_t *)l->x.p)[i] = (int8_t)(active ? 1u << r % 8 : 0);
+        else
+            ((float *)l->x.p)[i] = !active      ? odd_floats[r % 2 ? 1 + 2 * (r / 2 % 4) : 0]
+                                   : r % 9 == 8 ? NAN
+                                                : odd_floats[2 + r % 3 * 2];
+    }
+}
+
+static int run_list(const list_case *l, tern_any_fn fn, int32_t *out)
+{
+    if (l->f32)
+        return ((tern_list_f32_fn)fn)(l->x.p, l->stride, l->n_tok, l->i0, l->i1, out);
+    return ((tern_list_i8_fn)fn)(l->x.p, l->stride, l->n_tok, l->i0, l->i1, out);
+}
+
+static void compare_list(list_case *l, const check_case *c)
+{
+    tern_op op = l->f32 ? TERN_OP_LIST_F32 : TERN_OP_LIST_I8;
+    int want = run_list(l, check_ref(op)->fn, l->out[0].p);
+    for (const tern_kernel *k = NULL; (k = check_next(op, k)) != NULL;) {
+        check_buf_reset(&l->out[1]);
+        int got = run_list(l, k->fn, l->out[1].p);
+        check_report(got == want, k, c, "length of the list");
+        if (got == want)
+            check_same(l->out[1].p, l->out[0].p, (size_t)want, sizeof(int32_t), k, c);
+        check_report(check_buf_intact(&l->out[1]), k, c, "wrote outside its buffer");
+    }
+}
+
+static void lists(void **state)
+{
+    (void)state;
+    static const int cols[] = {0,  1,  3,  4,  7,  8,  9,   15,  16, 17,
+                               31, 32, 33, 63, 64, 65, 100, 129, 700};
+    static const int toks[] = {1, 2, 3, 5, 33};
+    for (int i = 0; i < N(cols) * N(toks) * 2 * 9; i++) {
+        check_case c = {.cols = cols[i % N(cols)], .toks = toks[i / N(cols) % N(toks)]};
+        if (!check_wanted(NULL, &c))
+            continue;
+        uint32_t seed = (uint32_t)i;
+        list_case l = {.n_tok = c.toks, .i0 = i % 3 * 16, .f32 = i / (N(cols) * N(toks)) % 2};
+        l.i1 = l.i0 + c.cols;
+        l.stride = (size_t)l.i1;
+        l.x = check_buf_new((size_t)l.n_tok * l.stride * (l.f32 ? 4 : 1), l.f32 ? 4 : 1);
+        for (int j = 0; j < 2; j++)
+            l.out[j] = check_buf_new((size_t)(c.cols + 16) * sizeof(int32_t), 4);
+        fill_inputs(&l, i / (N(cols) * N(toks) * 2), &seed);
+        compare_list(&l, &c);
+        check_buf_free(&l.x);
+        for (int j = 0; j < 2; j++)
+            check_buf_free(&l.out[j]);
+    }
+    check_done();
+}
+
+static void list_references(void **state)
+{
+    (void)state;
+    const float x[2][6] = {{-1, 0, 1e-45f, -0.0f, -INFINITY, NAN}, {-1, 2, 0, 0, -3, 0}};
+    const int8_t q[2][6] = {{0, 1, -128, 0, 0, 0}, {0, 0, 0, 0, -1, 0}};
+    int32_t out[22];
+    assert_int_equal(tern_list_f32_ref(x[0], 6, 1, 0, 6, out), 2);
+    assert_memory_equal(out, ((int32_t[]){2, 5}), 8);
+    assert_int_equal(tern_list_f32_ref(x[0], 6, 2, 0, 6, out), 3);
+    assert_memory_equal(out, ((int32_t[]){1, 2, 5}), 12);
+    assert_int_equal(tern_list_i8_ref(q[0], 6, 1, 0, 6, out), 2);
+    assert_memory_equal(out, ((int32_t[]){1, 2}), 8);
+    assert_int_equal(tern_list_i8_ref(q[0], 6, 2, 0, 6, out), 3);
+    assert_memory_equal(out, ((int32_t[]){1, 2, 4}), 12);
+}
+
+int main(int argc, char **argv)
+{
+    check_args(argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mm_t2r1),      cmocka_unit_test(mm_t2c1),
+        cmocka_unit_test(largest_sums), cmocka_unit_test(parts_equal_whole),
+        cmocka_unit_test(references),   cmocka_unit_test(layouts),
+        cmocka_unit_test(lists),        cmocka_unit_test(list_references),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
