@@ -141,6 +141,55 @@ typedef int (*tern_list_f32_fn)(const float *x, size_t stride, int n_tok, int i0
 typedef int (*tern_list_i8_fn)(const int8_t *q, size_t stride, int n_tok, int i0, int i1,
                                int32_t *out);
 
+/* ---- screening planes -------------------------------------------------------------------- */
+
+/* ACT15: one f32 vector in about 15 bits, as two int8 planes: x ~ scale * (128 * hi + lo), hi within
+ * -127..127 and lo within -64..63. */
+typedef struct tern_act15 {
+    int8_t *hi, *lo; /* [n_tok][stride], zero-padded */
+    size_t stride;   /* multiple of 256, >= cols */
+    float *scale;    /* [n_tok] */
+    int32_t *sum;    /* [n_tok][2]: of hi, of lo */
+} tern_act15;
+
+/* Coarse copies of a large matrix, from which bounds of its products are had (model/head.h).
+ *
+ * N4R16: 4-bit codes, 16 rows interleaved as in T2R16. Rows are padded to 16 and columns to 8 with any
+ *   code. Stripe i is cols_pad/8 vectors of 64 bytes; in vector b, byte 4r+j (r = row in stripe,
+ *   j = 0..3) holds the code of column 8b + j in its low half and of column 8b + 4 + j in its high one.
+ *     H = sum_k (2 * code - 15) * hi[k];  L the same with lo
+ *     y = (((float)H * 128 + (float)L) * act.scale) * scale[row]
+ * N2R1: 2-bit codes, row by row, columns padded to 256 with any code; byte k of 64-byte vector b holds
+ *   in bits 2p..2p+1 the code of column 256b + 64p + k; the same sums of 2 * code - 3.
+ * Exact: in place a high half is worth 240, and |240 * 127 * cols / 2| < 2^31 for cols <= 2^17, the
+ * most that either plane may have. */
+#define TERN_SCREEN_MAX_COLS (1 << 17)
+
+typedef struct tern_screen4 {
+    const uint8_t *w; /* N4R16 */
+    size_t w_stride;  /* bytes per stripe */
+    int rows, cols;
+    const float *scale; /* [rows padded to 16] */
+    tern_act15 act;
+    int n_tok;
+    float *y; /* [n_tok][y_stride], element [t][row] */
+    size_t y_stride;
+} tern_screen4;
+/* y[t][r] for every t and r in [row0, row1); row0 is a multiple of 16. */
+typedef void (*tern_screen4_fn)(const tern_screen4 *k, int row0, int row1);
+
+typedef struct tern_screen2 {
+    const uint8_t *w; /* N2R1 */
+    size_t w_stride;  /* bytes per row */
+    int cols;
+    const float *scale; /* [rows] */
+    tern_act15 act;     /* one token */
+    const int32_t *row; /* which rows, any order */
+    float *y;           /* y[i] is of row[i] */
+} tern_screen2;
+/* y[i] for i in [i0, i1). */
+typedef void (*tern_screen2_fn)(const tern_screen2 *k, int i0, int i1);
+
 /* ---- vectors ----------------------------------------------------------------------------- */
 
 /* y = (x * (1 / sqrt(ss / n + eps))) * w, ss = LANES sum of x*x; the division, square root and
@@ -204,6 +253,8 @@ typedef float (*tern_kv8_store_fn)(const float *x, int n, int8_t *dst);
     X(QUANT_A8B, quant_a8b, tern_quant_fn)                                                         \
     X(LIST_F32, list_f32, tern_list_f32_fn)                                                        \
     X(LIST_I8, list_i8, tern_list_i8_fn)                                                           \
+    X(SCREEN4, screen4, tern_screen4_fn)                                                           \
+    X(SCREEN2, screen2, tern_screen2_fn)                                                           \
     X(RMSNORM, rmsnorm, tern_rmsnorm_fn)                                                           \
     X(ROPE, rope, tern_rope_fn)                                                                    \
     X(RELU2_MUL, relu2_mul, tern_glu_fn)                                                           \
@@ -302,5 +353,14 @@ void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, 
                           uint8_t *slice);
 void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
                             size_t codes_stride);
+
+/* N4R16: the stripe of codes[16][codes_stride >= cols] (0..15), and N2R1: one row of codes[cols] (0..3),
+ * with their sizes; 64 readable bytes past the end are included in the wholes. */
+size_t tern_n4_bytes(int rows, int cols);
+size_t tern_n4_stripe_bytes(int cols);
+void tern_n4_pack_stripe(const uint8_t *codes, size_t codes_stride, int cols, uint8_t *stripe);
+size_t tern_n2_bytes(int rows, int cols);
+size_t tern_n2_row_bytes(int cols);
+void tern_n2_pack_row(const uint8_t *codes, int cols, uint8_t *row);
 
 #endif
