@@ -62,6 +62,8 @@ static void fill(const cli *c, tern_gen_opts *g)
     g->frequency_penalty = (float)cli_real(o, OPT_FREQUENCY);
     g->ignore_eos = cli_flag(o, OPT_IGNORE_EOS);
     g->show_special = cli_flag(o, OPT_SPECIAL);
+    g->spec = (tern_spec_mode)cli_int(o, OPT_SPEC); /* the choices stand in this order */
+    g->spec_max = (int32_t)cli_int(o, OPT_SPEC_MAX);
     g->stop = o->stop.item;
     g->n_stop = o->stop.n;
 }
@@ -110,6 +112,12 @@ double cli_answer_speed(const tern_request_stats *st)
     return (double)(st->n_generated - 1) / st->generate_s;
 }
 
+/* Of the tokens after the first, which the prompt's pass gave. */
+static double tokens_per_pass(const tern_request_stats *st)
+{
+    return st->n_pass ? (double)(st->n_generated - 1) / (double)st->n_pass : 0.0;
+}
+
 void cli_answer_print_stats(const cli *c, const tern_session *s, const cli_answer *a)
 {
     const tern_request_stats *st = &a->stats;
@@ -121,6 +129,12 @@ void cli_answer_print_stats(const cli *c, const tern_session *s, const cli_answe
                    "context %zu of %d]",
                    st->n_generated, cli_answer_speed(st), st->n_prompt, st->n_cached, st->prompt_s,
                    n_used, tern_session_n_ctx(s));
+    cli_dim(c, line);
+    if (!c->verbose)
+        return;
+    (void)snprintf(line, sizeof line,
+                   "[%zu passes, %.2f tokens each; %zu tokens guessed, %zu of them right]",
+                   st->n_pass, tokens_per_pass(st), st->n_drafted, st->n_accepted);
     cli_dim(c, line);
 }
 
@@ -137,11 +151,13 @@ static const char *finish_name(tern_finish f)
 json_t *cli_answer_json(const cli *c, const cli_answer *a)
 {
     const tern_request_stats *st = &a->stats;
-    return json_pack("{s:o, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:s}", "text",
-                     json_stringn(tern_str_get(&a->text), a->text.len), "finish",
+    return json_pack("{s:o, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:I, s:s}",
+                     "text", json_stringn(tern_str_get(&a->text), a->text.len), "finish",
                      finish_name(a->finish), "prompt_tokens", (json_int_t)st->n_prompt,
                      "cached_tokens", (json_int_t)st->n_cached, "generated_tokens",
                      (json_int_t)st->n_generated, "prompt_s", st->prompt_s, "generate_s",
-                     st->generate_s, "tok_per_s", cli_answer_speed(st), "seed", (json_int_t)a->seed,
-                     "model", cli_model_label(c));
+                     st->generate_s, "tok_per_s", cli_answer_speed(st), "passes",
+                     (json_int_t)st->n_pass, "drafted_tokens", (json_int_t)st->n_drafted,
+                     "accepted_tokens", (json_int_t)st->n_accepted, "tokens_per_pass",
+                     tokens_per_pass(st), "seed", (json_int_t)a->seed, "model", cli_model_label(c));
 }

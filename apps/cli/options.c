@@ -394,6 +394,14 @@ tern_code cli_options_set(cli_options *o, const char *name, const char *text, te
     return tern_fail(err, TERN_E_USAGE, "no setting '%.32s'; /set alone lists them", name);
 }
 
+/* Word number i of "a|b|c". */
+static void put_choice(const char *list, int i, tern_str *out)
+{
+    for (; i > 0 && strchr(list, '|'); i--)
+        list = strchr(list, '|') + 1;
+    tern_str_put(out, list, strcspn(list, "|"));
+}
+
 void cli_options_list(const cli_options *o, tern_str *out)
 {
     for (int i = 0; i < CLI_OPT_COUNT; i++) {
@@ -402,6 +410,11 @@ void cli_options_list(const cli_options *o, tern_str *out)
         if (r->group != GROUP_SAMPLING || r->kind == KIND_LIST || !(r->verbs & 1u << o->verb))
             continue;
         const char *name = cli_row_name(r, &n);
-        tern_str_printf(out, "  %-18.*s %.10g\n", (int)n, name, o->value[i].num);
+        tern_str_printf(out, "  %-18.*s ", (int)n, name);
+        if (r->kind == KIND_CHOICE)
+            put_choice(r->argument, (int)o->value[i].num, out);
+        else
+            tern_str_printf(out, "%.10g", o->value[i].num);
+        tern_str_putc(out, '\n');
     }
 }

@@ -41,6 +41,11 @@ wait >>>
 send /set\n
 wait top-k              5
 wait >>>
+send /set spec off\n
+wait >>>
+send /set\n
+wait spec               off
+wait >>>
 send /set top_p 7\n
 wait from 0 to 1
 wait >>>

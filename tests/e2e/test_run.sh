@@ -40,9 +40,28 @@ out_is "$first"
 TERN_TEMP=5 run run $small -p 'Once upon a time' -n 48 --temp 0
 out_is "$first"
 
+# Guessing ahead changes speed, not text, whatever the source of the setting.
+for spec in off ngram always; do
+    run run $small -p 'Once upon a time' -n 48 --temp 0 --spec $spec
+    out_is "$first"
+    run run $small -p 'Once upon a time' -n 200 --temp 1 -s 3 --spec $spec
+    cp "$out" "$tmp/spec-$spec"
+    cmp -s "$tmp/spec-$spec" "$tmp/spec-off"
+    ok $? "--spec $spec changed a sampled text"
+done
+TERN_SPEC=off run run $small -p 'Once' -n 100 --temp 0 --json
+json_is 0 drafted_tokens
+json_is 99 passes
+run run $small -p 'Once' -n 100 --temp 0 --spec always --spec-max 2 --json
+[ "$("$E2E_JSON" drafted_tokens <"$out")" -gt 0 ]
+ok $? 'nothing was drafted'
+fails_with 2 'off|ngram|always' run $small -p x --spec maybe
+fails_with 2 'from 0 to 7' run $small -p x --spec-max 8
+
 # Standard error says something only when asked, and never in colour when told so.
 run run $small -p 'Once' -n 4 --temp 0 -v
 err_has 'tok/s'
+err_has 'passes'
 err_has 'seed'
 ! grep -q "$(printf '\033')" "$err"
 ok $? 'colour without a terminal'
