@@ -12,6 +12,7 @@ typedef struct cli {
     cli_options opt;
     bool json, quiet, verbose;
     bool err_tty, err_color; /* of standard error */
+    const char *label;       /* of the model, where its file's name would say nothing; else NULL */
     const char *progress_what;
     uint64_t progress_ns; /* when progress was last shown */
     bool progress_open;   /* an unfinished line stands on the terminal */
@@ -39,7 +40,7 @@ TERN_CHECK tern_code cli_flush(tern_err *err);
 
 /* The model of the options, or the built-in one. n_thread 0: all. */
 TERN_CHECK tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *err);
-/* "tern-stories (built in)" or the file's name without folders. */
+/* c->label, "tern-stories (built in)" or the file's name without folders. */
 const char *cli_model_label(const cli *c);
 /* Bytes of the built-in model; n = 0: this build has none. */
 const void *cli_builtin(size_t *n);

@@ -127,6 +127,8 @@ const void *cli_builtin(size_t *n)
 const char *cli_model_label(const cli *c)
 {
     const char *path = cli_text(&c->opt, OPT_MODEL);
+    if (c->label)
+        return c->label;
     if (!path)
         return BUILTIN_NAME;
     const char *slash = strrchr(path, '/');

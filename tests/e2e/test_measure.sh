@@ -1,4 +1,4 @@
-# tern logits, perplexity and bench.
+# tern logits and perplexity.
 . tests/e2e/lib.sh
 
 # Logits against those of transformers; the bound is that of an f16 cache (tests/unit/model_golden.c).
@@ -44,18 +44,4 @@ fails_with 2 'too short' perplexity $small -f tests/e2e/story.txt
 fails_with 2 'from 8' perplexity $small -f tests/e2e/story.txt -c 7
 fails_with 2 'needs -f' perplexity $small
 fails_with 3 'none.txt' perplexity $small -f "$tmp/none.txt"
-
-run bench $small -p 8 -n 4 -r 2 -t 1,2 --json
-has_status 0
-json_is prompt 0 test
-json_is generate 3 test
-json_is 2 3 threads
-json_has 3 gb_per_s
-json_has 3 samples_tok_s 1
-run bench $small -p 8 -n 4 -r 1 -t 1 -d 16 -o csv
-[ "$(wc -l <"$out")" = 3 ]
-ok $? 'not a head and two rows'
-run bench $small -p 0 -n 2 -r 1 -t 1
-out_has '| generate 2 | 1 | 0 |'
-fails_with 2 'nothing to measure' bench $small -p 0 -n 0
 finish

@@ -1,0 +1,115 @@
+/* What the parts of `tern bench` share: bench.c plans and sweeps, bench_run.c measures, bench_machine.c
+ * describes the machine and its walls, bench_model.c makes synthetic models, bench_print.c writes the
+ * rows. */
+#ifndef CLI_BENCH_H
+#define CLI_BENCH_H
+
+#include "bench/synthetic.h"
+#include "cli.h"
+
+#define BENCH_MAX_REPEAT 1000
+#define BENCH_MAX_STREAM 256
+
+typedef struct bench_plan {
+    size_t n_prompt, n_gen;
+    cli_ids threads, depths;
+    int n_stream, n_repeat;
+    bool walls; /* measure them between the runs */
+    const char *format;
+} bench_plan;
+
+/* Samples of one figure. */
+typedef struct bench_samples {
+    int n;
+    double v[BENCH_MAX_REPEAT];
+} bench_samples;
+
+void bench_sample_add(bench_samples *s, double v);
+/* 0 when there are none. Sorts. */
+double bench_median(bench_samples *s);
+
+/* ---- bench_machine.c ----------------------------------------------------------------------- */
+
+/* The two walls, measured with as many threads as the model has. */
+typedef struct bench_walls {
+    bench_samples read_bytes, macs; /* a second */
+} bench_walls;
+
+TERN_CHECK tern_code bench_walls_measure(bench_walls *w, int32_t n_thread, tern_err *err);
+/* CPU, kernels, memory, system, load, governor. */
+TERN_CHECK tern_code bench_machine_describe(json_t **out, tern_err *err);
+/* Peak of resident memory since the last reset, in bytes; 0 when the system does not say. */
+uint64_t bench_peak_rss(void);
+void bench_peak_rss_reset(void);
+
+/* ---- bench_model.c ------------------------------------------------------------------------- */
+
+/* The model that is measured: a file, the built-in one, or a synthetic one. */
+typedef struct bench_model {
+    bool synthetic;
+    bench_synthetic what;
+    char label[48];
+    char path[32]; /* of a synthetic one without a name: /proc/self/fd/N */
+    int fd;
+} bench_model;
+
+/* Make the synthetic model that the options ask for and let the options name it. */
+TERN_CHECK tern_code bench_model_init(bench_model *b, cli *c, tern_err *err);
+void bench_model_done(bench_model *b);
+/* For the rows: shape, zero share, how far the best logit stands above the mean, in standard
+ * deviations. NULL when the model is not synthetic. */
+TERN_CHECK tern_code bench_model_describe(const bench_model *b, tern_session *s, int32_t n_vocab,
+                                          json_t **out, tern_err *err);
+
+/* ---- bench_run.c --------------------------------------------------------------------------- */
+
+typedef enum bench_kind { BENCH_PROMPT, BENCH_GENERATE } bench_kind;
+
+typedef struct bench_row {
+    bench_kind kind;
+    int32_t n_thread;
+    size_t n_tok, n_depth;
+    int n_stream;
+    bench_samples rate; /* tokens a second, of all streams together */
+} bench_row;
+
+/* Sessions of one model, with the ids they are fed. */
+typedef struct bench_rig {
+    cli *c;
+    tern_model *m;
+    tern_model_info info;
+    tern_session *s[BENCH_MAX_STREAM];
+    int n_stream;
+    cli_ids ids; /* owned; as many as the context takes */
+} bench_rig;
+
+TERN_CHECK tern_code bench_rig_init(bench_rig *g, cli *c, int32_t n_thread, int n_stream,
+                                    size_t n_ctx, tern_err *err);
+void bench_rig_done(bench_rig *g);
+/* Bring all sessions to this many tokens. */
+TERN_CHECK tern_code bench_rig_depth(bench_rig *g, size_t n_depth, tern_err *err);
+/* Once, from row->n_depth tokens on. */
+TERN_CHECK tern_code bench_rig_time(bench_rig *g, const bench_row *row, double *rate,
+                                    tern_err *err);
+
+/* ---- bench_print.c ------------------------------------------------------------------------- */
+
+/* What every row of one table tells. */
+typedef struct bench_table {
+    cli *c;
+    const bench_plan *p;
+    tern_model_info info;
+    json_t *machine, *synthetic; /* owned; synthetic NULL: it is none */
+    json_t *list;                /* owned; rows of JSON */
+    uint64_t peak_rss;           /* bytes, of the current thread count; 0: not known */
+    tern_str foot;               /* lines below the table */
+    bool headed;
+} bench_table;
+
+/* The row, as the format asks. */
+TERN_CHECK tern_code bench_print_row(bench_table *t, bench_row *r, bench_walls *w, tern_err *err);
+/* Note what is to stand below the table about this thread count. */
+void bench_add_foot(bench_table *t, int32_t n_thread, bench_walls *w);
+TERN_CHECK tern_code bench_print_end(bench_table *t, tern_err *err);
+
+#endif

@@ -1,0 +1,202 @@
+/* Rows for people (md), tables (csv) and programs (json). Columns and keys are only ever appended:
+ * scripts read them. */
+#include "base/error.h"
+#include "bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void bench_sample_add(bench_samples *s, double v)
+{
+    if (s->n < BENCH_MAX_REPEAT)
+        s->v[s->n++] = v;
+}
+
+double bench_median(bench_samples *s)
+{
+    int n = s->n;
+    if (n == 0)
+        return 0.0;
+    qsort(s->v, (size_t)n, sizeof s->v[0], compare);
+    return n % 2 ? s->v[n / 2] : (s->v[n / 2 - 1] + s->v[n / 2]) / 2;
+}
+
+/* ---- what follows from a row --------------------------------------------------------------- */
+
+typedef struct derived {
+    double mid, low, high;         /* tokens a second */
+    double weight_bytes, kv_bytes; /* read per token; 0 of a prompt */
+    double read_bytes, macs;       /* the walls, a second; 0: not measured */
+    double share;                  /* of the wall that binds; 0: not known */
+} derived;
+
+/* Bytes of a cached number, against those of f16. */
+static double cache_width(const cli *c, cli_opt id)
+{
+    static const double width[] = {1.0, 34.0 / 64.0, 2.0}; /* in the order of tern_cache_type */
+    return width[(size_t)c->opt.value[id].num];
+}
+
+/* Multiply-adds of the blocks' matrices per token; a prompt has the head's only once. */
+static double block_macs(const tern_model_info *i)
+{
+    double d = i->d_model, q = (double)i->n_head * i->d_head, kv = (double)i->n_kv_head * i->d_head;
+    return i->n_layer * (2.0 * d * q + 2.0 * d * kv + 3.0 * d * i->d_ff);
+}
+
+static derived derive(const bench_table *t, bench_row *r, bench_walls *w)
+{
+    derived d = {.mid = bench_median(&r->rate)};
+    d.low = r->rate.v[0];
+    d.high = r->rate.v[r->rate.n - 1];
+    d.read_bytes = bench_median(&w->read_bytes);
+    d.macs = bench_median(&w->macs);
+    if (r->kind == BENCH_PROMPT) {
+        d.share = d.macs > 0.0 ? d.mid * block_macs(&t->info) / d.macs : 0.0;
+        return d;
+    }
+    double width = 0.5 * (cache_width(t->c, OPT_CACHE_K) + cache_width(t->c, OPT_CACHE_V));
+    double n_past = (double)r->n_depth + 0.5 * (double)r->n_tok;
+    d.weight_bytes = (double)t->info.read_bytes / r->n_stream;
+    d.kv_bytes = (double)t->info.kv_f16_bytes * width * n_past;
+    if (d.read_bytes > 0.0)
+        d.share = d.mid * (d.weight_bytes + d.kv_bytes) / d.read_bytes;
+    return d;
+}
+
+static const char *test_name(const bench_row *r)
+{
+    return r->kind == BENCH_PROMPT ? "prompt" : "generate";
+}
+
+/* ---- the formats --------------------------------------------------------------------------- */
+
+static void print_head(bench_table *t)
+{
+    if (t->headed)
+        return;
+    t->headed = true;
+    if (strcmp(t->p->format, "csv") == 0)
+        (void)puts("model,test,threads,tokens,depth,median_tok_s,min_tok_s,max_tok_s,"
+                   "bytes_per_token,gb_per_s,streams,share_of_wall,read_gb_per_s,int8_gmacs_per_s,"
+                   "peak_rss_bytes");
+    if (strcmp(t->p->format, "md") == 0)
+        (void)printf("%s: %s, %.1f M parameters, %.2f MiB read per generated token\n\n"
+                     "| test | threads | depth | tok/s (median) | min..max | GB/s | of the wall |\n"
+                     "|---|---:|---:|---:|---:|---:|---:|\n",
+                     cli_model_label(t->c), t->info.arch, (double)t->info.n_param * 1e-6,
+                     (double)t->info.read_bytes / 1048576.0);
+}
+
+static void print_text_row(const bench_table *t, const bench_row *r, const derived *d)
+{
+    double bytes = d->weight_bytes + d->kv_bytes;
+    char gb[24] = "", share[24] = "", streams[24] = "";
+    if (bytes > 0.0)
+        (void)snprintf(gb, sizeof gb, "%.2f", bytes * d->mid * 1e-9);
+    if (strcmp(t->p->format, "csv") == 0) {
+        if (d->share > 0.0)
+            (void)snprintf(share, sizeof share, "%.4f", d->share);
+        (void)printf("\"%s\",%s,%d,%zu,%zu,%.3f,%.3f,%.3f,%.0f,%s,%d,%s,%.3f,%.3f,%llu\n",
+                     cli_model_label(t->c), test_name(r), r->n_thread, r->n_tok, r->n_depth, d->mid,
+                     d->low, d->high, bytes, gb, r->n_stream, share, d->read_bytes * 1e-9,
+                     d->macs * 1e-9, (unsigned long long)t->peak_rss);
+        return;
+    }
+    if (d->share > 0.0)
+        (void)snprintf(share, sizeof share, "%.0f %%", 100.0 * d->share);
+    if (r->n_stream > 1)
+        (void)snprintf(streams, sizeof streams, " x %d", r->n_stream);
+    (void)printf("| %s %zu%s | %d | %zu | %.2f | %.2f..%.2f | %s | %s |\n", test_name(r), r->n_tok,
+                 streams, r->n_thread, r->n_depth, d->mid, d->low, d->high, gb, share);
+}
+
+static void set(json_t *o, const char *key, double v)
+{
+    (void)json_object_set_new(o, key, json_real(v));
+}
+
+static json_t *row_json(const bench_table *t, const bench_row *r, const derived *d)
+{
+    json_t *samples = json_array();
+    double bytes = d->weight_bytes + d->kv_bytes;
+    for (int i = 0; i < r->rate.n; i++)
+        (void)json_array_append_new(samples, json_real(r->rate.v[i]));
+    json_t *o = json_pack("{s:s, s:s, s:i, s:I, s:I, s:f, s:f, s:f, s:o, s:i}", "model",
+                          cli_model_label(t->c), "test", test_name(r), "threads", r->n_thread,
+                          "tokens", (json_int_t)r->n_tok, "depth", (json_int_t)r->n_depth,
+                          "median_tok_s", d->mid, "min_tok_s", d->low, "max_tok_s", d->high,
+                          "samples_tok_s", samples, "streams", r->n_stream);
+    if (!o)
+        return NULL;
+    if (bytes > 0.0) {
+        (void)json_object_set_new(o, "bytes_per_token", json_integer((json_int_t)(bytes + 0.5)));
+        set(o, "gb_per_s", bytes * d->mid * 1e-9);
+        set(o, "kv_bytes_per_token", d->kv_bytes);
+    } else {
+        set(o, "macs_per_token", block_macs(&t->info));
+    }
+    if (d->read_bytes > 0.0)
+        set(o, "wall_read_bytes_per_s", d->read_bytes);
+    if (d->macs > 0.0)
+        set(o, "wall_int8_macs_per_s", d->macs);
+    if (d->share > 0.0)
+        set(o, "share_of_wall", d->share);
+    if (t->peak_rss)
+        (void)json_object_set_new(o, "peak_rss_bytes", json_integer((json_int_t)t->peak_rss));
+    if (t->synthetic)
+        (void)json_object_set(o, "synthetic", t->synthetic);
+    (void)json_object_set(o, "machine", t->machine);
+    return o;
+}
+
+tern_code bench_print_row(bench_table *t, bench_row *r, bench_walls *w, tern_err *err)
+{
+    derived d = derive(t, r, w);
+    if (strcmp(t->p->format, "json") == 0) {
+        (void)json_array_append_new(t->list, row_json(t, r, &d));
+        return TERN_OK;
+    }
+    print_head(t);
+    print_text_row(t, r, &d);
+    return cli_flush(err);
+}
+
+void bench_add_foot(bench_table *t, int32_t n_thread, bench_walls *w)
+{
+    double read_bytes = bench_median(&w->read_bytes), macs = bench_median(&w->macs);
+    tern_str *f = &t->foot;
+    tern_str_printf(f, "%d thread%s:", n_thread, n_thread == 1 ? "" : "s");
+    if (read_bytes > 0.0)
+        tern_str_printf(f, " memory is read at %.1f GB/s,", read_bytes * 1e-9);
+    if (macs > 0.0)
+        tern_str_printf(f, " int8 multiply-adds peak at %.0f G/s,", macs * 1e-9);
+    if (t->peak_rss)
+        tern_str_printf(f, " peak memory %.0f MB\n", (double)t->peak_rss * 1e-6);
+    else
+        tern_str_puts(f, " peak memory unknown\n");
+}
+
+tern_code bench_print_end(bench_table *t, tern_err *err)
+{
+    json_t *list = t->list;
+    if (strcmp(t->p->format, "json") == 0) {
+        t->list = NULL;
+        return cli_print_json(list, err);
+    }
+    if (strcmp(t->p->format, "md") == 0) {
+        (void)printf("\n%s", tern_str_get(&t->foot));
+        if (t->synthetic)
+            (void)printf("SYNTHETIC: random weights in the shape of %s, no real model; the best "
+                         "logit stands %.1f standard deviations above the mean\n",
+                         json_string_value(json_object_get(t->synthetic, "shape_of")),
+                         json_number_value(json_object_get(t->synthetic, "logit_peak_sd")));
+    }
+    return cli_flush(err);
+}

@@ -1,0 +1,86 @@
+# tern bench: tables, sweeps, streams, synthetic models.
+. tests/e2e/lib.sh
+tiny='--synthetic tiny -p 8 -n 4 -r 1 -t 1 --no-walls'
+
+run bench $small -p 8 -n 4 -r 1 -t 1,2 --json
+has_status 0
+json_is prompt 0 test
+json_is generate 3 test
+json_is 2 3 threads
+json_is 1 3 streams
+json_has 3 gb_per_s
+json_has 3 samples_tok_s 0
+json_has 0 share_of_wall
+json_has 3 share_of_wall
+json_has 3 wall_read_bytes_per_s
+json_has 3 peak_rss_bytes
+json_has 3 machine cpu model
+json_has 3 machine kernel
+json_has 3 machine chosen mm_f32
+json_has 3 machine load
+run bench $small -p 8 -n 4 -r 1 -t 1 -d 0,16 -o csv --no-walls
+has_status 0
+[ "$(cut -d, -f2,5 "$out" | tr '\n' ' ')" = 'test,depth prompt,0 generate,0 prompt,16 generate,16 ' ]
+ok $? 'not a head and two rows for each depth'
+[ "$(head -1 "$out" | cut -d, -f1-10)" = 'model,test,threads,tokens,depth,median_tok_s,min_tok_s,max_tok_s,bytes_per_token,gb_per_s' ]
+ok $? 'the first columns changed'
+[ "$(awk -F, '{ print NF }' "$out" | sort -u)" = 15 ]
+ok $? 'rows of different length'
+run bench $small -p 0 -n 2 -r 1 -t 1 --no-walls
+out_has '| generate 2 | 1 | 0 |'
+out_has 'peak memory'
+run bench $small -p 4 -n 2 -r 1 -t 1 -np 3 -d 5 --json --no-walls
+json_is 1 0 streams
+json_is 3 1 streams
+# Three streams share the weights: a third of their bytes each.
+one=$("$TERN" bench $small -p 0 -n 2 -r 1 -t 1 --json --no-walls 2>/dev/null | "$E2E_JSON" 0 bytes_per_token)
+awk -v one="$one" -v three="$("$E2E_JSON" 1 bytes_per_token <"$out")" 'BEGIN { exit !(three < one / 2) }'
+ok $? 'bytes per token of three streams'
+fails_with 2 'nothing to measure' bench $small -p 0 -n 0
+fails_with 2 '--n-depth' bench $small -d 1,x
+fails_with 2 'from 1 to 256' bench $small -np 0
+
+# Synthetic models: stamped everywhere, gone afterwards.
+export TMPDIR=$tmp/passing
+mkdir "$TMPDIR"
+run bench $tiny
+has_status 0
+out_has 'SYNTHETIC tiny: bitnet-b1.58, 1.8 M'
+out_has 'SYNTHETIC: random weights'
+run bench $tiny -o csv
+out_has '"SYNTHETIC tiny",generate,1,4,0,'
+run bench $tiny --synthetic-zeros 0.75 --json
+json_is 'SYNTHETIC tiny' 0 model
+json_is 0.75 0 synthetic zeros_asked
+json_has 0 synthetic logit_peak_sd
+[ -z "$(ls -A "$TMPDIR")" ]
+ok $? 'a synthetic model was left behind'
+run bench $tiny --synthetic-out "$tmp/a.gguf"
+run bench $tiny --synthetic-out "$tmp/b.gguf"
+cmp -s "$tmp/a.gguf" "$tmp/b.gguf"
+ok $? 'not the same bytes each time'
+run bench $tiny --synthetic-out "$tmp/q.gguf" --synthetic-head q6_k
+has_status 0
+run show "$tmp/a.gguf" --json
+json_is 'SYNTHETIC tiny' name
+json_is relu2 shape activation
+json_is true weights head_tied
+json_is 1024 tokenizer tokens
+awk -v x="$("$E2E_JSON" weights zero_share_of_ternary <"$out")" 'BEGIN { exit !(x > 0.419 && x < 0.421) }'
+ok $? 'share of zero weights'
+run show "$tmp/q.gguf" --json
+out_has Q6_K
+# With any share of zeros text comes out, and not always the same token.
+run run "$tmp/a.gguf" -p Hallo -n 32 --temp 0 -no-cnv --ignore-eos -q
+has_status 0
+[ "$(tr -d 'Hallo' <"$out" | wc -c)" -ge 16 ]
+ok $? 'no text'
+fails_with 2 'there are tiny' bench --synthetic huge
+fails_with 2 'exclude' bench $small --synthetic tiny
+fails_with 2 'need --synthetic' bench $small --synthetic-out "$tmp/c.gguf"
+fails_with 2 'no squared ReLU' bench --synthetic 8b --synthetic-zeros 0.5
+fails_with 2 '--synthetic-zeros' bench --synthetic tiny --synthetic-zeros 0.96
+fails_with 1 'cannot write' bench --synthetic tiny --synthetic-out "$tmp/none/c.gguf"
+TMPDIR=$tmp/none
+fails_with 1 'cannot make a folder' bench --synthetic tiny
+finish
