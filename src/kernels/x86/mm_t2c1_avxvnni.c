@@ -1,21 +1,11 @@
 /* Column-major ternary product with 256-bit vpdpbusd. */
-#include <immintrin.h>
-#include <stdint.h>
+#include "kernels/x86/dot_avxvnni.h"
 
-#if !defined(__AVXVNNI__) || !defined(__AVX2__)
-#error "needs -mavx2 -mavxvnni"
-#endif
-
-#include "kernels/x86/sparse256.h"
-
-typedef int32_t vdot __attribute__((vector_size(32)));
-#define v_open(acc)       (vdot)(acc)
-#define v_close(dot, acc) (vi)(dot)
-#define v_dot(acc, c, x)  (vdot) _mm256_dpbusd_avx_epi32((vi)(acc), c, x)
+#define panel_fn tern_panel_avxvnni
 
 #include "kernels/x86/t2c1_256.h"
 
 void tern_mm_t2c1_avxvnni(const tern_mm *k, int row0, int row1)
 {
-    run_cols(k, row0, row1, few);
+    run_cols_256(k, row0, row1);
 }

@@ -1,17 +1,9 @@
 /* Column-major ternary product with 512-bit vpdpbusd: an interleaved vector is 16 rows. */
-#include <immintrin.h>
-#include <stdint.h>
+#include "kernels/x86/dot_vnni.h"
 
-#if !defined(__AVX512VNNI__) || !defined(__AVX512BW__) || !defined(__AVX512VL__)
-#error "needs -mavx512f -mavx512bw -mavx512vl -mavx512vnni"
-#endif
+#define panel_fn tern_panel_vnni
 
-#include "kernels/x86/sparse512.h"
-
-#define v_open(acc)       (vdot)(acc)
-#define v_close(dot, acc) (vi)(dot)
-
-#include "kernels/x86/t2c1_tile.h"
+#include "kernels/x86/t2c1_panel.h"
 
 /* At most 16 sums, 4 columns, 4 masks, codes. */
 #define FEW(listed)                                                                                \
@@ -45,5 +37,8 @@ void tern_mm_t2c1_vnni(const tern_mm *k, int row0, int row1)
 {
     static const col_block_fn fn[] = {block_1_0, block_2_0, block_3_0, block_4_0,
                                       block_1_1, block_2_1, block_3_1, block_4_1};
-    run_cols(k, row0, row1, fn);
+    if (k->n_tok <= 4)
+        run_few(k, row0, row1, 0, k->n_tok, fn);
+    else
+        run_batch(k, row0, row1);
 }

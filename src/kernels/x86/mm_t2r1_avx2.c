@@ -1,28 +1,10 @@
-/* Row-major ternary product with vpmaddubsw, summed in pairs of 16 bits. A pair grows by at most
- * 2 * 3 * 128 = 768 a plane, so that 8 packed vectors of 4 planes stay within 24576. */
-#include <immintrin.h>
-#include <stdint.h>
+/* Row-major ternary product with vpmaddubsw. */
+#include "kernels/x86/dot_avx2.h"
 
-#if !defined(__AVX2__)
-#error "needs -mavx2"
-#endif
+#define AHEAD    8192
+#define panel_fn tern_panel_avx2
 
-#include "kernels/x86/sparse256.h"
-
-typedef int16_t vdot __attribute__((vector_size(32)));
-#define SPAN              8
-#define v_open(acc)       (vdot) _mm256_setzero_si256()
-#define v_close(dot, acc) _mm256_add_epi32(acc, _mm256_madd_epi16((vi)(dot), _mm256_set1_epi16(1)))
-#define AHEAD             8192
-
-static inline vdot v_dot(vdot acc, __m256i c, __m256i x)
-{
-    acc += (vdot)_mm256_maddubs_epi16(c, x);
-    __asm__("" : "+x"(acc)); /* else compilers put the sums off until products fill the registers */
-    return acc;
-}
-
-#include "kernels/x86/t2r1_tile.h"
+#include "kernels/x86/t2r1_panel.h"
 
 T2R1(1, 1, true)
 T2R1(2, 1, true)
@@ -30,5 +12,8 @@ T2R1(2, 1, true)
 void tern_mm_t2r1_avx2(const tern_mm *k, int row0, int row1)
 {
     static const row_tile_fn fn[] = {NULL, t2r1_1, t2r1_2};
-    run_rows(k, row0, row1, fn, 2);
+    if (k->n_tok <= 4)
+        run_rows(k, row0, row1, fn, 2);
+    else
+        run_batch(k, row0, row1);
 }

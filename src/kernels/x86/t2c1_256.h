@@ -1,6 +1,6 @@
 /* What the 256-bit column-major products have in common: an interleaved vector is 8 rows, a column two
  * vectors; there are registers for the sums of two vectors at a time, and tokens take turns. */
-#include "kernels/x86/t2c1_tile.h"
+#include "kernels/x86/t2c1_panel.h"
 
 INLINE void block_few(const int nt, const bool listed, const col_block *b)
 {
@@ -26,5 +26,12 @@ FEW(2, 1)
 FEW(3, 1)
 FEW(4, 1)
 
-static const col_block_fn few[] = {block_1_0, block_2_0, block_3_0, block_4_0,
-                                   block_1_1, block_2_1, block_3_1, block_4_1};
+static void run_cols_256(const tern_mm *k, int row0, int row1)
+{
+    static const col_block_fn few[] = {block_1_0, block_2_0, block_3_0, block_4_0,
+                                       block_1_1, block_2_1, block_3_1, block_4_1};
+    if (k->n_tok <= 4)
+        run_few(k, row0, row1, 0, k->n_tok, few);
+    else
+        run_batch(k, row0, row1);
+}

@@ -1,9 +1,5 @@
 /* The loops of the column-major ternary product (T2C1, kernel.h) for few tokens, shared by the x86
- * instruction sets. sparse256.h or sparse512.h and the file that includes this define the vectors:
- *   vdot             sums of products, in what width suits the ISA
- *   v_dot(dot, c, x) dot + products of unsigned codes c and signed x
- *   v_open(acc)      a vdot to begin with, given 32-bit sums; v_close(dot, acc) the sums again
- *   SPAN             columns v_dot may sum between the two; undefined where vdot is 32-bit
+ * instruction sets; dot_*.h is included first (see tile.h).
  *
  * Columns come in fours, interleaved bytewise: a 32-bit element is then one row's four codes, which
  * meet the four activations of the columns. The four codes of a byte are planes 64 rows apart; where
@@ -13,8 +9,12 @@
  * The columns of a slice are taken in blocks. A block stays in the first cache while it is passed over
  * once per token and for as many rows at a time as there are registers for; meanwhile the lines of
  * the next block, wherever they are, are prefetched. Sums wait in scratch between the passes. */
+#ifndef TERN_KERNELS_T2C1_TILE_H
+#define TERN_KERNELS_T2C1_TILE_H
+
 #include "kernels/kernel.h"
-#include "kernels/x86/t2c1_scratch.h"
+#include "kernels/x86/interleave.h"
+#include "kernels/x86/sparse_scratch.h"
 
 #include <string.h>
 
@@ -29,7 +29,7 @@
 #define EACH_CELL  EACH_TOKEN(VECS_OF)
 
 #ifdef SPAN
-#define BLOCK SPAN
+#define BLOCK (4 * SPAN)
 #else
 #define BLOCK 128
 #endif
@@ -128,27 +128,43 @@ INLINE void pass_t2c1(const int nt, const int nv, const int i0, const int h, con
     }
 #define CLOSE(t, i, p)                                                                             \
     v_store(acc + 256 * t + 16 * i + 64 * p,                                                       \
-            v_close(dot[t][i][p], v_load(acc + 256 * t + 16 * i + 64 * p)), VL);
+            v_close(dot[t][i][p], v_load(acc + 256 * t + 16 * i + 64 * p)));
 #define CELL(t, i) CLOSE(t, i, 0) CLOSE(t, i, 1) CLOSE(t, i, 2) CLOSE(t, i, 3)
     EACH_CELL
 #undef CELL
 #undef CLOSE
 }
 
-/* Outputs of the rows of a slice, as far as row1, from their sums. */
-static void finish_slice(const tern_mm *k, int t0, int nt, int row, int row1, const int32_t *acc)
+/* Outputs of the rows of a slice, as far as row1, from their sums, which may be scaled by plane. */
+static void finish_slice(const tern_mm *k, int t0, int nt, int row, int row1, const int32_t *acc,
+                         bool scaled)
 {
     for (int t = t0; t < t0 + nt; t++, acc += 256) {
         for (int i = 0; i < 256 && row + i < row1; i += VL) {
-            vi sum = UNSCALE(v_load(acc + i), i / 64);
+            vi sum = v_load(acc + i);
+            if (scaled)
+                sum = UNSCALE(sum, i / 64);
             if (k->acc) {
-                v_store(k->acc + (size_t)t * k->acc_stride + row + i, sum, row1 - row - i);
+                v_store_n(k->acc + (size_t)t * k->acc_stride + row + i, sum, row1 - row - i);
                 continue;
             }
             vf y = f_div(f_cvt(v_sub(sum, v_set1(k->act.sum[t]))), f_set1(k->act.scale[t]));
             y = f_mul(y, f_load(k->scale + row + i));
             f_store(k->y + (size_t)t * k->y_stride + row + i, y, row1 - row - i);
         }
+    }
+}
+
+/* Activations of the listed columns, one after the other, with zeros to a multiple of 64. */
+static void gather_acts(const tern_mm *k, int t0, int nt, int8_t *to, size_t to_stride)
+{
+    for (int t = t0; t < t0 + nt; t++, to += to_stride) {
+        const int8_t *q = k->act.q + (size_t)t * k->act.stride;
+        int i = 0;
+        for (; i < k->n_list; i++)
+            to[i] = q[k->list[i]];
+        for (; i % 64 != 0; i++)
+            to[i] = 0;
     }
 }
 
@@ -174,39 +190,23 @@ static void run_slice(const uint8_t *w, size_t w_stride, const int32_t *list, in
     b->x = x;
 }
 
-/* Activations of the listed columns, one after the other, to a multiple of four; returns them. */
-static const int8_t *gather_acts(const tern_mm *k, int t0, int nt, int8_t *to, size_t to_stride)
-{
-    for (int t = 0; t < nt; t++) {
-        const int8_t *q = k->act.q + (size_t)(t0 + t) * k->act.stride;
-        for (int i = 0; i < k->n_list; i++)
-            to[(size_t)t * to_stride + i] = q[k->list[i]];
-        for (int i = k->n_list; i % 4 != 0; i++)
-            to[(size_t)t * to_stride + i] = 0;
-    }
-    return to;
-}
-
-/* fn[n] for blocks of n <= 4 tokens, of listed columns from fn[4] on. */
+/* Tokens t0 .. t0+nt, at most four. fn[n - 1] takes blocks of n tokens, of listed columns fn[n + 3]. */
 static void run_few(const tern_mm *k, int row0, int row1, int t0, int nt, const col_block_fn *fn)
 {
-    int32_t *acc = k->scratch;
-    col_block b = {
-        .acc = acc, .x = k->act.q + (size_t)t0 * k->act.stride, .x_stride = k->act.stride};
+    sparse_scratch s = sparse_scratch_of(k);
+    col_block b = {.x = k->act.q + (size_t)t0 * k->act.stride, .x_stride = k->act.stride};
+    b.acc = s.acc;
     if (k->list) {
-        b.x_stride = tern_t2c1_x_stride(k->cols);
-        b.x = gather_acts(k, t0, nt, (int8_t *)(acc + nt * 256), b.x_stride);
+        b.x = s.x;
+        b.x_stride = tern_sparse_x_stride(k->cols);
+        gather_acts(k, t0, nt, s.x, b.x_stride);
     }
     for (int row = row0; row < row1; row += 256) {
-        memset(acc, 0, tern_t2c1_acc_bytes(nt));
+        memset(s.acc, 0, tern_sparse_acc_bytes(nt));
         run_slice(k->w + (size_t)(row / 256) * k->w_stride, k->w_stride, k->list,
                   k->list ? k->n_list : k->cols, &b, fn[nt - 1 + (k->list ? 4 : 0)]);
-        finish_slice(k, t0, nt, row, row1, acc);
+        finish_slice(k, t0, nt, row, row1, s.acc, true);
     }
 }
 
-static void run_cols(const tern_mm *k, int row0, int row1, const col_block_fn *fn)
-{
-    for (int t = 0; t < k->n_tok; t += 4)
-        run_few(k, row0, row1, t, k->n_tok - t < 4 ? k->n_tok - t : 4, fn);
-}
+#endif

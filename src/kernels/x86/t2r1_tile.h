@@ -1,18 +1,16 @@
-/* The loops of the row-major ternary product (T2R1, kernel.h), shared by the x86 instruction sets.
- * sparse256.h or sparse512.h and the file that includes this define the vectors:
- *   vdot               sums of products, in what width suits the ISA
- *   v_dot(dot, c, x)   dot + products of unsigned codes c and signed x
- *   v_open(acc)        a vdot to begin with, given 32-bit sums; v_close(dot, acc) the sums again
- *   SPAN               packed vectors v_dot may sum between the two; undefined where vdot is 32-bit
+/* The loops of the row-major ternary product (T2R1, kernel.h) for few tokens, shared by the x86
+ * instruction sets; dot_*.h is included first (see tile.h).
  *
  * A tile is four rows by nt tokens. Sums run along the columns and are folded once a tile: each packed
  * vector is used for all tokens, each activation vector for all rows. The four codes of a byte are
  * four planes; nb of them have sums of their own, so that a plane is masked where it stands in its
  * byte, worth 4^b times as much, and exact shifts of the sums undo the factors at the end. Sums of
  * one lane stay within 192 * 128 * cols / 16 < 2^31. */
-#include "kernels/kernel.h"
+#ifndef TERN_KERNELS_T2R1_TILE_H
+#define TERN_KERNELS_T2R1_TILE_H
 
-#include <string.h>
+#include "kernels/kernel.h"
+#include "kernels/x86/interleave.h"
 
 #define INLINE   static inline __attribute__((always_inline))
 #define MAX_TOK  6
@@ -104,7 +102,7 @@ INLINE void tile_t2r1(const int nt, const int nb, const bool prefetch, const ter
 #undef CELL
 #ifdef SPAN
     for (size_t b0 = 0, b1; b0 < whole; b0 = b1) {
-        b1 = whole - b0 < SPAN * 4 * VL ? whole : b0 + SPAN * 4 * VL;
+        b1 = whole - b0 < SPAN * VL ? whole : b0 + SPAN * VL;
 #define CELL(t, r) dot[t][r][0] = v_open(sum[t][r]);
         EACH_CELL
 #undef CELL
@@ -131,7 +129,8 @@ INLINE void tile_t2r1(const int nt, const int nb, const bool prefetch, const ter
     for (size_t b = whole; left > 0 && b < whole + 64; b += 4 * VL)
         STEP(b, left)
 #define BAND(b)                                                                                    \
-    sum[t1][r1] = b ? v_add(sum[t1][r1], v_sra((vi)dot[t1][r1][b], 2 * b))                         \
+    /* right shifts of signed elements are arithmetic */                                           \
+    sum[t1][r1] = b ? v_add(sum[t1][r1], (vi)(dot[t1][r1][b] >> 2 * b))                            \
                     : v_close(dot[t1][r1][0], sum[t1][r1]);
 #define CELL(t, r)                                                                                 \
     {                                                                                              \
@@ -190,3 +189,5 @@ static void run_rows(const tern_mm *k, int row0, int row1, const row_tile_fn *fn
     {                                                                                              \
         tile_t2r1(nt, nb, prefetch, k, a);                                                         \
     }
+
+#endif

@@ -1,0 +1,60 @@
+/* What a lane keeps in tern_mm.scratch for a row-major (T2R1) or column-major (T2C1) ternary product,
+ * in this order: sums [tokens][rows of a block], panels, and activations of the columns listed.
+ * Tokens come in blocks, so that it is bounded whatever the batch. */
+#ifndef TERN_KERNELS_SPARSE_SCRATCH_H
+#define TERN_KERNELS_SPARSE_SCRATCH_H
+
+#include "kernels/x86/panel.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A row block is a slice of T2C1, and half as much in T2R1. */
+#define TERN_SPARSE_ROWS 256
+#define TERN_SPARSE_TOKS 256
+/* One panel and a line, lest panels share the sets of a cache. */
+#define TERN_PANEL_STRIDE ((size_t)TERN_PANEL_QUADS * 64 + 64)
+
+static inline size_t tern_sparse_acc_bytes(int n_tok)
+{
+    return (size_t)n_tok * TERN_SPARSE_ROWS * sizeof(int32_t);
+}
+
+/* Panels are read in steps of 16 quads, 64 columns. */
+static inline size_t tern_sparse_x_stride(int cols)
+{
+    return ((size_t)cols + 63) / 64 * 64;
+}
+
+/* Tokens of a block: with a list about 1 MiB of gathered activations. */
+static inline int tern_sparse_toks(int cols, int n_tok, bool listed)
+{
+    size_t most = TERN_SPARSE_TOKS;
+    if (listed && most * tern_sparse_x_stride(cols) > (size_t)1 << 20)
+        most = ((size_t)1 << 20) / tern_sparse_x_stride(cols) / 12 * 12 + 12;
+    return (size_t)n_tok < most ? n_tok : (int)most;
+}
+
+static inline size_t tern_sparse_scratch_bytes(int cols, int n_tok)
+{
+    return tern_sparse_acc_bytes(tern_sparse_toks(cols, n_tok, false)) +
+           TERN_SPARSE_ROWS / 16 * TERN_PANEL_STRIDE +
+           (size_t)tern_sparse_toks(cols, n_tok, true) * tern_sparse_x_stride(cols);
+}
+
+typedef struct sparse_scratch {
+    int32_t *acc;
+    uint8_t *panels;
+    int8_t *x;
+} sparse_scratch;
+
+static inline sparse_scratch sparse_scratch_of(const tern_mm *k)
+{
+    sparse_scratch s = {.acc = k->scratch};
+    s.panels =
+        (uint8_t *)k->scratch + tern_sparse_acc_bytes(tern_sparse_toks(k->cols, k->n_tok, false));
+    s.x = (int8_t *)s.panels + TERN_SPARSE_ROWS / 16 * TERN_PANEL_STRIDE;
+    return s;
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* The column-major ternary product of a batch: columns of a slice, interleaved by fours, are the quads
+ * of its 16 panels (panel.h). */
+#ifndef TERN_KERNELS_T2C1_PANEL_H
+#define TERN_KERNELS_T2C1_PANEL_H
+
+#include "kernels/x86/t2c1_tile.h"
+
+/* Columns of a block. */
+#define PANEL_COLS (4 * TERN_PANEL_QUADS)
+
+/* n columns of a slice, listed or consecutive, into the panels of its first n_plane planes; columns up
+ * to a multiple of 64 get code 0. */
+static void unpack_cols(const uint8_t *w, const int32_t *list, int n, int n_plane, uint8_t *panels)
+{
+    enum { PART = 4 * VL };
+    const vi mask = v_set1(0x03030303), zero = v_set1(0);
+    for (int g = 0; g < n; g += 4) {
+        uint8_t *to = panels + 16 * (size_t)g;
+        for (int h = 0; h < 64; h += PART, to += PART) {
+            vi v0 = v_load(col_at(w, list, g) + h), v1 = v_load(col_at(w, list, g + 1) + h);
+            vi v2 = v_load(col_at(w, list, g + 2) + h), v3 = v_load(col_at(w, list, g + 3) + h);
+            vi a = interleave(0, v0, v1, v2, v3), b = interleave(1, v0, v1, v2, v3);
+            vi c = interleave(2, v0, v1, v2, v3), d = interleave(3, v0, v1, v2, v3);
+            for (int p = 0; p < n_plane; p++) {
+                uint8_t *plane = to + 4 * (size_t)p * TERN_PANEL_STRIDE;
+                v_store(plane, v_and(a, mask));
+                v_store(plane + TERN_PANEL_STRIDE, v_and(b, mask));
+                v_store(plane + 2 * TERN_PANEL_STRIDE, v_and(c, mask));
+                v_store(plane + 3 * TERN_PANEL_STRIDE, v_and(d, mask));
+                a = v_shr(a, 2);
+                b = v_shr(b, 2);
+                c = v_shr(c, 2);
+                d = v_shr(d, 2);
+            }
+        }
+    }
+    for (int g = (n + 3) / 4; g % 16 != 0; g++)
+        for (int i = 0; i < 4 * n_plane; i++)
+            for (int h = 0; h < 64; h += PART)
+                v_store(panels + (size_t)i * TERN_PANEL_STRIDE + 64 * g + h, zero);
+}
+
+static void batch_slice(const tern_mm *k, int row, int row1, tern_panels *p, uint8_t *panels)
+{
+    const uint8_t *w = k->w + (size_t)(row / 256) * k->w_stride;
+    const int8_t *x = p->q;
+    int n = k->list ? k->n_list : k->cols;
+    p->n_panel = row1 - row < 256 ? (row1 - row + 15) / 16 : 16;
+    for (int c = 0, m; c < n; c += m) {
+        m = n - c < PANEL_COLS ? n - c : PANEL_COLS;
+        unpack_cols(k->list ? w : w + 64 * (size_t)c, k->list ? k->list + c : NULL, m,
+                    (p->n_panel + 3) / 4, panels);
+        p->n_quad = (m + 63) / 64 * 16;
+        p->q = x + c;
+        p->add = c > 0;
+        panel_fn(p);
+    }
+    p->q = x;
+    if (n == 0)
+        memset(p->acc, 0, tern_sparse_acc_bytes(p->n_tok));
+}
+
+static void run_batch(const tern_mm *k, int row0, int row1)
+{
+    sparse_scratch s = sparse_scratch_of(k);
+    int most = tern_sparse_toks(k->cols, k->n_tok, k->list != NULL);
+    tern_panels p = {.w = s.panels, .w_stride = TERN_PANEL_STRIDE, .acc = s.acc, .acc_stride = 256};
+    for (int t = 0; t < k->n_tok; t += most) {
+        p.n_tok = k->n_tok - t < most ? k->n_tok - t : most;
+        p.q = k->act.q + (size_t)t * k->act.stride;
+        p.q_stride = k->act.stride;
+        if (k->list) {
+            p.q = s.x;
+            p.q_stride = tern_sparse_x_stride(k->cols);
+            gather_acts(k, t, p.n_tok, s.x, p.q_stride);
+        }
+        for (int row = row0; row < row1; row += 256) {
+            batch_slice(k, row, row1, &p, s.panels);
+            finish_slice(k, t, p.n_tok, row, row1, s.acc, false);
+        }
+    }
+}
+
+#endif
