@@ -11,8 +11,11 @@
 /* How long a thread looks for what it waits for before it sleeps. Longer than the gap between two
  * regions of a step, as a wake-up costs both sides; shorter than what a neighbour would miss. */
 #define SPIN_NS 50000
-/* Pieces for each lane in tern_pool_for: the last of them is what the others may have to wait for. */
-#define LANE_PARTS 8
+/* Parts for each lane in tern_pool_for, of which it takes a quarter of what is left at a time: large
+ * pieces first, and a last one so small that the others hardly wait for it. */
+#define LANE_PARTS 64
+#define TAKE       4
+#define PARTS_MAX  0xffff /* what a ticket can count */
 /* In `left`: the caller sleeps on it. */
 #define CALLER_SLEEPS 0x80000000u
 
@@ -75,40 +78,47 @@ static bool spin(_Atomic uint32_t *word, uint32_t value, bool equal)
 
 /* ---- parts --------------------------------------------------------------------------------- */
 
-/* A part of this lane that nobody has begun; -1: none, or the region is over. */
-static int take(lane *l, uint32_t region, bool own)
+/* Take parts [*begin, *end) of this lane that nobody has begun; false: there are none, or the region is
+ * over. */
+static bool take(lane *l, uint32_t region, bool own, uint32_t *begin, uint32_t *end)
 {
     uint64_t t = atomic_load_explicit(&l->ticket, memory_order_relaxed);
     for (;;) {
-        uint32_t first = (uint32_t)t >> 16, end = (uint32_t)t & 0xffff;
-        if ((uint32_t)(t >> 32) != region || first == end)
-            return -1;
-        uint64_t rest = own ? t + (1u << 16) : t - 1;
+        uint32_t first = (uint32_t)t >> 16, last = (uint32_t)t & 0xffff;
+        if ((uint32_t)(t >> 32) != region || first == last)
+            return false;
+        uint32_t n = (last - first + TAKE - 1) / TAKE;
+        uint64_t rest = own ? t + (n << 16) : t - n;
         if (atomic_compare_exchange_weak_explicit(&l->ticket, &t, rest, memory_order_acquire,
-                                                  memory_order_relaxed))
-            return (int)(own ? first : end - 1);
+                                                  memory_order_relaxed)) {
+            *begin = own ? first : last - n;
+            *end = *begin + n;
+            return true;
+        }
     }
 }
 
-static void run_part(const tern_pool *p, int self, int part)
+static void run_parts(const tern_pool *p, int self, uint32_t begin, uint32_t end)
 {
-    int begin, end;
     if (p->fn) {
-        p->fn(p->arg, part, p->n_lane);
+        for (uint32_t i = begin; i < end; i++)
+            p->fn(p->arg, (int)i, p->n_lane);
         return;
     }
-    tern_pool_split(p->n, p->grain, part, p->n_part, &begin, &end);
-    p->range_fn(p->arg, self, begin, end);
+    int first, last, unused;
+    tern_pool_split(p->n, p->grain, (int)begin, p->n_part, &first, &unused);
+    tern_pool_split(p->n, p->grain, (int)end - 1, p->n_part, &unused, &last);
+    p->range_fn(p->arg, self, first, last);
 }
 
 /* Everything there is to do, own parts first. */
 static void work_region(tern_pool *p, int self, uint32_t region)
 {
-    uint32_t n_done = 0;
+    uint32_t n_done = 0, begin, end;
     for (int i = 0; i < p->n_lane; i++) {
         lane *l = &p->lanes[(self + i) % p->n_lane];
-        for (int part; (part = take(l, region, i == 0)) >= 0; n_done++)
-            run_part(p, self, part);
+        for (; take(l, region, i == 0, &begin, &end); n_done += end - begin)
+            run_parts(p, self, begin, end);
     }
     if (n_done == 0)
         return;
@@ -204,6 +214,7 @@ void tern_pool_for(tern_pool *p, int n, int grain, tern_pool_range_fn fn, void *
     p->n = n;
     p->grain = grain;
     p->n_part = p->n_lane * LANE_PARTS < n_grain ? p->n_lane * LANE_PARTS : n_grain;
+    p->n_part = p->n_part < PARTS_MAX ? p->n_part : PARTS_MAX;
     run_region(p, p->n_part);
 }
 

@@ -24,9 +24,9 @@ int tern_pool_size(const tern_pool *p);
  * the caller. Two numbers may be run by one thread, one after the other, so fn must not wait for
  * another lane. One caller at a time; fn must not start a region. */
 void tern_pool_run(tern_pool *p, tern_pool_fn fn, void *arg);
-/* The same over [0, n) in pieces of whole grains (the last may be cut), several for each lane. lane
- * is the one that runs: its number is for scratch memory. Pieces are split as tern_pool_split does
- * for as many lanes, so a lane's first ones are where its part of tern_pool_run is. */
+/* The same over [0, n) in pieces of whole grains (the last may be cut), several for each lane, of which
+ * nothing may depend on where they begin and end. lane is the one that runs: its number is for
+ * scratch memory. Each lane begins where its part by tern_pool_split begins. */
 void tern_pool_for(tern_pool *p, int n, int grain, tern_pool_range_fn fn, void *arg);
 
 /* Half-open part of [0, n) for one lane, in multiples of grain. */

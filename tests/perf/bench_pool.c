@@ -65,7 +65,7 @@ int main(int argc, char **argv)
                 tern_pool_for(p, 4096, 16, nothing_range, NULL);
             took[i] = tern_clock_ns() - begin;
         }
-        report(kind == 0 ? "empty run" : "empty for, 8 pieces a lane", N);
+        report(kind == 0 ? "empty run" : "empty for, 128 parts", N);
     }
     for (int i = 0; i < 500; i++) {
         sleep_us(500);
