@@ -36,6 +36,7 @@ static tern_code bench_depth(bench_rig *g, bench_table *t, size_t n_depth, bench
         t->peak_rss = rss > t->peak_rss ? rss : t->peak_rss;
     }
     cli_progress_end(t->c);
+    TERN_TRY(bench_meter_rows(&t->meter, g, rows, 2, err));
     for (size_t i = 0; i < 2; i++)
         if (rows[i].n_tok)
             TERN_TRY(bench_print_row(t, &rows[i], w, err));
@@ -108,11 +109,15 @@ tern_code cli_bench(cli *c, tern_err *err)
 {
     bench_plan p = {0};
     bench_model b = {.fd = -1};
-    bench_table t = {.c = c, .p = &p, .list = json_array()};
+    bench_table t = {.c = c, .p = &p};
     tern_code rc;
+    if (cli_flag(&c->opt, OPT_BENCH_ARITH))
+        return bench_arith(c, err);
     tern_str_init(&t.foot, 1 << 16);
     cli_interrupt_init();
+    t.list = json_array();
     TERN_TRY_GOTO(read_plan(c, &p, err));
+    bench_meter_init(&t.meter, c);
     TERN_TRY_GOTO(bench_machine_describe(&t.machine, err));
     TERN_TRY_GOTO(bench_model_init(&b, c, err));
     check_load(c);
@@ -120,6 +125,7 @@ tern_code cli_bench(cli *c, tern_err *err)
         TERN_TRY_GOTO(bench_threads(&t, &b, p.threads.v[i], err));
     TERN_TRY_GOTO(bench_print_end(&t, err));
 fail:
+    bench_meter_done(&t.meter);
     bench_model_done(&b);
     cli_ids_done(&p.threads);
     cli_ids_done(&p.depths);

@@ -1,9 +1,10 @@
 /* What the parts of `tern bench` share: bench.c plans and sweeps, bench_run.c measures, bench_machine.c
- * describes the machine and its walls, bench_model.c makes synthetic models, bench_print.c writes the
- * rows. */
+ * describes the machine and its walls, bench_model.c makes synthetic models, bench_energy.c reads the
+ * machine's energy counters, bench_print.c writes the rows. */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
 
+#include "base/os/energy.h"
 #include "bench/synthetic.h"
 #include "cli.h"
 
@@ -65,12 +66,18 @@ TERN_CHECK tern_code bench_model_describe(const bench_model *b, tern_session *s,
 
 typedef enum bench_kind { BENCH_PROMPT, BENCH_GENERATE } bench_kind;
 
+/* What a row's repetitions took. */
+typedef struct bench_energy {
+    double seconds, tokens, joules, idle_watts;
+} bench_energy;
+
 typedef struct bench_row {
     bench_kind kind;
     int32_t n_thread;
     size_t n_tok, n_depth;
     int n_stream;
-    bench_samples rate; /* tokens a second, of all streams together */
+    bench_samples rate;  /* tokens a second, of all streams together */
+    bench_energy energy; /* zeros: not measured */
 } bench_row;
 
 /* Sessions of one model, with the ids they are fed. */
@@ -92,12 +99,37 @@ TERN_CHECK tern_code bench_rig_depth(bench_rig *g, size_t n_depth, tern_err *err
 TERN_CHECK tern_code bench_rig_time(bench_rig *g, const bench_row *row, double *rate,
                                     tern_err *err);
 
+/* ---- bench_energy.c, bench_arith.c --------------------------------------------------------- */
+
+#define BENCH_NOT_MEASURABLE "energy: not measurable on this machine"
+
+typedef struct bench_meter {
+    tern_energy *e; /* owned; NULL: not wanted or not measurable */
+    bool wanted;
+    char reason[256]; /* why not */
+    double watts;     /* to be assumed; 0: none */
+    double seconds;   /* of idling, and of each row's runs at least */
+} bench_meter;
+
+void bench_meter_init(bench_meter *m, const cli *c);
+void bench_meter_done(bench_meter *m);
+/* Fill rows[i].energy; does nothing without counters. */
+TERN_CHECK tern_code bench_meter_rows(bench_meter *m, bench_rig *g, bench_row *rows, size_t n,
+                                      tern_err *err);
+/* What is known about a row's energy at this many tokens a second; NULL: nothing was asked. */
+json_t *bench_energy_json(const bench_meter *m, const bench_row *row, double rate);
+/* The same as lines. */
+void bench_energy_text(const bench_meter *m, const bench_row *row, double rate, tern_str *out);
+/* `tern bench --arith-energy` */
+TERN_CHECK tern_code bench_arith(cli *c, tern_err *err);
+
 /* ---- bench_print.c ------------------------------------------------------------------------- */
 
 /* What every row of one table tells. */
 typedef struct bench_table {
     cli *c;
     const bench_plan *p;
+    bench_meter meter;
     tern_model_info info;
     json_t *machine, *synthetic; /* owned; synthetic NULL: it is none */
     json_t *list;                /* owned; rows of JSON */

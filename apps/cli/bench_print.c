@@ -85,7 +85,7 @@ static void print_head(bench_table *t)
     if (strcmp(t->p->format, "csv") == 0)
         (void)puts("model,test,threads,tokens,depth,median_tok_s,min_tok_s,max_tok_s,"
                    "bytes_per_token,gb_per_s,streams,share_of_wall,read_gb_per_s,int8_gmacs_per_s,"
-                   "peak_rss_bytes");
+                   "peak_rss_bytes,energy_source,gross_j_per_token,net_j_per_token");
     if (strcmp(t->p->format, "md") == 0)
         (void)printf("%s: %s, %.1f M parameters, %.2f MiB read per generated token\n\n"
                      "| test | threads | depth | tok/s (median) | min..max | GB/s | of the wall |\n"
@@ -94,19 +94,34 @@ static void print_head(bench_table *t)
                      (double)t->info.read_bytes / 1048576.0);
 }
 
+/* ",source,gross,net" */
+static void energy_columns(const bench_table *t, const bench_row *r, const derived *d, char *buf,
+                           size_t cap)
+{
+    const bench_energy *x = &r->energy;
+    if (x->tokens > 0.0)
+        (void)snprintf(buf, cap, ",%s,%.6g,%.6g", tern_energy_source(t->meter.e),
+                       x->joules / x->tokens, (x->joules - x->idle_watts * x->seconds) / x->tokens);
+    else if (t->meter.watts > 0.0)
+        (void)snprintf(buf, cap, ",assumed %g W,%.6g,", t->meter.watts, t->meter.watts / d->mid);
+    else
+        (void)snprintf(buf, cap, ",%s,,", t->meter.wanted ? "not measurable" : "");
+}
+
 static void print_text_row(const bench_table *t, const bench_row *r, const derived *d)
 {
     double bytes = d->weight_bytes + d->kv_bytes;
-    char gb[24] = "", share[24] = "", streams[24] = "";
+    char gb[24] = "", share[24] = "", streams[24] = "", energy[96];
     if (bytes > 0.0)
         (void)snprintf(gb, sizeof gb, "%.2f", bytes * d->mid * 1e-9);
     if (strcmp(t->p->format, "csv") == 0) {
         if (d->share > 0.0)
             (void)snprintf(share, sizeof share, "%.4f", d->share);
-        (void)printf("\"%s\",%s,%d,%zu,%zu,%.3f,%.3f,%.3f,%.0f,%s,%d,%s,%.3f,%.3f,%llu\n",
+        energy_columns(t, r, d, energy, sizeof energy);
+        (void)printf("\"%s\",%s,%d,%zu,%zu,%.3f,%.3f,%.3f,%.0f,%s,%d,%s,%.3f,%.3f,%llu%s\n",
                      cli_model_label(t->c), test_name(r), r->n_thread, r->n_tok, r->n_depth, d->mid,
                      d->low, d->high, bytes, gb, r->n_stream, share, d->read_bytes * 1e-9,
-                     d->macs * 1e-9, (unsigned long long)t->peak_rss);
+                     d->macs * 1e-9, (unsigned long long)t->peak_rss, energy);
         return;
     }
     if (d->share > 0.0)
@@ -150,6 +165,9 @@ static json_t *row_json(const bench_table *t, const bench_row *r, const derived 
         set(o, "share_of_wall", d->share);
     if (t->peak_rss)
         (void)json_object_set_new(o, "peak_rss_bytes", json_integer((json_int_t)t->peak_rss));
+    json_t *energy = bench_energy_json(&t->meter, r, d->mid);
+    if (energy)
+        (void)json_object_set_new(o, "energy", energy);
     if (t->synthetic)
         (void)json_object_set(o, "synthetic", t->synthetic);
     (void)json_object_set(o, "machine", t->machine);
@@ -165,6 +183,7 @@ tern_code bench_print_row(bench_table *t, bench_row *r, bench_walls *w, tern_err
     }
     print_head(t);
     print_text_row(t, r, &d);
+    bench_energy_text(&t->meter, r, d.mid, &t->foot);
     return cli_flush(err);
 }
 
@@ -192,6 +211,8 @@ tern_code bench_print_end(bench_table *t, tern_err *err)
     }
     if (strcmp(t->p->format, "md") == 0) {
         (void)printf("\n%s", tern_str_get(&t->foot));
+        if (t->meter.wanted && !t->meter.e)
+            (void)printf("%s: %s\n", BENCH_NOT_MEASURABLE, t->meter.reason);
         if (t->synthetic)
             (void)printf("SYNTHETIC: random weights in the shape of %s, no real model; the best "
                          "logit stands %.1f standard deviations above the mean\n",

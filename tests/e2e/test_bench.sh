@@ -24,7 +24,7 @@ has_status 0
 ok $? 'not a head and two rows for each depth'
 [ "$(head -1 "$out" | cut -d, -f1-10)" = 'model,test,threads,tokens,depth,median_tok_s,min_tok_s,max_tok_s,bytes_per_token,gb_per_s' ]
 ok $? 'the first columns changed'
-[ "$(awk -F, '{ print NF }' "$out" | sort -u)" = 15 ]
+[ "$(awk -F, '{ print NF }' "$out" | sort -u)" = 18 ]
 ok $? 'rows of different length'
 run bench $small -p 0 -n 2 -r 1 -t 1 --no-walls
 out_has '| generate 2 | 1 | 0 |'
@@ -39,6 +39,25 @@ ok $? 'bytes per token of three streams'
 fails_with 2 'nothing to measure' bench $small -p 0 -n 0
 fails_with 2 '--n-depth' bench $small -d 1,x
 fails_with 2 'from 1 to 256' bench $small -np 0
+
+# Energy is measured or it is said why not; an assumed power says so.
+run bench $small -p 8 -n 4 -r 1 -t 1 --no-walls --energy --energy-seconds 1
+has_status 0
+grep -qE '^energy: not measurable on this machine: .+|^energy of generate 4, depth 0, 1 thread: .* J/token above the idle' "$out"
+ok $? 'neither energy nor a reason'
+run bench $small -p 0 -n 4 -r 1 -t 1 --no-walls --watts 50 --json
+awk -v j="$("$E2E_JSON" 0 energy assumed joules_per_token <"$out")" \
+    -v r="$("$E2E_JSON" 0 median_tok_s <"$out")" 'BEGIN { x = j * r / 50; exit !(x > 0.999 && x < 1.001) }'
+ok $? 'assumed energy'
+run bench $small -p 0 -n 4 -r 1 -t 1 --no-walls --watts 50
+out_has 'at an assumed 50 W'
+run bench --arith-energy
+out_has 'arithmetic only, not a measurement'
+out_has '| BitNet b1.58 2B4T | 2.0840 | 78.64 | 0.0276 | 0.028 |'
+out_has '| SmolLM2-1.7B | 1.6106 | 50.33 | 0.4252 | 0.425 |'
+run bench $small --arith-energy --json
+json_is stories260K.gguf models 6 model
+fails_with 2 '--watts' bench $small --watts x
 
 # Synthetic models: stamped everywhere, gone afterwards.
 export TMPDIR=$tmp/passing
