@@ -38,8 +38,10 @@ static tern_code bench_depth(bench_rig *g, bench_table *t, size_t n_depth, bench
     cli_progress_end(t->c);
     TERN_TRY(bench_meter_rows(&t->meter, g, rows, 2, err));
     for (size_t i = 0; i < 2; i++)
-        if (rows[i].n_tok)
+        if (rows[i].n_tok) {
             TERN_TRY(bench_print_row(t, &rows[i], w, err));
+            bench_baseline_check(&t->baseline, t->c, &rows[i], w);
+        }
     return TERN_OK;
 }
 
@@ -119,13 +121,17 @@ tern_code cli_bench(cli *c, tern_err *err)
     TERN_TRY_GOTO(read_plan(c, &p, err));
     bench_meter_init(&t.meter, c);
     TERN_TRY_GOTO(bench_machine_describe(&t.machine, err));
+    TERN_TRY_GOTO(
+        bench_baseline_init(&t.baseline, cli_text(&c->opt, OPT_BENCH_BASELINE), t.machine, err));
     TERN_TRY_GOTO(bench_model_init(&b, c, err));
     check_load(c);
     for (size_t i = 0; i < p.threads.n; i++)
         TERN_TRY_GOTO(bench_threads(&t, &b, p.threads.v[i], err));
     TERN_TRY_GOTO(bench_print_end(&t, err));
+    TERN_TRY_GOTO(bench_baseline_end(&t.baseline, c, err));
 fail:
     bench_meter_done(&t.meter);
+    bench_baseline_done(&t.baseline);
     bench_model_done(&b);
     cli_ids_done(&p.threads);
     cli_ids_done(&p.depths);

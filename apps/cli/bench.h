@@ -1,6 +1,7 @@
 /* What the parts of `tern bench` share: bench.c plans and sweeps, bench_run.c measures, bench_machine.c
  * describes the machine and its walls, bench_model.c makes synthetic models, bench_energy.c reads the
- * machine's energy counters, bench_print.c writes the rows. */
+ * machine's energy counters, bench_baseline.c compares with an earlier run, bench_print.c writes the
+ * rows. */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
 
@@ -123,6 +124,25 @@ void bench_energy_text(const bench_meter *m, const bench_row *row, double rate, 
 /* `tern bench --arith-energy` */
 TERN_CHECK tern_code bench_arith(cli *c, tern_err *err);
 
+/* ---- bench_baseline.c ---------------------------------------------------------------------- */
+
+typedef struct bench_baseline {
+    const char *path; /* NULL: nothing is compared */
+    json_t *root;     /* owned */
+    json_t *rows;     /* in root: this machine's */
+    int n_new, n_compared, n_slow;
+    double worst; /* least ratio of what is to what is expected */
+} bench_baseline;
+
+/* Codes: TERN_E_FORMAT, TERN_E_IO. */
+TERN_CHECK tern_code bench_baseline_init(bench_baseline *b, const char *path, const json_t *machine,
+                                         tern_err *err);
+void bench_baseline_done(bench_baseline *b);
+/* Compare or record; a slower row is told as a warning. */
+void bench_baseline_check(bench_baseline *b, cli *c, const bench_row *r, const bench_walls *w);
+/* Save what is new. TERN_E_THRESHOLD when rows were slower, TERN_E_IO. */
+TERN_CHECK tern_code bench_baseline_end(bench_baseline *b, cli *c, tern_err *err);
+
 /* ---- bench_print.c ------------------------------------------------------------------------- */
 
 /* What every row of one table tells. */
@@ -130,6 +150,7 @@ typedef struct bench_table {
     cli *c;
     const bench_plan *p;
     bench_meter meter;
+    bench_baseline baseline;
     tern_model_info info;
     json_t *machine, *synthetic; /* owned; synthetic NULL: it is none */
     json_t *list;                /* owned; rows of JSON */

@@ -59,6 +59,30 @@ run bench $small --arith-energy --json
 json_is stories260K.gguf models 6 model
 fails_with 2 '--watts' bench $small --watts x
 
+# The first run records, a slower one fails, naming the row.
+base="-p 8 -n 4 -r 1 -t 1 --no-walls --baseline $tmp/base.json"
+run bench $small $base
+has_status 0
+err_has 'baseline: 2 rows recorded'
+sed 's/"best_tok_s": .*,/"best_tok_s": 0.5,/' "$tmp/base.json" >"$tmp/slow.json"
+mv "$tmp/slow.json" "$tmp/base.json"
+run bench $small $base
+has_status 0
+err_has 'none of 2 rows is more than 3 % slower'
+sed 's/"best_tok_s": .*,/"best_tok_s": 1e12,/' "$tmp/base.json" >"$tmp/fast.json"
+mv "$tmp/fast.json" "$tmp/base.json"
+run bench $small $base
+has_status 7
+err_has 'stories260K.gguf: generate 4 x 1, depth 0, 1 threads'
+err_has '2 of 2 rows more than 3 % slower than the baseline'
+out_has '| generate 4 | 1 | 0 |'
+# Where memory is read slower than it was, that much is forgiven: 1e30 then, at most 1e13 now.
+sed 's/"wall": .*/"wall": 1e30/' "$tmp/base.json" >"$tmp/wall.json"
+run bench $small -p 8 -n 4 -r 1 -t 1 --baseline "$tmp/wall.json"
+has_status 0
+echo '[]' >"$tmp/bad.json"
+fails_with 3 'not a baseline' bench $small --baseline "$tmp/bad.json"
+
 # Synthetic models: stamped everywhere, gone afterwards.
 export TMPDIR=$tmp/passing
 mkdir "$TMPDIR"
