@@ -68,10 +68,11 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *   both sums start at +0 and go in rising order: rows stand side by side, so no lanes are needed.
  * T3R16: ternary, 16 rows interleaved, five trits a byte (1.6 bits). Stripe i is ceil(cols/20) vectors of
  *   64 bytes; in vector b, byte 4r+j holds trit codes t0..t4 of columns 20b + 4n + j (n = 0..4) as
- *   ceil(256 * (81 t0 + 27 t1 + 9 t2 + 3 t3 + t4) / 243): a fraction, first trit most significant, so that
- *   with p_0 the byte and p_{n+1} = 3 p_n mod 256, t_n = (3 p_n - p_{n+1}) / 256. Codes past cols are 1. Quads of
- *   columns at or past act.stride are not read (the last vector may reach beyond it). cols <= 2^16, so
- *   that 256 times a sum fits 32 bits, through which sums may wrap. y as T2R16, with scale[row].
+ *   ceil(256 * (81 t0 + 27 t1 + 9 t2 + 3 t3 + t4) / 243), but 1 for 0: a fraction, first trit most
+ *   significant, so that with p_0 the byte and p_{n+1} = 3 p_n mod 256, t_n = (3 p_n - p_{n+1}) / 256, and
+ *   no p_n is 0. Codes past cols are 1. Quads of columns at or past act.stride are not read (the last vector
+ *   may reach beyond it). cols <= 2^16, so that 256 times a sum of -1, 0, 1 times activations of at most 127
+ *   fits 32 bits, through which sums may wrap. y as T2R16, with scale[row].
  * T2R1: ternary, row-major, for matrices of which some rows are skipped. Row r at w + r * w_stride is
  *   ceil(cols/256) vectors of 64 bytes; in vector v, byte b holds in bits 2p..2p+1 the code of column 256v + 64p + b.
  *   Codes past cols are 1; columns at or past act.stride are not read. y as T2R16. With a list only

@@ -20,19 +20,39 @@ size_t tern_t3_bytes(int rows, int cols)
     return blocks((size_t)rows, 16) * tern_t3_stripe_bytes(cols) + 64;
 }
 
+/* Byte of each of the 243 numbers that five trits make. */
+#define FRACTION(v) ((v) == 0 ? 1 : ((v)*256 + 242) / 243)
+#define F3(v)       FRACTION(v), FRACTION((v) + 1), FRACTION((v) + 2)
+#define F9(v)       F3(v), F3((v) + 3), F3((v) + 6)
+#define F27(v)      F9(v), F9((v) + 9), F9((v) + 18)
+#define F81(v)      F27(v), F27((v) + 27), F27((v) + 54)
+static const uint8_t fraction[243] = {F81(0), F81(81), F81(162)};
+
+/* Four columns at once: numbers up to 242 stay in their bytes. */
+static void pack_20(const uint8_t *codes, uint8_t *to)
+{
+    uint32_t c[5], v;
+    memcpy(c, codes, sizeof c);
+    v = (((c[0] * 3 + c[1]) * 3 + c[2]) * 3 + c[3]) * 3 + c[4];
+    v = fraction[v & 255] | (uint32_t)fraction[v >> 8 & 255] << 8 |
+        (uint32_t)fraction[v >> 16 & 255] << 16 | (uint32_t)fraction[v >> 24] << 24;
+    memcpy(to, &v, sizeof v);
+}
+
 void tern_t3_pack_stripe(const uint8_t *codes, size_t codes_stride, int cols, uint8_t *stripe)
 {
-    for (int b = 0; b * 20 < cols; b++)
-        for (int r = 0; r < 16; r++) {
-            const uint8_t *c = codes + (size_t)r * codes_stride + (size_t)b * 20;
-            int left = cols - b * 20;
-            for (int j = 0; j < 4; j++) {
-                unsigned v = 0;
-                for (int n = 0; n < 5; n++)
-                    v = 3 * v + (4 * n + j < left ? c[4 * n + j] : 1);
-                stripe[(size_t)b * 64 + (size_t)(4 * r + j)] = (uint8_t)((v * 256 + 242) / 243);
-            }
+    size_t n = (size_t)cols / 20, rest = (size_t)cols % 20;
+    for (size_t r = 0; r < 16; r++) {
+        const uint8_t *c = codes + r * codes_stride;
+        for (size_t b = 0; b < n; b++)
+            pack_20(c + 20 * b, stripe + 64 * b + 4 * r);
+        if (rest) {
+            uint8_t last[20];
+            memset(last, 1, sizeof last);
+            memcpy(last, c + 20 * n, rest);
+            pack_20(last, stripe + 64 * n + 4 * r);
         }
+    }
 }
 
 void tern_t3_unpack_stripe(const uint8_t *stripe, int cols, uint8_t *codes, size_t codes_stride)
