@@ -85,6 +85,21 @@ TERN_API TERN_CHECK tern_code tern_system_describe(int32_t n_thread, bool measur
  * threads, their steps take turns. */
 typedef struct tern_model tern_model;
 
+/* Leaving out rows and columns that exact zeros make unnecessary, in squared-ReLU feed-forwards. The
+ * results are the same bits. */
+typedef enum tern_ffn_sparse {
+    TERN_FFN_SPARSE_AUTO, /* unless so little is zero that reading all is as fast */
+    TERN_FFN_SPARSE_OFF,
+    TERN_FFN_SPARSE_ON /* whatever the share */
+} tern_ffn_sparse;
+
+/* Bits a ternary weight takes in memory. The results are the same bits. */
+typedef enum tern_weight_bits {
+    TERN_WEIGHT_BITS_AUTO, /* what is faster on this machine */
+    TERN_WEIGHT_BITS_2,
+    TERN_WEIGHT_BITS_1_6
+} tern_weight_bits;
+
 typedef struct tern_model_opts {
     size_t size;               /* of this struct, set by tern_model_opts_init */
     int32_t n_thread;          /* 0: all CPUs this process may use */
@@ -96,6 +111,8 @@ typedef struct tern_model_opts {
     void (*progress)(void *ctx, double fraction); /* while loading; may be NULL */
     void (*warn)(void *ctx, const char *line);    /* what a user should know; may be NULL */
     void *ctx;                                    /* for both */
+    tern_ffn_sparse ffn_sparse;
+    tern_weight_bits weight_bits;
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);
@@ -128,6 +145,36 @@ typedef struct tern_model_info {
     uint64_t read_bytes;   /* weight bytes read per decoded token, head included, KV not */
     uint64_t kv_f16_bytes; /* KV bytes per token of context with an f16 cache */
 } tern_model_info;
+
+/* What the steps of all sessions have done so far; the difference of two calls tells of what lies
+ * between. */
+typedef struct tern_model_counters {
+    size_t size;
+    uint64_t n_step;     /* passes through the model */
+    uint64_t n_row;      /* tokens in them */
+    uint64_t read_bytes; /* weight bytes they read, each once per pass; zeros that were skipped are not
+                            in it */
+} tern_model_counters;
+
+/* Waits for a running step. Fills the fields that fit c->size. */
+TERN_API void tern_model_counters_get(tern_model *m, tern_model_counters *c);
+
+/* Zeros of one layer's feed-forward over the tokens evaluated while they were counted. */
+typedef struct tern_ffn_stats {
+    size_t size;
+    int32_t d_ff;
+    uint64_t n_row;      /* tokens */
+    uint64_t gate_zero;  /* gate outputs not above 0 (squared ReLU): so many rows of up need not be read */
+    uint64_t input_zero; /* zeros of down's int8 input: so many of its columns need not be read */
+    uint64_t gate_bytes, up_bytes, down_bytes; /* each matrix, whole */
+    uint64_t up_row_bytes, down_col_bytes;     /* what one of them saves; 0: cannot be skipped */
+} tern_ffn_stats;
+
+/* Start with all counts 0, or stop. Counting costs a little time. */
+TERN_API void tern_model_count_zeros(tern_model *m, bool on);
+/* Codes: TERN_E_USAGE (no such layer). Fills the fields that fit s->size. */
+TERN_API TERN_CHECK tern_code tern_model_ffn_stats_get(tern_model *m, int32_t layer,
+                                                       tern_ffn_stats *s, tern_err *err);
 
 /* Fills the fields that fit info->size. */
 TERN_API void tern_model_info_get(const tern_model *m, tern_model_info *info);

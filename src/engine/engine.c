@@ -81,8 +81,12 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     TERN_TRY(read_name(m, err));
     TERN_TRY(tern_tokenizer_new(m->dir, o->pre_tokenizer, &m->tok, err));
     TERN_TRY(tern_chat_init(m, o->chat_template, err));
-    TERN_TRY(tern_weights_bind(&m->w, m->dir, tern_tokenizer_info_get(m->tok)->n_vocab, m->pool,
-                               o->progress, o->ctx, err));
+    const tern_bind_opts bind = {.n_token = tern_tokenizer_info_get(m->tok)->n_vocab,
+                                 .ffn_sparse = o->ffn_sparse != TERN_FFN_SPARSE_OFF,
+                                 .base3 = o->weight_bits == TERN_WEIGHT_BITS_1_6,
+                                 .progress = o->progress,
+                                 .ctx = o->ctx};
+    TERN_TRY(tern_weights_bind(&m->w, m->dir, &bind, m->pool, err));
     int d_row = (int)tern_round_up((size_t)h->d_head, 8);
     m->kv_f16 = (tern_kv_shape){
         .n_block = h->n_layer, .n_kv_head = h->n_kv_head, .d_k = d_row, .d_v = d_row};

@@ -13,6 +13,7 @@
 typedef struct binder {
     tern_weights *w;
     const tern_arch *arch;
+    const tern_bind_opts *opts;
     tern_pool *pool;
     tern_err *err;
     const float *rope_freqs;
@@ -184,12 +185,23 @@ static tern_code load_vector(binder *n, const tern_tensor *t, const float **out)
     return TERN_OK;
 }
 
-static tern_code load_matrix(binder *n, const tern_tensor *t, tern_linear *l)
+/* Feed-forwards whose activation makes zeros leave out rows of up and columns of down. */
+static tern_pack pack_of(const binder *n, tern_role role)
+{
+    bool sparse = n->opts->ffn_sparse && n->w->h.act == TERN_ACT_RELU2;
+    if (sparse && role == TERN_W_UP)
+        return TERN_PACK_T2R1;
+    if (sparse && role == TERN_W_DOWN)
+        return TERN_PACK_T2C1;
+    return n->opts->base3 ? TERN_PACK_T3R16 : TERN_PACK_T2R16;
+}
+
+static tern_code load_matrix(binder *n, const tern_tensor *t, tern_role role, tern_linear *l)
 {
     bool packed = tern_dtype_get(t->dtype)->cls == TERN_CLASS_TERNARY;
     if (packed)
         tern_dir_tensor_want(n->w->dir, t);
-    tern_code rc = tern_linear_init(l, t, n->w->h.token_act8, n->pool, n->err);
+    tern_code rc = tern_linear_init(l, t, n->w->h.token_act8, pack_of(n, role), n->pool, n->err);
     if (packed && l->packed_bytes) /* the copy serves from here on */
         tern_dir_tensor_drop(n->w->dir, t);
     TERN_TRY(rc);
@@ -212,7 +224,7 @@ static tern_code bind_one(binder *n, const tern_tensor_spec *spec, int layer)
         w->embed = t;
         return TERN_OK;
     }
-    return load_matrix(n, t, matrix_of(w, b, spec->role));
+    return load_matrix(n, t, spec->role, matrix_of(w, b, spec->role));
 }
 
 static tern_code bind_rope(binder *n)
@@ -231,7 +243,7 @@ static tern_code bind_rope(binder *n)
     return TERN_OK;
 }
 
-static tern_code bind_all(binder *n, tern_progress_fn progress, void *ctx)
+static tern_code bind_all(binder *n)
 {
     tern_weights *w = n->w;
     /* Vectors first: what may still be wrong are the values of one, and matrices take memory. */
@@ -244,7 +256,7 @@ static tern_code bind_all(binder *n, tern_progress_fn progress, void *ctx)
     }
     w->head_tied = w->head.src == NULL;
     if (w->head_tied)
-        TERN_TRY(load_matrix(n, w->embed, &w->head));
+        TERN_TRY(load_matrix(n, w->embed, TERN_W_HEAD, &w->head));
     for (int i = 0; i < w->h.n_layer; i++) {
         tern_block *b = &w->blocks[i];
         b->mixer = TERN_MIXER_ATTENTION;
@@ -254,14 +266,14 @@ static tern_code bind_all(binder *n, tern_progress_fn progress, void *ctx)
         for (const tern_tensor_spec *s = n->arch->tensors; s->name; s++)
             if (TERN_W_IS_BLOCK(s->role))
                 TERN_TRY(bind_one(n, s, i));
-        if (progress)
-            progress(ctx, (double)(i + 1) / (double)w->h.n_layer);
+        if (n->opts->progress)
+            n->opts->progress(n->opts->ctx, (double)(i + 1) / (double)w->h.n_layer);
     }
     return TERN_OK;
 }
 
-tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, int n_token, tern_pool *pool,
-                            tern_progress_fn progress, void *progress_ctx, tern_err *err)
+tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, const tern_bind_opts *o,
+                            tern_pool *pool, tern_err *err)
 {
     tern_slice name;
     bool found = false;
@@ -277,15 +289,15 @@ tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, int n_token, ter
                          "%s: architecture '%s' is not supported; this version runs: %s", d->path,
                          tern_quote(shown, sizeof shown, name.p, name.n), tern_arch_list());
     TERN_TRY(tern_hparams_read(d, arch, &w->h, err));
-    if (n_token > w->h.n_vocab)
+    if (o->n_token > w->h.n_vocab)
         return tern_fail(err, TERN_E_FORMAT,
                          "%s: the vocabulary has %d tokens but 'token_embd.weight' only %d rows",
-                         d->path, n_token, w->h.n_vocab);
+                         d->path, o->n_token, w->h.n_vocab);
     if ((size_t)w->h.n_layer > d->n_tensor)
         return tern_fail(err, TERN_E_FORMAT,
                          "%s: %s.block_count is %d but the file has %zu tensors", d->path,
                          arch->name, w->h.n_layer, d->n_tensor);
-    binder n = {.w = w, .arch = arch, .pool = pool, .err = err};
+    binder n = {.w = w, .arch = arch, .opts = o, .pool = pool, .err = err};
     TERN_TRY(check_all(&n));
     w->cap_vector = d->n_tensor;
     w->blocks = tern_calloc((size_t)w->h.n_layer, sizeof *w->blocks);
@@ -293,7 +305,7 @@ tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, int n_token, ter
     if (!w->blocks || !w->vectors)
         rc = tern_fail(err, TERN_E_NOMEM, "%s: out of memory", d->path);
     else
-        rc = bind_all(&n, progress, progress_ctx);
+        rc = bind_all(&n);
     if (rc != TERN_OK)
         tern_weights_done(w);
     return rc;

@@ -62,7 +62,14 @@ static void lay_out(tern_exec *e, cutter *c)
     e->logits = cut(c, (size_t)e->max_logit_rows, e->vocab_stride, sizeof(float));
     cut_act8(c, &e->a8t, n, e->mid_stride, 1, 1);
     cut_act8(c, &e->a8b, n, e->mid_stride, e->mid_stride / 32, e->mid_stride / 16);
-    e->scratch = cut(c, (size_t)tern_pool_size(e->pool), e->scratch_stride, 1);
+    size_t n_lane = (size_t)tern_pool_size(e->pool);
+    e->list_stride = tern_round_up((size_t)h->d_ff + 16 + TERN_LIST_PAD, 16);
+    e->list = cut(c, n_lane, e->list_stride, sizeof *e->list);
+    e->n_listed = cut(c, n_lane, 64, 1);
+    e->part_stride = tern_round_up((size_t)h->d_model, 256);
+    e->part = cut(c, TERN_SKIP_PARTS * TERN_SKIP_MAX_TOK, e->part_stride, sizeof *e->part);
+    e->count = cut(c, (size_t)h->n_layer, 1, sizeof *e->count);
+    e->scratch = cut(c, n_lane, e->scratch_stride, 1);
 }
 
 tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, unsigned cpu,
@@ -70,7 +77,8 @@ tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, u
 {
     const tern_hparams *h = &w->h;
     cutter c = {0};
-    *e = (tern_exec){.w = w, .pool = pool, .max_tok = max_tok};
+    *e =
+        (tern_exec){.w = w, .pool = pool, .max_tok = max_tok, .up_limit = 0.9f, .down_limit = 0.9f};
     e->max_logit_rows = max_tok < 16 ? max_tok : 16;
     tern_kernels_select(cpu, &e->k);
     int widest = h->d_ff > h->d_model ? h->d_ff : h->d_model;
@@ -168,6 +176,7 @@ typedef struct run_task {
     const tern_job *jobs;
     int n_job;
     tern_glu_fn glu;
+    int grain; /* rows of each job are counted in whole ones */
 } run_task;
 
 static void run_glu(const run_task *t, int begin, int end)
@@ -193,7 +202,7 @@ static void run_range(void *arg, int lane, int begin, int end)
         if (row0 < row1)
             tern_linear_rows(job->l, &t->e->k, job->in, job->y, job->y_stride, scratch, row0, row1);
         if (!t->glu)
-            at += (int)tern_round_up((size_t)job->l->rows, 16);
+            at += (int)tern_round_up((size_t)job->l->rows, (size_t)t->grain);
         else if (j == 1)
             run_glu(t, row0, row1);
     }
@@ -201,11 +210,26 @@ static void run_range(void *arg, int lane, int begin, int end)
 
 void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn glu)
 {
-    run_task task = {.e = e, .jobs = jobs, .n_job = n_job, .glu = glu};
+    run_task task = {.e = e, .jobs = jobs, .n_job = n_job, .glu = glu, .grain = 16};
     int n = 0;
+    for (int j = 0; j < n_job; j++)
+        task.grain = jobs[j].l->grain > task.grain ? jobs[j].l->grain : task.grain;
     for (int j = 0; j < (glu ? 1 : n_job); j++)
-        n += (int)tern_round_up((size_t)jobs[j].l->rows, 16);
-    tern_pool_for(e->pool, n, 16, run_range, &task);
+        n += (int)tern_round_up((size_t)jobs[j].l->rows, (size_t)task.grain);
+    tern_pool_for(e->pool, n, task.grain, run_range, &task);
+}
+
+void tern_exec_input(tern_exec *e, const float *norm, unsigned forms, int n_row, tern_input *in)
+{
+    tern_prepare p = {.x = e->x,
+                      .x_stride = e->x_stride,
+                      .norm = norm,
+                      .y = e->h,
+                      .y_stride = e->x_stride,
+                      .cols = e->w->h.d_model,
+                      .n_tok = n_row,
+                      .forms = forms};
+    tern_exec_prepare(e, &p, in);
 }
 
 void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const float *const *norm_in,
@@ -219,22 +243,18 @@ void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const fl
         own_norms |= norm_in[i] != NULL;
         jobs[i].in = &in;
     }
-    tern_prepare p = {.x = e->x,
-                      .x_stride = e->x_stride,
-                      .norm = norm,
-                      .y = e->h,
-                      .y_stride = e->x_stride,
-                      .cols = e->w->h.d_model,
-                      .n_tok = n_row,
-                      .forms = own_norms ? 0 : forms};
-    tern_exec_prepare(e, &p, &in);
+    tern_exec_input(e, norm, own_norms ? 0 : forms, n_row, &in);
     if (!own_norms) {
         tern_exec_run(e, jobs, n_job, glu);
         return;
     }
     /* Each product needs its own int8 form of the input, so they run one after the other. */
-    p.x = e->h;
-    p.y = e->mid;
+    tern_prepare p = {.x = e->h,
+                      .x_stride = e->x_stride,
+                      .y = e->mid,
+                      .y_stride = e->x_stride,
+                      .cols = e->w->h.d_model,
+                      .n_tok = n_row};
     for (int i = 0; i < n_job; i++) {
         p.norm = norm_in[i];
         p.forms = jobs[i].l->form;

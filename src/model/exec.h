@@ -19,6 +19,18 @@ typedef struct tern_row {
     bool wants_logits;
 } tern_row;
 
+/* What one feed-forward's zeros were, over the rows that passed since the counters were cleared. */
+typedef struct tern_ffn_count {
+    uint64_t n_row;      /* rows of batches */
+    uint64_t gate_zero;  /* gate outputs not above 0, where the activation is a squared ReLU */
+    uint64_t input_zero; /* zeros of down's int8 input */
+} tern_ffn_count;
+
+/* Rows of a step up to which zeros are looked for; the union of more leaves little out. */
+#define TERN_SKIP_MAX_TOK 4
+/* Parts that the columns of one down product are cut into at most, for lanes to share. */
+#define TERN_SKIP_PARTS 8
+
 typedef struct tern_exec {
     const tern_weights *w; /* borrowed */
     tern_pool *pool;       /* borrowed */
@@ -36,6 +48,18 @@ typedef struct tern_exec {
     float *logits;                /* [max_logit_rows][n_vocab] */
     tern_act8 a8t, a8b;           /* widest input, max_tok rows */
     size_t x_stride, q_stride, kv_stride, ff_stride, mid_stride, vocab_stride;
+    /* Feed-forwards with zeros (ffn/sparse.c). */
+    bool count_zeros;
+    float up_limit;         /* share of rows from which reading all is as fast */
+    float down_limit;       /* the same for columns of down */
+    tern_ffn_count *count;  /* [n_layer]; kept while count_zeros */
+    uint64_t n_step, n_row; /* so far */
+    uint64_t read_bytes;    /* weight bytes that the steps so far have read, each once per step */
+    int32_t *list; /* [n_lane][list_stride] */
+    size_t list_stride;
+    int32_t *n_listed; /* [n_lane], one cache line apart */
+    int32_t *part;     /* [TERN_SKIP_PARTS][TERN_SKIP_MAX_TOK][d_model padded to 256] */
+    size_t part_stride;
     uint8_t *scratch; /* [n_lane][scratch_stride] */
     size_t scratch_stride;
     void *block;
@@ -72,6 +96,9 @@ typedef struct tern_prepare {
 } tern_prepare;
 void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in);
 
+/* e->h = norm(residual stream), in the int8 forms the readers ask for. */
+void tern_exec_input(tern_exec *e, const float *norm, unsigned forms, int n_row, tern_input *in);
+
 /* Several products of one input in one parallel region; with glu set, jobs[0] and jobs[1] are gate
  * and up, and jobs[0].y becomes act(gate) * up. */
 typedef struct tern_job {
@@ -91,6 +118,14 @@ void tern_exec_residual(tern_exec *e, const float *y, int n_tok);
 
 void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *rows, int n_row);
 void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row);
+/* With count_zeros: of e->gate before the activation, and of down's int8 input. */
+void tern_count_gate_zeros(tern_exec *e, const tern_block *b, int n_row);
+void tern_count_input_zeros(tern_exec *e, const tern_block *b, const tern_input *in);
+/* gate = act(gate x) * up x with rows of up left out; x is e->h prepared as in. False: nothing
+ * was done, the caller computes all. */
+bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in);
+/* out = down in, with columns left out; false as above. */
+bool tern_sparse_down(tern_exec *e, const tern_block *b, const tern_input *in);
 
 /* ---- self check --------------------------------------------------------------------------- */
 

@@ -52,6 +52,7 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_logits_fn s
         tern_exec_prepare(e, &p, &in);
         tern_job job = {&w->head, &in, e->logits, e->vocab_stride};
         tern_exec_run(e, &job, 1, NULL);
+        e->read_bytes += w->head.read_bytes;
         for (int i = 0; i < n; i++)
             sink(ctx, picked[i], e->logits + (size_t)i * e->vocab_stride);
     }
@@ -62,6 +63,9 @@ void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_logits_fn 
     const tern_weights *w = e->w;
     embed_task task = {.e = e, .rows = rows, .n_row = n_row};
     TERN_NO_ALLOC_BEGIN("step");
+    e->n_step++;
+    e->n_row += (uint64_t)n_row;
+    e->read_bytes += w->read_bytes - w->head.read_bytes; /* what is left out is taken off */
     if (n_row < 4)
         embed_lane(&task, 0, 1);
     else

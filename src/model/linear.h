@@ -13,25 +13,41 @@ typedef enum tern_act_form {
     TERN_FORM_F32 = 4
 } tern_act_form;
 
+/* Layouts a ternary matrix may be asked to be packed in. */
+typedef enum tern_pack {
+    TERN_PACK_T2R16,
+    TERN_PACK_T3R16,
+    TERN_PACK_T2R1,
+    TERN_PACK_T2C1
+} tern_pack;
+
+/* Sums of codes and int8 inputs stay exact up to here (kernels/kernel.h). */
+#define TERN_MAX_T2_COLS (1 << 18)
+
 typedef struct tern_linear {
     const tern_tensor *src; /* borrowed from the file directory */
     tern_op op;
     tern_act_form form;
     int rows, cols, group;
+    int grain;        /* rows between which lanes may be split */
     const uint8_t *w; /* packed (owned) or in the file map (borrowed) */
     size_t w_stride;
     size_t packed_bytes; /* > 0: w is owned pages of this size */
-    float *scale;        /* owned; T2R16 row scales or T2G group scales */
+    float *scale;        /* owned; row scales of a ternary matrix, or T2G group scales */
+    bool tame;           /* scales per row, none above 1e10: finite inputs give finite results */
     const float *bias;   /* borrowed from the model; NULL: none */
     size_t read_bytes;   /* weight bytes one product reads */
 } tern_linear;
 
 /* Make src [out, in] ready: ternary formats are repacked on the pool, others stay in the file map.
- * token_act8: ternary weights take per-token int8 inputs whatever their format. Codes:
- * TERN_E_UNSUPPORTED (a class no kernel multiplies), TERN_E_NOMEM. */
+ * token_act8: ternary weights take per-token int8 inputs whatever their format. pack: the layout a
+ * ternary matrix should have, if it can. Codes: TERN_E_UNSUPPORTED (a class no kernel multiplies),
+ * TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_linear_init(tern_linear *l, const tern_tensor *src, bool token_act8,
-                                      tern_pool *pool, tern_err *err);
+                                      tern_pack pack, tern_pool *pool, tern_err *err);
 void tern_linear_done(tern_linear *l);
+/* Release the packed weights and scales only. */
+void tern_linear_done_weights(tern_linear *l);
 
 /* Input of a step in every form its readers need; prepared once, read by several matrices. */
 typedef struct tern_input {
@@ -41,7 +57,10 @@ typedef struct tern_input {
     int n_tok;
 } tern_input;
 
-/* y[t][row0..row1) for all tokens of in; row0 a multiple of 16. */
+/* The product as kernels take it; bias is not part of it. */
+tern_mm tern_linear_mm(const tern_linear *l, const tern_input *in, float *y, size_t y_stride,
+                       void *scratch);
+/* y[t][row0..row1) for all tokens of in; row0 a multiple of l->grain. */
 void tern_linear_rows(const tern_linear *l, const tern_kernels *k, const tern_input *in, float *y,
                       size_t y_stride, void *scratch, int row0, int row1);
 

@@ -57,14 +57,18 @@ typedef struct tern_weights {
     size_t packed_bytes; /* memory taken by repacked copies */
 } tern_weights;
 
-/* Everything the file says is checked before memory is taken for any of it; n_token is how many
- * tokens the vocabulary has, each of which needs a row of the embedding. progress: fraction in
- * [0, 1], may be NULL. On failure w is empty. Codes: TERN_E_FORMAT, TERN_E_UNSUPPORTED,
- * TERN_E_NOMEM; the message names the key or tensor. */
-typedef void (*tern_progress_fn)(void *ctx, double fraction);
-TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, int n_token,
-                                       tern_pool *pool, tern_progress_fn progress,
-                                       void *progress_ctx, tern_err *err);
+typedef struct tern_bind_opts {
+    int n_token;     /* tokens of the vocabulary, each of which needs a row of the embedding */
+    bool ffn_sparse; /* pack squared-ReLU feed-forwards so that rows and columns can be left out */
+    bool base3;      /* pack the other ternary matrices in 1.6 bits */
+    void (*progress)(void *ctx, double fraction); /* in [0, 1]; may be NULL */
+    void *ctx;
+} tern_bind_opts;
+
+/* Everything the file says is checked before memory is taken for any of it. On failure w is empty.
+ * Codes: TERN_E_FORMAT, TERN_E_UNSUPPORTED, TERN_E_NOMEM; the message names the key or tensor. */
+TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, const tern_bind_opts *o,
+                                       tern_pool *pool, tern_err *err);
 void tern_weights_done(tern_weights *w);
 
 /* RoPE frequencies of a model: inv_freq[i] multiplies the position; *mscale multiplies cos and sin.

@@ -48,8 +48,9 @@ static void apply(bench *b, const tern_linear *l)
     tern_quant quant = {.x = b->x, .x_stride = COLS, .cols = COLS, .act = act};
     (l->form == TERN_FORM_A8T ? b->k.quant_a8t : b->k.quant_a8b)(&quant, 0, TOKS);
     tern_input in = {.x = b->x, .x_stride = COLS, .a8t = act, .a8b = act, .n_tok = TOKS};
-    tern_linear_rows(l, &b->k, &in, b->y, 64, b->scratch, 0, 16);
-    tern_linear_rows(l, &b->k, &in, b->y, 64, b->scratch, 16, ROWS);
+    for (int row0 = 0; row0 < ROWS; row0 += l->grain)
+        tern_linear_rows(l, &b->k, &in, b->y, 64, b->scratch, row0,
+                         row0 + l->grain < ROWS ? row0 + l->grain : ROWS);
 }
 
 /* Trits times a scale, one per row (uniform) or one per 64 columns. */
@@ -78,14 +79,15 @@ static tern_tensor tensor_of(tern_dtype dt, const float *w)
 /* int8 inputs: half a step of max/127 per element, at random signs over 256 terms of weight 0.75. */
 #define INT8_BOUND (4.0 / 127.0 * 0.5 * 0.75 * 16.0)
 
-static void check_format(bench *b, tern_dtype dt, bool token_act8, bool uniform, tern_op want_op)
+static void check_format(bench *b, tern_dtype dt, tern_pack pack, bool token_act8, bool uniform,
+                         tern_op want_op)
 {
     static float w[ROWS * COLS], row[COLS];
     tern_err err = {0};
     tern_linear l;
     make_weights(w, uniform);
     tern_tensor t = tensor_of(dt, w);
-    if (tern_linear_init(&l, &t, token_act8, b->pool, &err) != TERN_OK)
+    if (tern_linear_init(&l, &t, token_act8, pack, b->pool, &err) != TERN_OK)
         fail_msg("%s", err.msg);
     assert_int_equal(l.op, want_op);
     apply(b, &l);
@@ -110,11 +112,14 @@ static void test_formats_with_one_scale_take_the_exact_layout(void **state)
     (void)state;
     bench b;
     set_up(&b);
-    check_format(&b, TERN_DT_I2_S, false, true, TERN_OP_MM_T2R16);
-    check_format(&b, TERN_DT_TQ1_0, true, true, TERN_OP_MM_T2R16);
-    check_format(&b, TERN_DT_TQ2_0, true, true, TERN_OP_MM_T2R16);
-    check_format(&b, TERN_DT_Q2_0, true, true, TERN_OP_MM_T2R16);
-    check_format(&b, TERN_DT_PTQ1_0, true, true, TERN_OP_MM_T2R16);
+    check_format(&b, TERN_DT_I2_S, TERN_PACK_T2R16, false, true, TERN_OP_MM_T2R16);
+    check_format(&b, TERN_DT_TQ1_0, TERN_PACK_T2R16, true, true, TERN_OP_MM_T2R16);
+    check_format(&b, TERN_DT_TQ2_0, TERN_PACK_T2R16, true, true, TERN_OP_MM_T2R16);
+    check_format(&b, TERN_DT_Q2_0, TERN_PACK_T2R16, true, true, TERN_OP_MM_T2R16);
+    check_format(&b, TERN_DT_PTQ1_0, TERN_PACK_T2R16, true, true, TERN_OP_MM_T2R16);
+    check_format(&b, TERN_DT_I2_S, TERN_PACK_T3R16, false, true, TERN_OP_MM_T3R16);
+    check_format(&b, TERN_DT_TQ1_0, TERN_PACK_T2R1, true, true, TERN_OP_MM_T2R1);
+    check_format(&b, TERN_DT_TQ2_0, TERN_PACK_T2C1, true, true, TERN_OP_MM_T2C1);
     tear_down(&b);
 }
 
@@ -123,10 +128,12 @@ static void test_formats_with_several_scales_keep_them(void **state)
     (void)state;
     bench b;
     set_up(&b);
-    check_format(&b, TERN_DT_Q2_0, true, false, TERN_OP_MM_T2G);
-    check_format(&b, TERN_DT_TQ2_0, false, true, TERN_OP_MM_T2G);
-    check_format(&b, TERN_DT_PQ2_0, false, true, TERN_OP_MM_T2G);
-    check_format(&b, TERN_DT_Q1_0, false, true, TERN_OP_MM_T2G);
+    check_format(&b, TERN_DT_Q2_0, TERN_PACK_T2R16, true, false, TERN_OP_MM_T2G);
+    check_format(&b, TERN_DT_TQ2_0, TERN_PACK_T2R16, false, true, TERN_OP_MM_T2G);
+    check_format(&b, TERN_DT_PQ2_0, TERN_PACK_T2R16, false, true, TERN_OP_MM_T2G);
+    check_format(&b, TERN_DT_Q1_0, TERN_PACK_T2R16, false, true, TERN_OP_MM_T2G);
+    for (tern_pack p = TERN_PACK_T2R16; p <= TERN_PACK_T2C1; p++)
+        check_format(&b, TERN_DT_Q2_0, p, true, false, TERN_OP_MM_T2G);
     tear_down(&b);
 }
 
@@ -135,25 +142,25 @@ static void test_other_classes_stay_in_the_file(void **state)
     (void)state;
     bench b;
     set_up(&b);
-    check_format(&b, TERN_DT_F32, false, false, TERN_OP_MM_F32);
-    check_format(&b, TERN_DT_F16, false, false, TERN_OP_MM_F16);
-    check_format(&b, TERN_DT_BF16, false, false, TERN_OP_MM_BF16);
-    check_format(&b, TERN_DT_Q8_0, false, false, TERN_OP_MM_BLOCK);
-    check_format(&b, TERN_DT_Q4_1, false, false, TERN_OP_MM_BLOCK);
+    check_format(&b, TERN_DT_F32, TERN_PACK_T2R16, false, false, TERN_OP_MM_F32);
+    check_format(&b, TERN_DT_F16, TERN_PACK_T2R16, false, false, TERN_OP_MM_F16);
+    check_format(&b, TERN_DT_BF16, TERN_PACK_T2R16, false, false, TERN_OP_MM_BF16);
+    check_format(&b, TERN_DT_Q8_0, TERN_PACK_T2R16, false, false, TERN_OP_MM_BLOCK);
+    check_format(&b, TERN_DT_Q4_1, TERN_PACK_T2R16, false, false, TERN_OP_MM_BLOCK);
     tear_down(&b);
 }
 
-/* W1.58A8 to the last bit: y = (float)acc / s * scale with exact sums. */
-static void test_token_int8_products_are_exact(void **state)
+/* W1.58A8 to the last bit: y = (float)acc / s * scale with exact sums, whatever the layout. */
+static void check_exact(tern_pack pack)
 {
-    (void)state;
     static float w[ROWS * COLS];
     bench b;
     tern_linear l;
     set_up(&b);
     make_weights(w, true);
     tern_tensor t = tensor_of(TERN_DT_I2_S, w);
-    assert_int_equal(tern_linear_init(&l, &t, true, b.pool, NULL), TERN_OK);
+    assert_int_equal(tern_linear_init(&l, &t, true, pack, b.pool, NULL), TERN_OK);
+    assert_true(l.tame);
     apply(&b, &l);
     for (int tok = 0; tok < TOKS; tok++) {
         float m = 1e-5f;
@@ -173,6 +180,33 @@ static void test_token_int8_products_are_exact(void **state)
     tear_down(&b);
 }
 
+static void test_token_int8_products_are_exact(void **state)
+{
+    (void)state;
+    for (tern_pack p = TERN_PACK_T2R16; p <= TERN_PACK_T2C1; p++)
+        check_exact(p);
+}
+
+/* Code 3 is +2, no trit: every layout that holds one scale a row gives way. */
+static void test_code_three_is_kept(void **state)
+{
+    (void)state;
+    static float w[ROWS * COLS];
+    bench b;
+    tern_linear l;
+    set_up(&b);
+    make_weights(w, true);
+    tern_tensor t = tensor_of(TERN_DT_TQ2_0, w);
+    memset((uint8_t *)(uintptr_t)t.data + 20, 0xff, 3);
+    for (tern_pack p = TERN_PACK_T2R16; p <= TERN_PACK_T2C1; p++) {
+        assert_int_equal(tern_linear_init(&l, &t, true, p, b.pool, NULL), TERN_OK);
+        assert_int_equal(l.op, TERN_OP_MM_T2G);
+        tern_linear_done(&l);
+    }
+    free((void *)(uintptr_t)t.data);
+    tear_down(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_formats_with_several_scales_keep_them),
         cmocka_unit_test(test_other_classes_stay_in_the_file),
         cmocka_unit_test(test_token_int8_products_are_exact),
+        cmocka_unit_test(test_code_three_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

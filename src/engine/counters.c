@@ -1,0 +1,50 @@
+/* What a model's steps did, for those who measure. */
+#include "base/error.h"
+#include "engine/engine.h"
+
+#include <string.h>
+
+void tern_model_counters_get(tern_model *m, tern_model_counters *c)
+{
+    pthread_mutex_lock(&m->mu);
+    tern_model_counters full = {
+        .n_step = m->e.n_step, .n_row = m->e.n_row, .read_bytes = m->e.read_bytes};
+    pthread_mutex_unlock(&m->mu);
+    full.size = c->size < sizeof full ? c->size : sizeof full;
+    memcpy(c, &full, full.size);
+}
+
+void tern_model_count_zeros(tern_model *m, bool on)
+{
+    pthread_mutex_lock(&m->mu);
+    m->e.count_zeros = on;
+    if (on)
+        memset(m->e.count, 0, (size_t)m->w.h.n_layer * sizeof *m->e.count);
+    pthread_mutex_unlock(&m->mu);
+}
+
+tern_code tern_model_ffn_stats_get(tern_model *m, int32_t layer, tern_ffn_stats *s, tern_err *err)
+{
+    if (layer < 0 || layer >= m->w.h.n_layer)
+        return tern_fail(err, TERN_E_USAGE, "layer %d, expected 0..%d", layer,
+                         m->w.h.n_layer - 1);
+    const tern_dense *f = &m->w.blocks[layer].f.dense;
+    pthread_mutex_lock(&m->mu);
+    const tern_ffn_count c = m->e.count[layer];
+    pthread_mutex_unlock(&m->mu);
+    tern_ffn_stats full = {
+        .d_ff = m->w.h.d_ff,
+        .n_row = c.n_row,
+        .gate_zero = c.gate_zero,
+        .input_zero = c.input_zero,
+        .gate_bytes = f->gate.read_bytes,
+        .up_bytes = f->up.read_bytes,
+        .down_bytes = f->down.read_bytes,
+        .up_row_bytes = f->up.op == TERN_OP_MM_T2R1 ? f->up.w_stride : 0,
+        .down_col_bytes =
+            f->down.op == TERN_OP_MM_T2C1 ? (size_t)((f->down.rows + 255) / 256) * 64 : 0,
+    };
+    full.size = s->size < sizeof full ? s->size : sizeof full;
+    memcpy(s, &full, full.size);
+    return TERN_OK;
+}

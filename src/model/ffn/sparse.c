@@ -1,0 +1,197 @@
+/* Exact skipping in squared-ReLU feed-forwards (BitNet's: down(norm(relu(gate x)^2 * up x))).
+ *
+ * Where gate x is not above 0 its square is 0, and so is the product whatever up x is: that row of up
+ * need not be read. Where the int8 input of down is 0 that column adds nothing to an integer sum: it
+ * need not be read either; these are more, for small values round to 0 as well. Both are exact: the
+ * same bits come out, given that the up rows left out would have been finite (tern_linear.tame, and
+ * inputs that are). Norm and quantisation in between run over all elements in their fixed order. */
+#include "model/exec.h"
+
+#include <string.h>
+
+/* 127 / max|x| of an input whose products with tame weights cannot overflow. */
+#define TAME_SCALE 1e-20f
+/* Counters of lanes stand a cache line apart. */
+#define LANE_STEP 16
+
+static int32_t *list_of(const tern_exec *e, int lane)
+{
+    return e->list + (size_t)lane * e->list_stride;
+}
+
+/* Kernels look ahead in a list. */
+static void pad_list(int32_t *list, int n)
+{
+    for (int i = 0; n > 0 && i < TERN_LIST_PAD; i++)
+        list[n + i] = list[n - 1];
+}
+
+static tern_ffn_count *count_of(const tern_exec *e, const tern_block *b)
+{
+    return &e->count[b - e->w->blocks];
+}
+
+/* ---- counting ------------------------------------------------------------------------------ */
+
+void tern_count_gate_zeros(tern_exec *e, const tern_block *b, int n_row)
+{
+    tern_ffn_count *c = count_of(e, b);
+    int d_ff = e->w->h.d_ff;
+    for (int i = 0; i < n_row; i++) {
+        const float *g = e->gate + (size_t)i * e->ff_stride;
+        c->gate_zero +=
+            (uint64_t)(d_ff - e->k.list_f32(g, e->ff_stride, 1, 0, d_ff, list_of(e, 0)));
+    }
+}
+
+void tern_count_input_zeros(tern_exec *e, const tern_block *b, const tern_input *in)
+{
+    int d_ff = e->w->h.d_ff;
+    tern_act_form form = b->f.dense.down.form;
+    tern_act8 act = form == TERN_FORM_A8T ? in->a8t : in->a8b;
+    tern_ffn_count *c = count_of(e, b);
+    c->n_row += (uint64_t)in->n_tok;
+    for (int i = 0; form != TERN_FORM_F32 && i < in->n_tok; i++) {
+        const int8_t *q = act.q + (size_t)i * act.stride;
+        c->input_zero += (uint64_t)(d_ff - e->k.list_i8(q, act.stride, 1, 0, d_ff, list_of(e, 0)));
+    }
+}
+
+/* ---- gate and up --------------------------------------------------------------------------- */
+
+typedef struct gate_up_task {
+    const tern_exec *e;
+    const tern_dense *f;
+    const tern_input *in;
+} gate_up_task;
+
+static void gate_up_range(void *arg, int lane, int begin, int end)
+{
+    const gate_up_task *t = arg;
+    const tern_exec *e = t->e;
+    int n_tok = t->in->n_tok, n_read = end - begin;
+    void *scratch = tern_exec_scratch(e, lane);
+    int32_t *list = list_of(e, lane);
+    tern_linear_rows(&t->f->gate, &e->k, t->in, e->gate, e->ff_stride, scratch, begin, end);
+    tern_mm mm = tern_linear_mm(&t->f->up, t->in, e->up, e->ff_stride, scratch);
+    int n = e->k.list_f32(e->gate, e->ff_stride, n_tok, begin, end, list);
+    if ((float)n < e->up_limit * (float)(end - begin)) {
+        pad_list(list, n);
+        mm.list = list;
+        mm.n_list = n_read = n;
+        /* What an earlier step left may be no number, of which 0 times is none either. */
+        for (int i = 0; i < n_tok; i++)
+            memset(e->up + (size_t)i * e->ff_stride + begin, 0,
+                   (size_t)(end - begin) * sizeof *e->up);
+    }
+    if (n_read > 0)
+        e->k.mm_t2r1(&mm, begin, end);
+    e->n_listed[lane * LANE_STEP] += n_read;
+    for (int i = 0; i < n_tok; i++) {
+        float *g = e->gate + (size_t)i * e->ff_stride + begin;
+        e->k.relu2_mul(g, e->up + (size_t)i * e->ff_stride + begin, end - begin, g);
+    }
+}
+
+bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in)
+{
+    const tern_dense *f = &b->f.dense;
+    if (in->n_tok > TERN_SKIP_MAX_TOK || f->act != TERN_ACT_RELU2 || f->up.op != TERN_OP_MM_T2R1 ||
+        !f->up.tame || f->up.bias || f->gate.bias)
+        return false;
+    for (int t = 0; t < in->n_tok; t++)
+        if (!(in->a8t.scale[t] >= TAME_SCALE))
+            return false;
+    gate_up_task task = {.e = e, .f = f, .in = in};
+    int read = 0, n_lane = tern_pool_size(e->pool);
+    for (int lane = 0; lane < n_lane; lane++)
+        e->n_listed[lane * LANE_STEP] = 0;
+    tern_pool_for(e->pool, f->gate.rows, 16, gate_up_range, &task);
+    for (int lane = 0; lane < n_lane; lane++)
+        read += e->n_listed[lane * LANE_STEP];
+    e->read_bytes -= (uint64_t)(f->up.rows - read) * f->up.w_stride;
+    return true;
+}
+
+/* ---- down ---------------------------------------------------------------------------------- */
+
+typedef struct down_task {
+    const tern_exec *e;
+    const tern_linear *l;
+    const tern_input *in;
+    const int32_t *list; /* NULL: every column */
+    int n_list, n_part;
+} down_task;
+
+/* Work is cut into slices of 256 rows by parts of the list, so that lanes have equal shares. */
+static void down_range(void *arg, int lane, int begin, int end)
+{
+    const down_task *t = arg;
+    const tern_exec *e = t->e;
+    tern_mm mm = tern_linear_mm(t->l, t->in, e->out, e->x_stride, tern_exec_scratch(e, lane));
+    for (int u = begin; u < end; u++) {
+        int part = u % t->n_part, row0 = u / t->n_part * 256, first, last;
+        int row1 = row0 + 256 < t->l->rows ? row0 + 256 : t->l->rows;
+        tern_pool_split(t->n_list, 4, part, t->n_part, &first, &last);
+        if (t->list) {
+            mm.list = t->list + first;
+            mm.n_list = last - first;
+        }
+        if (t->n_part > 1) {
+            mm.acc = e->part + (size_t)part * TERN_SKIP_MAX_TOK * e->part_stride;
+            mm.acc_stride = e->part_stride;
+        }
+        e->k.mm_t2c1(&mm, row0, row1);
+    }
+}
+
+/* The sums of the parts as y, in the way of the kernels (kernels/kernel.h, T2R16). */
+static void join_parts(tern_exec *e, const down_task *t)
+{
+    for (int i = 0; i < t->in->n_tok; i++) {
+        const int32_t *part = e->part + (size_t)i * e->part_stride;
+        float *y = e->out + (size_t)i * e->x_stride, s = t->in->a8t.scale[i];
+        for (int r = 0; r < t->l->rows; r++) {
+            int32_t acc = -t->in->a8t.sum[i];
+            for (int p = 0; p < t->n_part; p++)
+                acc += part[(size_t)p * TERN_SKIP_MAX_TOK * e->part_stride + (size_t)r];
+            y[r] = ((float)acc / s) * t->l->scale[r];
+        }
+    }
+}
+
+/* The fewest parts with which the busiest lane has at most a tenth more than its share. */
+static int parts_for(int n_slice, int n_lane)
+{
+    int n_part = 1;
+    while (n_part < TERN_SKIP_PARTS) {
+        int n = n_slice * n_part, most = (n + n_lane - 1) / n_lane;
+        if (most * n_lane * 10 <= n * 11)
+            break;
+        n_part *= 2;
+    }
+    return n_part;
+}
+
+bool tern_sparse_down(tern_exec *e, const tern_block *b, const tern_input *in)
+{
+    const tern_linear *l = &b->f.dense.down;
+    if (in->n_tok > TERN_SKIP_MAX_TOK || l->op != TERN_OP_MM_T2C1 || l->bias)
+        return false;
+    int32_t *list = list_of(e, 0);
+    int n_slice = (l->rows + 255) / 256;
+    int n = e->k.list_i8(in->a8t.q, in->a8t.stride, in->n_tok, 0, l->cols, list);
+    down_task task = {.e = e, .l = l, .in = in, .n_list = n, .n_part = 1};
+    if ((float)n < e->down_limit * (float)l->cols) {
+        pad_list(list, n);
+        task.list = list;
+        task.n_part = parts_for(n_slice, tern_pool_size(e->pool));
+    } else {
+        n = l->cols;
+    }
+    tern_pool_for(e->pool, n_slice * task.n_part, 1, down_range, &task);
+    if (task.n_part > 1)
+        join_parts(e, &task);
+    e->read_bytes -= (uint64_t)(l->cols - n) * (uint64_t)n_slice * 64;
+    return true;
+}

@@ -1,0 +1,217 @@
+#include "model/repack.h"
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/num.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* The layouts of kernels/kernel.h as a packer sees them: units of so many rows, each packed from
+ * codes[n_row][codes_stride], code 1 in the padding of a row; rows from n_row on are padding too. */
+typedef struct layout {
+    tern_op op;
+    int unit;
+    int max_cols;
+    size_t (*bytes)(int rows, int cols);
+    size_t (*unit_bytes)(int cols);
+    void (*pack)(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to);
+} layout;
+
+static void pack_t2r16(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
+{
+    (void)n_row;
+    tern_t2_pack_stripe(codes, codes_stride, cols, to);
+}
+
+static void pack_t3r16(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
+{
+    (void)n_row;
+    tern_t3_pack_stripe(codes, codes_stride, cols, to);
+}
+
+static void pack_t2r1(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
+{
+    (void)codes_stride, (void)n_row;
+    tern_t2r1_pack_row(codes, cols, to);
+}
+
+static const layout layouts[] = {
+    [TERN_PACK_T2R16] = {TERN_OP_MM_T2R16, 16, TERN_MAX_T2_COLS, tern_t2_bytes,
+                         tern_t2_stripe_bytes, pack_t2r16},
+    [TERN_PACK_T3R16] = {TERN_OP_MM_T3R16, 16, 1 << 16, tern_t3_bytes, tern_t3_stripe_bytes,
+                         pack_t3r16},
+    [TERN_PACK_T2R1] = {TERN_OP_MM_T2R1, 1, TERN_MAX_T2_COLS, tern_t2r1_bytes, tern_t2r1_row_bytes,
+                        pack_t2r1},
+    [TERN_PACK_T2C1] = {TERN_OP_MM_T2C1, 256, 1 << 16, tern_t2c1_bytes, tern_t2c1_slice_bytes,
+                        tern_t2c1_pack_slice},
+};
+
+/* One lane's part: units of rows, each unpacked to codes and packed. */
+typedef struct repack {
+    const tern_tensor *src;
+    const tern_dtype_info *dt;
+    const layout *to;
+    int grain; /* rows between which lanes are split, as when the matrix is used */
+    uint8_t *w;
+    size_t w_stride, codes_stride;
+    float *scale;
+    int n_scale;         /* scales a row's unpack yields */
+    bool needs_even;     /* uneven rows will make another layout of it */
+    bool per_row;        /* scale[row]; else scale[(stripe * n_scale + g) * 16 + r] */
+    uint8_t *codes;      /* [n_lane][unit][codes_stride] */
+    float *row_scale;    /* [n_lane][n_scale] */
+    _Atomic bool uneven; /* a row that does not have one scale; any lane may raise it */
+} repack;
+
+/* The row's one scale if its groups agree; groups without any nonzero weight agree with all. */
+static bool row_scale_of(const repack *r, const uint8_t *codes, const float *scales, float *out)
+{
+    size_t cols = r->src->ne[0], group = cols / (size_t)r->n_scale;
+    bool have = false;
+    *out = scales[0];
+    for (int g = 0; g < r->n_scale; g++) {
+        const uint8_t *c = codes + (size_t)g * group;
+        uint8_t odd = 0, beyond = 0; /* without branches, so that compilers vectorise it */
+        for (size_t i = 0; i < group; i++) {
+            odd |= c[i] ^ 1;
+            beyond |= c[i] & (uint8_t)(c[i] >> 1);
+        }
+        if (beyond & 1)
+            return false; /* code 3, +2, is no trit */
+        bool zero = odd == 0;
+        if (zero)
+            continue;
+        if (have && memcmp(&scales[g], out, sizeof *out) != 0)
+            return false;
+        *out = scales[g];
+        have = true;
+    }
+    return true;
+}
+
+/* Codes of a unit's rows and their scales; false when a row does not have one scale. */
+static bool unpack_unit(repack *r, int row0, int n_row, uint8_t *codes, float *scales)
+{
+    bool even = true;
+    for (int i = 0; i < r->to->unit; i++) {
+        uint8_t *c = codes + (size_t)i * r->codes_stride;
+        int row = row0 + i;
+        memset(c, 1, r->codes_stride);
+        memset(scales, 0, (size_t)r->n_scale * sizeof *scales);
+        if (i < n_row)
+            r->dt->unpack_codes(r->src, (size_t)row, c, scales);
+        if (!r->per_row)
+            for (int g = 0; g < r->n_scale; g++)
+                r->scale[((size_t)(row / 16) * (size_t)r->n_scale + (size_t)g) * 16 +
+                         (size_t)(row % 16)] = scales[g];
+        else if (i < n_row && !row_scale_of(r, c, scales, &r->scale[row]))
+            even = false;
+    }
+    return even;
+}
+
+static void repack_lane(void *arg, int lane, int n_lane)
+{
+    repack *r = arg;
+    int rows = (int)r->src->ne[1], cols = (int)r->src->ne[0], unit = r->to->unit, begin, end;
+    uint8_t *codes = r->codes + (size_t)lane * (size_t)unit * r->codes_stride;
+    float *scales = r->row_scale + (size_t)lane * (size_t)r->n_scale;
+    tern_pool_split(rows, r->grain, lane, n_lane, &begin, &end);
+    for (int row0 = begin; row0 < end; row0 += unit) {
+        int n_row = rows - row0 < unit ? rows - row0 : unit;
+        if (!unpack_unit(r, row0, n_row, codes, scales)) {
+            atomic_store_explicit(&r->uneven, true, memory_order_relaxed); /* joined by the pool */
+            if (r->needs_even)
+                return;
+        }
+        r->to->pack(codes, r->codes_stride, n_row, cols,
+                    r->w + (size_t)(row0 / unit) * r->w_stride);
+    }
+}
+
+static void choose_layout(repack *r, tern_linear *l, tern_pack pack)
+{
+    if (l->cols > layouts[pack].max_cols || !r->per_row)
+        pack = TERN_PACK_T2R16; /* which takes whatever a T2G does */
+    r->to = &layouts[pack];
+    r->grain = r->to->unit < 16 ? 16 : r->to->unit;
+    r->w_stride = r->to->unit_bytes(l->cols);
+}
+
+static tern_code allocate(repack *r, tern_linear *l, int n_lane, tern_err *err)
+{
+    size_t n_row = tern_round_up((size_t)l->rows, (size_t)r->grain);
+    l->packed_bytes = r->to->bytes(l->rows, l->cols);
+    l->w = r->w = tern_pages_alloc(l->packed_bytes);
+    l->scale = r->scale = tern_calloc(n_row * (size_t)(r->per_row ? 1 : r->n_scale), sizeof(float));
+    r->codes = tern_alloc((size_t)n_lane * (size_t)r->to->unit * r->codes_stride);
+    r->row_scale = tern_calloc((size_t)n_lane * (size_t)r->n_scale, sizeof *r->row_scale);
+    if (!r->w || !r->scale || !r->codes || !r->row_scale)
+        return tern_fail(err, TERN_E_NOMEM,
+                         "tensor '%s': out of memory for its packed copy (%zu x %zu)", l->src->name,
+                         l->src->ne[1], l->src->ne[0]);
+    return TERN_OK;
+}
+
+static void release_scratch(repack *r)
+{
+    tern_free(r->codes);
+    tern_free(r->row_scale);
+    r->codes = NULL;
+    r->row_scale = NULL;
+}
+
+/* Products of scales like these and sums of int8 stay finite. */
+static bool all_tame(const float *scale, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!(fabsf(scale[i]) <= 1e10f))
+            return false;
+    return true;
+}
+
+/* Pack src once; r->uneven tells whether it came out whole. */
+static tern_code pack_as(repack *r, tern_linear *l, tern_pack pack, tern_pool *pool, tern_err *err)
+{
+    choose_layout(r, l, pack);
+    r->uneven = false;
+    TERN_TRY(allocate(r, l, tern_pool_size(pool), err));
+    tern_pool_run(pool, repack_lane, r);
+    return TERN_OK;
+}
+
+tern_code tern_repack(tern_linear *l, tern_pack pack, bool token_act8, tern_pool *pool,
+                      tern_err *err)
+{
+    const tern_dtype_info *dt = tern_dtype_get(l->src->dtype);
+    int group = dt->code_group > 0 ? dt->code_group : l->cols;
+    repack r = {.src = l->src,
+                .dt = dt,
+                .n_scale = l->cols / group,
+                .per_row = token_act8 || dt->code_group <= 0,
+                .codes_stride = tern_round_up((size_t)l->cols, 64)};
+    /* Several scales a row must all be kept, and no base-3 digit is a code 3. */
+    r.needs_even = r.per_row && (dt->code_group > 0 || pack == TERN_PACK_T3R16);
+    tern_code rc = pack_as(&r, l, pack, pool, err);
+    if (rc == TERN_OK && r.uneven && r.needs_even) {
+        release_scratch(&r);
+        tern_linear_done_weights(l);
+        r.needs_even = false;
+        r.per_row = dt->code_group <= 0;
+        rc = pack_as(&r, l, TERN_PACK_T2R16, pool, err);
+    }
+    release_scratch(&r);
+    if (rc != TERN_OK)
+        return rc;
+    l->op = r.per_row ? r.to->op : TERN_OP_MM_T2G;
+    l->form = r.per_row ? TERN_FORM_A8T : TERN_FORM_A8B;
+    l->group = group;
+    l->grain = r.grain;
+    l->w_stride = r.w_stride;
+    l->read_bytes =
+        l->packed_bytes - 64 +
+        tern_round_up((size_t)l->rows, 16) * sizeof(float) * (size_t)(r.per_row ? 1 : r.n_scale);
+    l->tame = r.per_row && all_tame(l->scale, l->rows);
+    return TERN_OK;
+}
