@@ -75,6 +75,10 @@ TERN_CHECK tern_code cli_ids_parse(const char *what, const char *list, int32_t m
 TERN_CHECK tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned flags,
                                  cli_ids *out, tern_err *err);
 
+/* All ids of the file that -f names, for a verb that measures over a text. */
+TERN_CHECK tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb, cli_ids *ids,
+                                  tern_err *err);
+
 /* ---- prompt.c: conversations to ids -------------------------------------------------------- */
 
 TERN_CHECK tern_code cli_chat_ids(const tern_model *m, const json_t *messages, cli_ids *out,

@@ -140,3 +140,22 @@ tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned 
         out->n += n_id;
     return rc;
 }
+
+tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb, cli_ids *ids, tern_err *err)
+{
+    const char *path = cli_text(&c->opt, OPT_FILE);
+    tern_str text;
+    if (!path)
+        return tern_fail(err, TERN_E_USAGE, "%s needs -f FILE (- is standard input)", verb);
+    tern_str_init(&text, CLI_MAX_INPUT);
+    tern_code rc = cli_read_file(path, &text, err);
+    if (rc == TERN_OK && !tern_utf8_valid(tern_str_get(&text), text.len))
+        cli_warn(c, "%s: not all of it is UTF-8; tokenised byte by byte there", path);
+    /* As llama.cpp does with -f, without one newline at the end. */
+    if (rc == TERN_OK && text.len && text.data[text.len - 1] == '\n')
+        text.len--;
+    if (rc == TERN_OK)
+        rc = cli_ids_add(m, tern_str_get(&text), text.len, TERN_TOKENIZE_ADD_SPECIAL, ids, err);
+    tern_str_done(&text);
+    return rc;
+}

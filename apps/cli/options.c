@@ -10,7 +10,7 @@
 #define EVERY (~0u)
 #define TALKS (V(CHAT) | V(RUN))
 #define READS (V(CHAT) | V(RUN) | V(TOKENIZE) | V(LOGITS))
-#define EVALS (V(CHAT) | V(RUN) | V(LOGITS) | V(PERPLEXITY) | V(BENCH))
+#define EVALS (V(CHAT) | V(RUN) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
 #define LOADS (EVALS | V(SHOW) | V(TOKENIZE))
 
 const cli_row cli_rows[CLI_OPT_COUNT] = {

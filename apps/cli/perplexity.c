@@ -64,25 +64,6 @@ static tern_code score_chunk(tern_session *s, int32_t *tok, size_t n, int32_t bo
     return rc;
 }
 
-static tern_code read_text(cli *c, const tern_model *m, cli_ids *ids, tern_err *err)
-{
-    const char *path = cli_text(&c->opt, OPT_FILE);
-    tern_str text;
-    if (!path)
-        return tern_fail(err, TERN_E_USAGE, "perplexity needs -f FILE (- is standard input)");
-    tern_str_init(&text, CLI_MAX_INPUT);
-    tern_code rc = cli_read_file(path, &text, err);
-    if (rc == TERN_OK && !tern_utf8_valid(tern_str_get(&text), text.len))
-        cli_warn(c, "%s: not all of it is UTF-8; tokenised byte by byte there", path);
-    /* llama.cpp drops one newline at the end of a -f file. */
-    if (rc == TERN_OK && text.len && text.data[text.len - 1] == '\n')
-        text.len--;
-    if (rc == TERN_OK)
-        rc = cli_ids_add(m, tern_str_get(&text), text.len, TERN_TOKENIZE_ADD_SPECIAL, ids, err);
-    tern_str_done(&text);
-    return rc;
-}
-
 static tern_code run(cli *c, tern_session *s, cli_ids *ids, int32_t bos, size_t n_chunk, score *k,
                      tern_err *err)
 {
@@ -126,7 +107,7 @@ tern_code cli_perplexity(cli *c, tern_err *err)
     tern_code rc;
     TERN_TRY_GOTO(cli_model_open(c, (int32_t)cli_int(&c->opt, OPT_THREADS), &m, err));
     tern_model_info_get(m, &info);
-    TERN_TRY_GOTO(read_text(c, m, &ids, err));
+    TERN_TRY_GOTO(cli_file_ids(c, m, "perplexity", &ids, err));
     size_t n_chunk = ids.n / (size_t)n_ctx;
     if (n_chunk == 0) {
         rc = tern_fail(err, TERN_E_USAGE,
