@@ -55,7 +55,7 @@ typedef struct tern_exec {
     tern_ffn_count *count;  /* [n_layer]; kept while count_zeros */
     uint64_t n_step, n_row; /* so far */
     uint64_t read_bytes;    /* weight bytes that the steps so far have read, each once per step */
-    int32_t *list; /* [n_lane][list_stride] */
+    int32_t *list;          /* [n_lane][list_stride] */
     size_t list_stride;
     int32_t *n_listed; /* [n_lane], one cache line apart */
     int32_t *part;     /* [TERN_SKIP_PARTS][TERN_SKIP_MAX_TOK][d_model padded to 256] */
