@@ -1,13 +1,12 @@
 /* Row-major ternary product with vpmaddubsw. */
 #include "kernels/x86/dot_avx2.h"
 
-#define AHEAD    8192
 #define panel_fn tern_panel_avx2
 
 #include "kernels/x86/t2r1_panel.h"
 
-T2R1(1, 1, true)
-T2R1(2, 1, true)
+T2R1(1)
+T2R1(2)
 
 void tern_mm_t2r1_avx2(const tern_mm *k, int row0, int row1)
 {

@@ -1,13 +1,12 @@
 /* Row-major ternary product with 256-bit vpdpbusd. */
 #include "kernels/x86/dot_avxvnni.h"
 
-#define AHEAD    8192
 #define panel_fn tern_panel_avxvnni
 
 #include "kernels/x86/t2r1_panel.h"
 
-T2R1(1, 2, true)
-T2R1(2, 1, true)
+T2R1(1)
+T2R1(2)
 
 void tern_mm_t2r1_avxvnni(const tern_mm *k, int row0, int row1)
 {

@@ -1,18 +1,17 @@
 /* Row-major ternary product with 512-bit vpdpbusd. */
 #include "kernels/x86/dot_vnni.h"
 
-#define AHEAD    8192
 #define panel_fn tern_panel_vnni
 
 #include "kernels/x86/t2r1_panel.h"
 
-/* At most 24 sums, 4 codes, mask, activations. */
-T2R1(1, 4, true)
-T2R1(2, 1, true)
-T2R1(3, 1, true)
-T2R1(4, 1, true)
-T2R1(5, 1, true)
-T2R1(6, 1, true)
+/* At most 24 sums, 4 masks, packed, codes. */
+T2R1(1)
+T2R1(2)
+T2R1(3)
+T2R1(4)
+T2R1(5)
+T2R1(6)
 
 void tern_mm_t2r1_vnni(const tern_mm *k, int row0, int row1)
 {
