@@ -150,9 +150,10 @@ typedef struct tern_model_info {
  * between. */
 typedef struct tern_model_counters {
     size_t size;
-    uint64_t n_step;     /* passes through the model */
-    uint64_t n_row;      /* tokens in them */
-    uint64_t read_bytes; /* weight bytes they read, each once per pass; zeros that were skipped are not
+    uint64_t n_step; /* passes through the model */
+    uint64_t n_row;  /* tokens in them */
+    uint64_t
+        read_bytes; /* weight bytes they read, each once per pass; zeros that were skipped are not
                             in it */
 } tern_model_counters;
 
@@ -163,8 +164,9 @@ TERN_API void tern_model_counters_get(tern_model *m, tern_model_counters *c);
 typedef struct tern_ffn_stats {
     size_t size;
     int32_t d_ff;
-    uint64_t n_row;      /* tokens */
-    uint64_t gate_zero;  /* gate outputs not above 0 (squared ReLU): so many rows of up need not be read */
+    uint64_t n_row; /* tokens */
+    uint64_t
+        gate_zero; /* gate outputs not above 0 (squared ReLU): so many rows of up need not be read */
     uint64_t input_zero; /* zeros of down's int8 input: so many of its columns need not be read */
     uint64_t gate_bytes, up_bytes, down_bytes; /* each matrix, whole */
     uint64_t up_row_bytes, down_col_bytes;     /* what one of them saves; 0: cannot be skipped */
