@@ -5,8 +5,8 @@
 
 #include "kernels/x86/t2r1_panel.h"
 
-T2R1(1)
-T2R1(2)
+STREAM(1)
+STREAM(2)
 
 void tern_mm_t2r1_avx2(const tern_mm *k, int row0, int row1)
 {

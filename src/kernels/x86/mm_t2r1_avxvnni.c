@@ -5,13 +5,13 @@
 
 #include "kernels/x86/t2r1_panel.h"
 
-T2R1(1)
-T2R1(2)
+STREAM(1)
+STREAM(2)
 
 void tern_mm_t2r1_avxvnni(const tern_mm *k, int row0, int row1)
 {
     static const row_tile_fn fn[] = {NULL, t2r1_1, t2r1_2};
-    if (k->n_tok <= 4)
+    if (k->n_tok <= 8)
         run_rows(k, row0, row1, fn, 2);
     else
         run_batch(k, row0, row1);
