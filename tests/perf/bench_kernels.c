@@ -1,7 +1,8 @@
 /* Speed of the ternary kernels beside what this machine could do at best: a plain read of the same
  * bytes, and a register-only loop of the multiply-add the kernel is built on.
  *
- *   bench_kernels [--threads N] [--only NAME] [--toks T] [--group G] [--mb SIZE] [--ms TIME]
+ *   bench_kernels [--threads N] [--only NAME] [--rows R] [--cols C] [--toks T] [--group G] [--mb SIZE]
+ *                 [--ms TIME]
  *
  * For up to 4 tokens a run reads a set of matrices larger than the caches (--mb); for more it repeats
  * one. The fastest run within --ms counts, for other processes only ever add time. */
@@ -16,9 +17,9 @@
 #include "kernels/kernel.h"
 
 static struct {
-    int threads, toks, group, mb, ms;
+    int threads, rows, cols, toks, group, mb, ms;
     const char *only;
-} opt = {.threads = 0, .toks = 0, .group = 128, .mb = 256, .ms = 300};
+} opt = {.rows = 2560, .cols = 6912, .group = 128, .mb = 256, .ms = 300};
 
 static void *must(void *p)
 {
@@ -128,7 +129,7 @@ static const struct {
 
 typedef struct bench {
     tern_pool *pool;
-    uint8_t *w; /* n_mat matrices of tern_t2_bytes each, as one span */
+    uint8_t *w; /* one span, cut into matrices of the layout at hand */
     size_t w_bytes, mat_bytes;
     int n_mat;
     tern_mm mm;
@@ -155,11 +156,8 @@ static void run_read(void *arg, int lane, int n_lane)
 {
     bench *b = arg;
     int r0, r1;
-    tern_pool_split(b->mm.rows, 32, lane, n_lane, &r0, &r1);
-    size_t stripe = tern_t2_stripe_bytes(b->mm.cols);
-    for (int i = 0; i < b->n_mat; i++)
-        read_span(b->w + (size_t)i * b->mat_bytes + (size_t)(r0 / 16) * stripe,
-                  b->w + (size_t)i * b->mat_bytes + (size_t)(r1 / 16) * stripe);
+    tern_pool_split((int)(b->w_bytes / 4096), 1, lane, n_lane, &r0, &r1);
+    read_span(b->w + (size_t)r0 * 4096, b->w + (size_t)r1 * 4096);
 }
 
 static void run_peak(void *arg, int lane, int n_lane)
@@ -199,9 +197,9 @@ static void prepare(bench *b, int rows, int cols, int max_tok)
 {
     size_t stride = ((size_t)cols + 63) / 64 * 64;
     size_t pad_rows = ((size_t)rows + 15) / 16 * 16, n_tok = (size_t)max_tok;
-    b->mat_bytes = tern_t2_stripe_bytes(cols) * pad_rows / 16;
-    b->n_mat = (int)((size_t)opt.mb * 1000000 / b->mat_bytes) + 1;
-    b->w_bytes = b->mat_bytes * (size_t)b->n_mat;
+    b->w_bytes = (size_t)opt.mb * 1000000 / 4096 * 4096;
+    if (b->w_bytes < tern_t2_bytes(rows, cols))
+        b->w_bytes = tern_t2_bytes(rows, cols) / 4096 * 4096 + 4096;
     b->w = must(tern_pages_alloc(b->w_bytes + 64));
     uint32_t s = 1;
     for (size_t i = 0; i < b->w_bytes; i += 4) {
@@ -219,7 +217,6 @@ static void prepare(bench *b, int rows, int cols, int max_tok)
     for (size_t i = 0; i < n_tok * (stride / 32); i++)
         d[i] = 1.5f;
     b->mm = (tern_mm){
-        .w_stride = tern_t2_stripe_bytes(cols),
         .rows = rows,
         .cols = cols,
         .group = opt.group,
@@ -249,35 +246,36 @@ static void release(bench *b)
     tern_pool_free(b->pool);
 }
 
-static void line(bench *b, const tern_kernel *k, int toks, double read_s, double peak)
+/* Weights are read again for every pass while a few tokens are at hand; more tokens meet one matrix. */
+static void line(bench *b, const tern_kernel *k, int toks, double peak)
 {
+    bool few = toks <= 4, t3 = k->op == TERN_OP_MM_T3R16;
     b->fn = (tern_mm_fn)k->fn;
     b->mm.n_tok = toks;
-    int n_mat = b->n_mat;
-    if (toks > 4)
-        b->n_mat = 1;
-    double part = (double)b->n_mat / n_mat;
-    double t = best(b, run_mm), bytes = (double)b->w_bytes * part, w = bytes * 4;
+    b->mm.w_stride = (t3 ? tern_t3_stripe_bytes : tern_t2_stripe_bytes)(b->mm.cols);
+    b->mat_bytes = ((size_t)b->mm.rows + 15) / 16 * b->mm.w_stride;
+    b->n_mat = few ? (int)(b->w_bytes / b->mat_bytes) : 1;
+    double t = best(b, run_mm), bytes = (double)b->mat_bytes * b->n_mat;
+    double w = (double)b->mm.rows * b->mm.cols * b->n_mat;
     printf("%d thr  %-20s %4d tok %7.2f GB/s %7.1f Gw/s %8.1f Gmac/s", tern_pool_size(b->pool),
            k->name, toks, bytes / t * 1e-9, w / t * 1e-9, w * toks / t * 1e-9);
-    if (toks <= 4)
-        printf("  %5.1f%% of read", 100 * read_s * part / t);
+    if (few)
+        printf("  %5.1f%% of read", 100 * bytes / t / ((double)b->w_bytes / best(b, run_read)));
     if (peak > 0)
         printf("  %5.1f%% of peak", 100 * w * toks / t / peak);
     printf("\n");
-    b->n_mat = n_mat;
 }
 
 static void bench_threads(int threads)
 {
-    static const int toks[] = {1, 2, 3, 4, 5, 8, 12, 16, 32, 64, 128, 256, 512};
+    static const int toks[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32, 64, 128, 256, 512};
     bench b = {0};
     tern_err err;
     if (tern_pool_new(threads, &b.pool, &err) != TERN_OK) {
         fprintf(stderr, "%s\n", err.msg);
         exit(1);
     }
-    prepare(&b, 2560, 6912, opt.toks > 512 ? opt.toks : 512);
+    prepare(&b, opt.rows, opt.cols, opt.toks > 512 ? opt.toks : 512);
     double read_s = best(&b, run_read), peak[TERN_ISA_COUNT] = {0};
     printf("%d thr  read %.2f GB/s;", threads, (double)b.w_bytes / read_s * 1e-9);
     for (int isa = 0; isa < TERN_ISA_COUNT; isa++)
@@ -290,13 +288,14 @@ static void bench_threads(int threads)
     if (tern_cpu_flags(&cpu, &err) != TERN_OK)
         exit(1);
     for (const tern_kernel *k = all; k < all + n; k++) {
-        bool mine = k->op == TERN_OP_MM_T2R16 || k->op == TERN_OP_MM_T2G;
+        bool mine =
+            k->op == TERN_OP_MM_T2R16 || k->op == TERN_OP_MM_T2G || k->op == TERN_OP_MM_T3R16;
         if (!mine || k->isa == TERN_ISA_REF || k->needs & ~cpu ||
             (opt.only && strcmp(opt.only, k->name) != 0))
             continue;
         for (size_t i = 0; i < sizeof toks / sizeof toks[0]; i++)
             if (!opt.toks || opt.toks == toks[i])
-                line(&b, k, toks[i], read_s, peak[k->isa]);
+                line(&b, k, toks[i], peak[k->isa]);
     }
     release(&b);
 }
@@ -317,6 +316,10 @@ int main(int argc, char **argv)
             opt.threads = v;
         else if (strcmp(argv[i], "--only") == 0)
             opt.only = argv[i + 1];
+        else if (strcmp(argv[i], "--rows") == 0)
+            opt.rows = v;
+        else if (strcmp(argv[i], "--cols") == 0)
+            opt.cols = v;
         else if (strcmp(argv[i], "--toks") == 0)
             opt.toks = v;
         else if (strcmp(argv[i], "--group") == 0)

@@ -6,15 +6,15 @@
 #include "kernels/x86/t3_256.h"
 
 /* clang-format off */
-T3R16(1, 2) T3R16(2, 2) T3R16(3, 2) T3R16(4, 2) T3R16(5, 2)
+T3R16(1, 2) T3R16(2, 2) T3R16(3, 2) T3R16(4, 2)
 
-static const tile_fn one[] = {NULL, t3r16_1x2, t3r16_2x2, t3r16_3x2, t3r16_4x2, t3r16_5x2};
+static const tile_fn one[] = {NULL, t3r16_1x2, t3r16_2x2, t3r16_3x2, t3r16_4x2};
 /* clang-format on */
 
 void tern_mm_t3r16_avx2(const tern_mm *k, int row0, int row1)
 {
-    if (k->n_tok <= 5)
-        run_tiles(k, row0, row1, 1, one, one, 5);
+    if (k->n_tok <= 4)
+        run_tiles(k, row0, row1, 1, one, one, 4);
     else
         run_batch(k, row0, row1, 5, ((size_t)k->cols + 19) / 20, unpack, tern_panel_avx2);
 }

@@ -32,11 +32,12 @@ void tern_t3r16_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *
 
 /* A block of two panels and the sums of at most so many tokens, in a lane's scratch. Quads: half of a
  * first-level cache of 32 KiB or more, and a multiple of what the layouts and instruction sets like, 5 and
- * 16; a layout whose last vector reaches further may unpack the whole of it. */
+ * 16; a layout whose last vector reaches further may unpack the whole of it. Tokens: enough to make unpacking
+ * cheap, and few enough that their sums stay near. */
 #define TERN_PANEL_QUADS 160
 #define TERN_PANEL_BYTES ((TERN_PANEL_QUADS + 4) * 64)
 #define TERN_PANEL_ROWS  32
-#define TERN_PANEL_TOK   512
+#define TERN_PANEL_TOK   128
 
 static inline size_t tern_panel_scratch_bytes(int n_tok)
 {

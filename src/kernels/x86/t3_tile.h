@@ -118,11 +118,13 @@ INLINE void stream_t3r16(const int nt, const int ahead, const tern_mm *k, const 
     int8_t tail[MAX_TOK * TAIL];
     vdot front[MAX_TOK][MAX_VEC][5], back[MAX_TOK][MAX_VEC][5];
     vi p[MAX_VEC], sum;
-#define CELL(t, i)                                                                                 \
-    for (int n = 0; n < chains; n++)                                                               \
+#define ZERO(t, i, n)                                                                              \
+    if (n < chains)                                                                                \
         front[t][i][n] = back[t][i][n] = v_open(v_set1(0));
+#define CELL(t, i) ZERO(t, i, 0) ZERO(t, i, 1) ZERO(t, i, 2) ZERO(t, i, 3) ZERO(t, i, 4)
     EACH_CELL
 #undef CELL
+#undef ZERO
     for (bool in_tail = false;;) {
         for (; w < end; w += 64, q += 20) {
             _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);
@@ -161,17 +163,23 @@ INLINE void stream_t3r16(const int nt, const int ahead, const tern_mm *k, const 
         end = w + 64;
         in_tail = true;
     }
-#define CELL(t, i)                                                                                 \
-    for (int n = 1; n < chains; n++) {                                                             \
+#define GATHER(t, i, n)                                                                            \
+    if (n < chains) {                                                                              \
         front[t][i][0] += front[t][i][n];                                                          \
         back[t][i][0] += back[t][i][n];                                                            \
-    }                                                                                              \
+    }
+#define CELL(t, i)                                                                                 \
+    GATHER(t, i, 1)                                                                                \
+    GATHER(t, i, 2)                                                                                \
+    GATHER(t, i, 3)                                                                                \
+    GATHER(t, i, 4)                                                                                \
     sum = (vi)(front[t][i][0] * 3);                                                                \
     sum = v_sub(sum, (vi)back[t][i][0]);                                                           \
     sum = v_sub(sum, v_set1((int32_t)((uint32_t)k->act.sum[a->tok + t] << 8)));                    \
     finish(k, a, i, t, v_sar(sum, 8));
     EACH_CELL
 #undef CELL
+#undef GATHER
 }
 #endif
 

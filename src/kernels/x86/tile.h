@@ -18,6 +18,7 @@
 #define TERN_KERNELS_TILE_H
 
 #include "kernels/kernel.h"
+#include "kernels/rows.h"
 
 #include <string.h>
 
@@ -71,22 +72,34 @@ INLINE void finish(const tern_mm *k, const tile *a, int i, int t, vi acc)
     put(k, a, i, t, f_mul(f_div(f_cvt(acc), s), f_load(k->scale + a->row + i * VL)));
 }
 
-/* All rows and tokens, with tiles of some stripes where so many are left and of one where not, and of
- * at most max tokens, as equal as they can be. fn[n] makes a tile of n tokens. */
-static inline void run_tiles(const tern_mm *k, int row0, int row1, int stripes, const tile_fn *fn,
-                             const tile_fn *fn_one, int max)
+/* All rows and a block of tokens, with tiles of some stripes where so many are left and of one where
+ * not, and of at most max tokens, as equal as they can be. fn[n] makes a tile of n tokens. */
+static inline void run_rows(const tern_mm *k, int row0, int row1, int tok0, int tok1, int stripes,
+                            const tile_fn *fn, const tile_fn *fn_one, int max)
 {
     tile a = {.row = row0, .row_end = row1};
     while (a.row < row1) {
         bool all = a.row + 16 * (stripes - 1) < row1;
         a.w = k->w + (size_t)(a.row / 16) * k->w_stride;
-        a.tok = 0;
-        for (int i = (k->n_tok + max - 1) / max; i > 0; i--) {
-            int nt = (k->n_tok - a.tok + i - 1) / i;
+        a.tok = tok0;
+        for (int i = (tok1 - tok0 + max - 1) / max; i > 0; i--) {
+            int nt = (tok1 - a.tok + i - 1) / i;
             (all ? fn : fn_one)[nt](k, &a);
             a.tok += nt;
         }
         a.row += all ? 16 * stripes : 16;
+    }
+}
+
+/* All rows and tokens, in equal blocks of tokens that stay in the second-level cache while the rows
+ * pass by. */
+static inline void run_tiles(const tern_mm *k, int row0, int row1, int stripes, const tile_fn *fn,
+                             const tile_fn *fn_one, int max)
+{
+    int most = tern_tok_block(k->act.stride), tok = 0;
+    for (int left = (k->n_tok + most - 1) / most, end; left > 0; left--, tok = end) {
+        end = tok + (k->n_tok - tok + left - 1) / left;
+        run_rows(k, row0, row1, tok, end, stripes, fn, fn_one, max);
     }
 }
 
