@@ -100,9 +100,16 @@ typedef enum tern_weight_bits {
     TERN_WEIGHT_BITS_1_6
 } tern_weight_bits;
 
+/* Which CPUs a model's threads run on. The calling thread is never bound. */
+typedef enum tern_pin {
+    TERN_PIN_AUTO, /* a core each if there is one thread per physical core, else OFF */
+    TERN_PIN_ON,   /* a core each while cores last, but the caller's: that one moves along */
+    TERN_PIN_OFF   /* where the system puts them */
+} tern_pin;
+
 typedef struct tern_model_opts {
     size_t size;               /* of this struct, set by tern_model_opts_init */
-    int32_t n_thread;          /* 0: all CPUs this process may use */
+    int32_t n_thread;          /* 0: one per physical core this process may use */
     const char *i2s_layout;    /* "x86" (default), "arm", "rows4": element order of I2_S tensors */
     const char *pre_tokenizer; /* overrides tokenizer.ggml.pre; NULL: the file's */
     const char
@@ -113,6 +120,7 @@ typedef struct tern_model_opts {
     void *ctx;                                    /* for both */
     tern_ffn_sparse ffn_sparse;
     tern_weight_bits weight_bits;
+    tern_pin pin;
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);

@@ -163,6 +163,7 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
     o.chat_template = cli_text(&c->opt, OPT_TEMPLATE);
     o.strict = cli_flag(&c->opt, OPT_STRICT);
     /* Choices stand in the order of their types. */
+    o.pin = (tern_pin)c->opt.value[OPT_PIN].num;
     o.ffn_sparse = (tern_ffn_sparse)c->opt.value[OPT_FFN_SPARSE].num;
     o.weight_bits = (tern_weight_bits)c->opt.value[OPT_WEIGHT_BITS].num;
     o.progress = show_loading;

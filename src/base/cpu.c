@@ -1,8 +1,8 @@
 #include "base/cpu.h"
 #include "base/error.h"
+#include "base/topology.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,31 +156,9 @@ tern_code tern_cpu_flags(unsigned *out, tern_err *err)
     return cached.code;
 }
 
-/* Control group v2 quota in whole CPUs, rounded up; 0 when there is none. */
-static int cgroup_quota(void)
-{
-    char line[64], *space;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (!f)
-        return 0;
-    bool got = fgets(line, sizeof line, f) != NULL;
-    (void)fclose(f);
-    if (!got || !(space = strchr(line, ' ')))
-        return 0;
-    unsigned long long quota = 0, period = 0;
-    for (const char *p = line; *p >= '0' && *p <= '9'; p++)
-        quota = quota * 10 + (unsigned)(*p - '0');
-    for (const char *p = space + 1; *p >= '0' && *p <= '9'; p++)
-        period = period * 10 + (unsigned)(*p - '0');
-    return quota && period ? (int)((quota + period - 1) / period) : 0;
-}
-
 int tern_cpu_count(void)
 {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    int quota = cgroup_quota();
-    if (quota > 0 && quota < n)
-        n = quota;
-    return n > 0 ? n : 1;
+    tern_topology t;
+    tern_topology_get(&t);
+    return tern_topology_threads(&t);
 }

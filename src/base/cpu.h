@@ -29,7 +29,8 @@ TERN_CHECK tern_code tern_cpu_flags(unsigned *out, tern_err *err);
 const char *tern_cpu_flag_name(unsigned bit);
 /* "AMD EPYC ..." from the CPU itself; "unknown" elsewhere. */
 void tern_cpu_model(char *buf, size_t cap);
-/* CPUs this process may use: affinity and the control group's quota, at least 1. */
+/* Threads worth starting: physical cores this process may use, at most what its control group
+ * grants (base/topology.h); at least 1. */
 int tern_cpu_count(void);
 
 #endif

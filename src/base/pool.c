@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/os/affinity.h"
 #include "base/os/park.h"
 
 #include <pthread.h>
@@ -30,6 +31,13 @@ typedef struct lane {
     int index;
 } lane;
 
+/* Where lanes are kept; only the caller looks at it. */
+typedef struct spread {
+    tern_topology t;
+    int here;     /* CPU the caller was last seen on */
+    short core[]; /* [n_lane]; of lane 0: the one left to the caller */
+} spread;
+
 struct tern_pool {
     int n_lane;
     int n_started; /* threads; lane 0 is the caller */
@@ -39,6 +47,7 @@ struct tern_pool {
     tern_pool_range_fn range_fn;
     void *arg;
     int n, grain, n_part; /* of range_fn */
+    spread *spread;       /* owned; NULL: lanes run where the system puts them */
     /* Number of the region. Sequentially consistent with n_asleep: either the caller sees who sleeps,
      * or the sleeper sees the new number. */
     _Alignas(64) tern_gate region;
@@ -170,12 +179,63 @@ static void await_end(tern_pool *p)
         tern_gate_wait(&p->left, left);
 }
 
+/* ---- places -------------------------------------------------------------------------------- */
+
+/* All hardware threads of the lane's core: which of them is the system's choice. */
+static void keep(tern_pool *p, int lane_index)
+{
+    const tern_topology *t = &p->spread->t;
+    int cpus[TERN_CPU_MAX], n = 0;
+    for (int i = 0; i < t->n_cpu; i++)
+        if (t->cores[i] == p->spread->core[lane_index])
+            cpus[n++] = t->cpus[i];
+    tern_affinity_set(p->lanes[lane_index].thread, cpus, n);
+}
+
+/* Before a region, as a lane on the caller's core would only take turns with it. */
+static void make_way(tern_pool *p)
+{
+    spread *s = p->spread;
+    int here = tern_affinity_here(), i = 0;
+    if (here == s->here)
+        return;
+    s->here = here;
+    while (i < s->t.n_cpu && s->t.cpus[i] != here)
+        i++;
+    if (i == s->t.n_cpu)
+        return;
+    for (int l = 1; l < p->n_lane; l++)
+        if (s->core[l] == s->t.cores[i]) {
+            s->core[l] = s->core[0];
+            s->core[0] = s->t.cores[i];
+            keep(p, l);
+            return;
+        }
+}
+
+tern_code tern_pool_spread(tern_pool *p, const tern_topology *t, tern_err *err)
+{
+    spread *s = p->spread = tern_calloc(1, sizeof *s + (size_t)p->n_lane * sizeof s->core[0]);
+    if (!s)
+        return tern_fail(err, TERN_E_NOMEM, "thread pool: out of memory");
+    s->t = *t;
+    s->here = -1;
+    for (int i = 0; i < p->n_lane; i++) {
+        s->core[i] = (short)(i % t->n_core);
+        if (i > 0)
+            keep(p, i);
+    }
+    return TERN_OK;
+}
+
 /* ---- regions ------------------------------------------------------------------------------- */
 
 /* Give the parts out, do them, wait for what others have begun. */
 static void run_region(tern_pool *p, int n_part)
 {
     uint32_t region = atomic_load_explicit(&p->region.word, memory_order_relaxed) + 1;
+    if (p->spread)
+        make_way(p);
     atomic_store_explicit(&p->left.word, (uint32_t)n_part, memory_order_relaxed);
     for (int i = 0; i < p->n_lane; i++) {
         int begin, end;
@@ -267,6 +327,7 @@ void tern_pool_free(tern_pool *p)
         pthread_join(p->lanes[i].thread, NULL);
     tern_gate_done(&p->left);
     tern_gate_done(&p->region);
+    tern_free(p->spread);
     tern_free(p->lanes);
     tern_free(p);
 }

@@ -9,7 +9,7 @@
 #ifndef TERN_BASE_POOL_H
 #define TERN_BASE_POOL_H
 
-#include "tern.h"
+#include "base/topology.h"
 
 typedef struct tern_pool tern_pool;
 typedef void (*tern_pool_fn)(void *arg, int lane, int n_lane);
@@ -19,6 +19,10 @@ typedef void (*tern_pool_range_fn)(void *arg, int lane, int begin, int end);
 TERN_CHECK tern_code tern_pool_new(int n_thread, tern_pool **out, tern_err *err);
 void tern_pool_free(tern_pool *p);
 int tern_pool_size(const tern_pool *p);
+/* Keep every lane on a core of its own, while cores last, and off the caller's: a lane makes way when
+ * the caller is found on its core. The caller itself, whose thread is the program's, may go where it
+ * likes. Call it once, before the first region. Codes: TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_pool_spread(tern_pool *p, const tern_topology *t, tern_err *err);
 
 /* Run fn once for every lane number and return when all are done; what they wrote is then visible to
  * the caller. Two numbers may be run by one thread, one after the other, so fn must not wait for

@@ -72,12 +72,26 @@ static tern_code selftest(tern_model *m, const tern_model_opts *o, tern_err *err
     return TERN_OK;
 }
 
+/* As many lanes as cores have nowhere to go anyway, but the system may put two on one for a while.
+ * Fewer are better left alone: kept in place, those of two models would share some cores while others
+ * idle. */
+static tern_code start_pool(tern_model *m, const tern_model_opts *o, tern_err *err)
+{
+    tern_topology t;
+    tern_topology_get(&t);
+    int n = o->n_thread > 0 ? o->n_thread : tern_topology_threads(&t);
+    TERN_TRY(tern_pool_new(n, &m->pool, err));
+    if (o->pin == TERN_PIN_ON || (o->pin == TERN_PIN_AUTO && n == t.n_core))
+        return tern_pool_spread(m->pool, &t, err);
+    return TERN_OK;
+}
+
 static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
     const tern_hparams *h = &m->w.h;
     unsigned cpu;
     TERN_TRY(tern_cpu_flags(&cpu, err));
-    TERN_TRY(tern_pool_new(o->n_thread > 0 ? o->n_thread : tern_cpu_count(), &m->pool, err));
+    TERN_TRY(start_pool(m, o, err));
     TERN_TRY(read_name(m, err));
     TERN_TRY(tern_tokenizer_new(m->dir, o->pre_tokenizer, &m->tok, err));
     TERN_TRY(tern_chat_init(m, o->chat_template, err));

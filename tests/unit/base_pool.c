@@ -1,3 +1,4 @@
+#include "base/os/affinity.h"
 #include "base/pool.h"
 #include "support/support.h"
 
@@ -172,6 +173,90 @@ static void test_the_pieces_of_a_lane_held_up_are_done_by_others(void **state)
     tern_pool_free(p);
 }
 
+static void test_lanes_that_are_spread_do_the_same(void **state)
+{
+    (void)state;
+    tern_topology t;
+    tern_topology_get(&t);
+    for (int n_thread = 1; n_thread <= 2 * t.n_cpu + 1 && n_thread < 64; n_thread++) {
+        tern_pool *p;
+        sums s = {0};
+        assert_int_equal(tern_pool_new(n_thread, &p, NULL), TERN_OK);
+        assert_int_equal(tern_pool_spread(p, &t, NULL), TERN_OK);
+        for (int round = 1; round <= 50; round++) {
+            tern_pool_run(p, fill, &s);
+            assert_int_equal(s.n_lane_seen, round * n_thread);
+        }
+        tern_pool_free(p);
+        for (int i = 0; i < N; i++)
+            assert_int_equal(s.out[i], 50 * i);
+    }
+}
+
+#if defined(__linux__)
+/* The thread that runs regions is the program's. */
+static void test_the_caller_may_still_go_anywhere(void **state)
+{
+    (void)state;
+    int before[TERN_CPU_MAX], after[TERN_CPU_MAX];
+    int n = tern_affinity_get(before, TERN_CPU_MAX);
+    tern_topology t;
+    tern_pool *p;
+    sums s = {0};
+    tern_topology_get(&t);
+    assert_int_equal(tern_pool_new(t.n_core, &p, NULL), TERN_OK);
+    assert_int_equal(tern_pool_spread(p, &t, NULL), TERN_OK);
+    for (int i = 0; i < n; i++) { /* a lane makes way wherever the caller comes */
+        tern_affinity_set(pthread_self(), &before[i], 1);
+        tern_pool_run(p, fill, &s);
+        assert_int_equal(tern_affinity_get(after, TERN_CPU_MAX), 1);
+        assert_int_equal(after[0], before[i]);
+    }
+    tern_affinity_set(pthread_self(), before, n);
+    tern_pool_run(p, fill, &s);
+    assert_int_equal(tern_affinity_get(after, TERN_CPU_MAX), n);
+    assert_int_equal(s.n_lane_seen, (n + 1) * t.n_core);
+    tern_pool_free(p);
+}
+
+typedef struct places {
+    _Atomic int cpu[2]; /* of each lane, plus 1 */
+} places;
+
+/* The caller does not end before the other has begun, and so takes nothing from it. */
+static void note_place(void *arg, int lane, int n_lane)
+{
+    places *l = arg;
+    (void)n_lane;
+    atomic_store(&l->cpu[lane], tern_affinity_here() + 1);
+    for (int ms = 0; ms < 5000 && lane == 0 && !atomic_load(&l->cpu[1]); ms++)
+        sleep_us(1000);
+}
+
+static void test_no_lane_shares_the_callers_core(void **state)
+{
+    (void)state;
+    int allowed[TERN_CPU_MAX], n = tern_affinity_get(allowed, TERN_CPU_MAX);
+    tern_topology t;
+    tern_pool *p;
+    tern_topology_get(&t);
+    if (t.n_core < 2)
+        skip();
+    assert_int_equal(tern_pool_new(2, &p, NULL), TERN_OK);
+    assert_int_equal(tern_pool_spread(p, &t, NULL), TERN_OK);
+    for (int i = 0; i < 2; i++) {
+        places l = {0};
+        int at = t.cpus[i];
+        tern_affinity_set(pthread_self(), &at, 1);
+        tern_pool_run(p, note_place, &l);
+        assert_int_equal(l.cpu[0], at + 1);
+        assert_int_not_equal(l.cpu[1], at + 1);
+    }
+    tern_affinity_set(pthread_self(), allowed, n);
+    tern_pool_free(p);
+}
+#endif
+
 static void test_bad_thread_counts_are_refused(void **state)
 {
     (void)state;
@@ -190,6 +275,11 @@ int main(void)
         cmocka_unit_test(test_sleeping_lanes_and_callers_are_woken),
         cmocka_unit_test(test_a_pool_that_never_ran_is_freed),
         cmocka_unit_test(test_the_pieces_of_a_lane_held_up_are_done_by_others),
+        cmocka_unit_test(test_lanes_that_are_spread_do_the_same),
+#if defined(__linux__)
+        cmocka_unit_test(test_the_caller_may_still_go_anywhere),
+        cmocka_unit_test(test_no_lane_shares_the_callers_core),
+#endif
         cmocka_unit_test(test_bad_thread_counts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
