@@ -70,7 +70,7 @@ static tern_code bench_threads(bench_table *t, const bench_model *b, int32_t n_t
     t->info = g->info;
     t->peak_rss = bench_peak_rss(); /* of opening */
     if (!t->synthetic)
-        TERN_TRY_GOTO(bench_model_describe(b, g->s[0], g->info.n_vocab, &t->synthetic, err));
+        TERN_TRY_GOTO(bench_model_describe(b, g, &t->synthetic, err));
     for (size_t i = 0; i < p->depths.n; i++)
         TERN_TRY_GOTO(bench_depth(g, t, (size_t)p->depths.v[i], w, err));
     bench_add_foot(t, g->info.n_thread, w);

@@ -58,11 +58,6 @@ typedef struct bench_model {
 /* Make the synthetic model that the options ask for and let the options name it. */
 TERN_CHECK tern_code bench_model_init(bench_model *b, cli *c, tern_err *err);
 void bench_model_done(bench_model *b);
-/* For the rows: shape, zero share, how far the best logit stands above the mean, in standard
- * deviations. NULL when the model is not synthetic. */
-TERN_CHECK tern_code bench_model_describe(const bench_model *b, tern_session *s, int32_t n_vocab,
-                                          json_t **out, tern_err *err);
-
 /* ---- bench_run.c --------------------------------------------------------------------------- */
 
 typedef enum bench_kind { BENCH_PROMPT, BENCH_GENERATE } bench_kind;
@@ -78,6 +73,7 @@ typedef struct bench_row {
     size_t n_tok, n_depth;
     int n_stream;
     bench_samples rate;  /* tokens a second, of all streams together */
+    double weight_bytes; /* read per generated token, as the model counted in the last run */
     bench_energy energy; /* zeros: not measured */
 } bench_row;
 
@@ -97,8 +93,11 @@ void bench_rig_done(bench_rig *g);
 /* Bring all sessions to this many tokens. */
 TERN_CHECK tern_code bench_rig_depth(bench_rig *g, size_t n_depth, tern_err *err);
 /* Once, from row->n_depth tokens on. */
-TERN_CHECK tern_code bench_rig_time(bench_rig *g, const bench_row *row, double *rate,
-                                    tern_err *err);
+TERN_CHECK tern_code bench_rig_time(bench_rig *g, bench_row *row, double *rate, tern_err *err);
+/* For the rows: shape, zeros after squared ReLU, how far the best logit stands above the mean, in
+ * standard deviations. NULL when the model is not synthetic. */
+TERN_CHECK tern_code bench_model_describe(const bench_model *b, bench_rig *g, json_t **out,
+                                          tern_err *err);
 
 /* ---- bench_energy.c, bench_arith.c --------------------------------------------------------- */
 

@@ -118,28 +118,60 @@ static double peak_of(const float *logits, int32_t n)
     return variance > 0.0 ? (max - mean) / sqrt(variance) : 0.0;
 }
 
-#define PEAK_TOKENS 8
-
-tern_code bench_model_describe(const bench_model *b, tern_session *s, int32_t n_vocab, json_t **out,
-                               tern_err *err)
+/* Shares of zeros over the layers, as the model counted them. */
+static tern_code zeros_json(bench_rig *g, json_t **out, tern_err *err)
 {
-    bench_samples peak = {0};
-    *out = NULL;
-    if (!b->synthetic)
-        return TERN_OK;
-    tern_session_rewind(s, 0);
-    for (int i = 0; i < PEAK_TOKENS && i < tern_session_n_ctx(s); i++) {
-        int32_t id = (int32_t)((uint32_t)i * 7919u % (uint32_t)n_vocab);
+    double sum = 0.0, least = 1.0, most = 0.0, down = 0.0;
+    for (int32_t i = 0; i < g->info.n_layer; i++) {
+        tern_ffn_stats f = {.size = sizeof f};
+        TERN_TRY(tern_model_ffn_stats_get(g->m, i, &f, err));
+        double n = (double)f.n_row * f.d_ff, share = n > 0.0 ? (double)f.gate_zero / n : 0.0;
+        sum += share;
+        down += n > 0.0 ? (double)f.input_zero / n : 0.0;
+        least = share < least ? share : least;
+        most = share > most ? share : most;
+    }
+    *out = json_pack("{s:f, s:f, s:f, s:f}", "mean", sum / g->info.n_layer, "min", least, "max",
+                     most, "of_down_input", down / g->info.n_layer);
+    return *out ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory");
+}
+
+#define PROBE_TOKENS 8
+
+static tern_code probe(bench_rig *g, bench_samples *peak, tern_err *err)
+{
+    tern_session *s = g->s[0];
+    for (int i = 0; i < PROBE_TOKENS && i < tern_session_n_ctx(s); i++) {
+        int32_t id = (int32_t)((uint32_t)i * 7919u % (uint32_t)g->info.n_vocab);
         TERN_TRY(tern_session_eval(s, &id, 1, err));
         const float *logits = tern_session_logits(s);
         if (logits)
-            bench_sample_add(&peak, peak_of(logits, n_vocab));
+            bench_sample_add(peak, peak_of(logits, g->info.n_vocab));
     }
     tern_session_rewind(s, 0);
+    return TERN_OK;
+}
+
+tern_code bench_model_describe(const bench_model *b, bench_rig *g, json_t **out, tern_err *err)
+{
+    bench_samples peak = {0};
+    json_t *zeros = NULL;
+    *out = NULL;
+    if (!b->synthetic)
+        return TERN_OK;
+    tern_model_count_zeros(g->m, true);
+    tern_code rc = probe(g, &peak, err);
+    if (rc == TERN_OK && b->what.shape->relu2)
+        rc = zeros_json(g, &zeros, err);
+    tern_model_count_zeros(g->m, false);
+    TERN_TRY(rc);
     *out = json_pack("{s:s, s:s, s:s, s:f}", "note", "SYNTHETIC: random weights, no real model",
                      "shape", b->what.shape->name, "shape_of", b->what.shape->of, "logit_peak_sd",
                      bench_median(&peak));
-    if (*out && b->what.shape->relu2)
-        (void)json_object_set_new(*out, "zeros_asked", json_real(b->what.zeros));
+    if (*out && zeros) {
+        (void)json_object_set_new(zeros, "asked", json_real(b->what.zeros));
+        (void)json_object_set(*out, "zeros", zeros);
+    }
+    json_decref(zeros);
     return *out ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory");
 }

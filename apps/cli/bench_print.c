@@ -63,7 +63,7 @@ static derived derive(const bench_table *t, bench_row *r, bench_walls *w)
     }
     double width = 0.5 * (cache_width(t->c, OPT_CACHE_K) + cache_width(t->c, OPT_CACHE_V));
     double n_past = (double)r->n_depth + 0.5 * (double)r->n_tok;
-    d.weight_bytes = (double)t->info.read_bytes / r->n_stream;
+    d.weight_bytes = r->weight_bytes;
     d.kv_bytes = (double)t->info.kv_f16_bytes * width * n_past;
     if (d.read_bytes > 0.0)
         d.share = d.mid * (d.weight_bytes + d.kv_bytes) / d.read_bytes;
@@ -202,6 +202,22 @@ void bench_add_foot(bench_table *t, int32_t n_thread, bench_walls *w)
         tern_str_puts(f, " peak memory unknown\n");
 }
 
+static void print_synthetic(const json_t *o)
+{
+    const json_t *zeros = json_object_get(o, "zeros");
+    (void)printf(
+        "SYNTHETIC: random weights in the shape of %s, no real model; the best logit stands "
+        "%.1f standard deviations above the mean",
+        json_string_value(json_object_get(o, "shape_of")),
+        json_number_value(json_object_get(o, "logit_peak_sd")));
+    if (zeros)
+        (void)printf("; zeros after squared ReLU %.0f %% (%.0f..%.0f by layer)",
+                     100.0 * json_number_value(json_object_get(zeros, "mean")),
+                     100.0 * json_number_value(json_object_get(zeros, "min")),
+                     100.0 * json_number_value(json_object_get(zeros, "max")));
+    (void)putchar('\n');
+}
+
 tern_code bench_print_end(bench_table *t, tern_err *err)
 {
     json_t *list = t->list;
@@ -214,10 +230,7 @@ tern_code bench_print_end(bench_table *t, tern_err *err)
         if (t->meter.wanted && !t->meter.e)
             (void)printf("%s: %s\n", BENCH_NOT_MEASURABLE, t->meter.reason);
         if (t->synthetic)
-            (void)printf("SYNTHETIC: random weights in the shape of %s, no real model; the best "
-                         "logit stands %.1f standard deviations above the mean\n",
-                         json_string_value(json_object_get(t->synthetic, "shape_of")),
-                         json_number_value(json_object_get(t->synthetic, "logit_peak_sd")));
+            print_synthetic(t->synthetic);
     }
     return cli_flush(err);
 }

@@ -128,24 +128,33 @@ static tern_code step(tern_request *const *r, int n, tern_err *err)
     return TERN_OK;
 }
 
-static tern_code time_generate(bench_rig *g, const bench_row *row, double *rate, tern_err *err)
+static uint64_t bytes_so_far(const bench_rig *g)
+{
+    tern_model_counters c = {.size = sizeof c};
+    tern_model_counters_get(g->m, &c);
+    return c.read_bytes;
+}
+
+static tern_code time_generate(bench_rig *g, bench_row *row, double *rate, tern_err *err)
 {
     tern_request *r[BENCH_MAX_STREAM] = {NULL};
     tern_code rc = TERN_OK;
     for (int i = 0; i < row->n_stream; i++)
         TERN_TRY_GOTO(open_request(g, i, row, &r[i], err));
     TERN_TRY_GOTO(step(r, row->n_stream, err));
-    uint64_t begin = tern_clock_ns();
+    uint64_t bytes = bytes_so_far(g), begin = tern_clock_ns();
     for (size_t i = 0; i < row->n_tok; i++)
         TERN_TRY_GOTO(step(r, row->n_stream, err));
-    *rate = (double)row->n_tok * row->n_stream / seconds_since(begin);
+    double n_tok = (double)row->n_tok * row->n_stream;
+    *rate = n_tok / seconds_since(begin);
+    row->weight_bytes = (double)(bytes_so_far(g) - bytes) / n_tok;
 fail:
     for (int i = 0; i < row->n_stream; i++)
         tern_request_free(r[i]);
     return rc;
 }
 
-tern_code bench_rig_time(bench_rig *g, const bench_row *row, double *rate, tern_err *err)
+tern_code bench_rig_time(bench_rig *g, bench_row *row, double *rate, tern_err *err)
 {
     return row->kind == BENCH_PROMPT ? time_prompt(g, row, rate, err)
                                      : time_generate(g, row, rate, err);

@@ -94,7 +94,9 @@ run bench $tiny -o csv
 out_has '"SYNTHETIC tiny",generate,1,4,0,'
 run bench $tiny --synthetic-zeros 0.75 --json
 json_is 'SYNTHETIC tiny' 0 model
-json_is 0.75 0 synthetic zeros_asked
+json_is 0.75 0 synthetic zeros asked
+awk -v x="$("$E2E_JSON" 0 synthetic zeros mean <"$out")" 'BEGIN { exit !(x > 0.7 && x < 0.8) }'
+ok $? 'share of zeros'
 json_has 0 synthetic logit_peak_sd
 [ -z "$(ls -A "$TMPDIR")" ]
 ok $? 'a synthetic model was left behind'
