@@ -82,13 +82,24 @@ size_t tern_t2r1_bytes(int rows, int cols)
     return (size_t)rows * tern_t2r1_row_bytes(cols) + 64;
 }
 
+/* One vector: four planes of 64 columns. */
+static void pack_256(const uint8_t *codes, uint8_t *to)
+{
+    for (int b = 0; b < 64; b++)
+        to[b] =
+            (uint8_t)(codes[b] | codes[64 + b] << 2 | codes[128 + b] << 4 | codes[192 + b] << 6);
+}
+
 void tern_t2r1_pack_row(const uint8_t *codes, int cols, uint8_t *row)
 {
-    memset(row, 0x55, tern_t2r1_row_bytes(cols)); /* four codes 1 */
-    for (int c = 0; c < cols; c++) {
-        uint8_t *b = &row[c / 256 * 64 + c % 64];
-        int shift = 2 * (c % 256 / 64);
-        *b = (uint8_t)((*b & ~(3 << shift)) | codes[c] << shift);
+    int c = 0;
+    for (; cols - c >= 256; c += 256, row += 64)
+        pack_256(codes + c, row);
+    if (c < cols) {
+        uint8_t last[256];
+        memset(last, 1, sizeof last);
+        memcpy(last, codes + c, (size_t)(cols - c));
+        pack_256(last, row);
     }
 }
 
@@ -116,17 +127,79 @@ static size_t byte_of(int r)
     return (size_t)(16 * (r / 4 % 4) + 4 * (r / 16 % 4) + r % 4);
 }
 
+/* And the first of the four rows that a byte holds, which are 64 apart. */
+static int row_of(int byte)
+{
+    return 16 * (byte / 4 % 4) + 4 * (byte / 16) + byte % 4;
+}
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "eight bytes are a word, first lowest");
+
+static uint64_t load_8(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Bytes of an 8 x 8 square in words: byte i of word j becomes byte j of word i, first byte lowest. */
+static void transpose_8x8(uint64_t *a)
+{
+    static const uint64_t low[] = {0x00ff00ff00ff00ff, 0x0000ffff0000ffff, 0x00000000ffffffff};
+    for (int s = 0; s < 3; s++)
+        for (int i = 0; i < 8; i++)
+            if (!(i >> s & 1)) {
+                uint64_t *x = &a[i], *y = &a[i + (1 << s)];
+                uint64_t t = ((*x >> (8 << s)) ^ *y) & low[s];
+                *y ^= t;
+                *x ^= t << (8 << s);
+            }
+}
+
+typedef struct slice_codes {
+    const uint8_t *codes;
+    size_t stride;
+    int n_row, cols;
+} slice_codes;
+
+/* Codes of a row in columns c .. c+8, first column lowest. */
+static uint64_t eight_codes(const slice_codes *s, int row, int c)
+{
+    uint64_t v = 0x0101010101010101;
+    const uint8_t *p = s->codes + (size_t)row * s->stride + (size_t)c;
+    if (row >= s->n_row)
+        return v;
+    if (s->cols - c >= 8)
+        return load_8(p);
+    for (int i = 0; i < s->cols - c; i++)
+        v = (v & ~((uint64_t)3 << (8 * i))) | (uint64_t)p[i] << (8 * i);
+    return v;
+}
+
+/* Bytes byte .. byte+8 of columns c .. c+8, as far as there are columns. */
+static void pack_8x8(const slice_codes *s, int byte, int c, int cols_pad, uint8_t *slice)
+{
+    uint64_t a[8];
+    for (int i = 0; i < 8; i++) {
+        int r = row_of(byte + i);
+        a[i] = eight_codes(s, r, c) | eight_codes(s, r + 64, c) << 2 |
+               eight_codes(s, r + 128, c) << 4 | eight_codes(s, r + 192, c) << 6;
+    }
+    transpose_8x8(a);
+    for (int i = 0; i < 8 && c + i < cols_pad; i++)
+        memcpy(slice + (size_t)(c + i) * 64 + (size_t)byte, &a[i], sizeof a[i]);
+}
+
 void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, int cols,
                           uint8_t *slice)
 {
-    memset(slice, 0x55, tern_t2c1_slice_bytes(cols));
-    for (int r = 0; r < n_row; r++) {
-        const uint8_t *c = codes + (size_t)r * codes_stride;
-        uint8_t *to = slice + byte_of(r);
-        int shift = 2 * (r / 64);
-        for (int i = 0; i < cols; i++, to += 64)
-            *to = (uint8_t)((*to & ~(3 << shift)) | c[i] << shift);
-    }
+    enum { TILE = 128 }; /* columns whose bytes stay in the first cache until they are complete */
+    slice_codes s = {codes, codes_stride, n_row, cols};
+    int cols_pad = (int)blocks((size_t)cols, 4) * 4;
+    for (int c0 = 0; c0 < cols; c0 += TILE)
+        for (int byte = 0; byte < 64; byte += 8)
+            for (int c = c0; c < cols && c < c0 + TILE; c += 8)
+                pack_8x8(&s, byte, c, cols_pad, slice);
 }
 
 void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,

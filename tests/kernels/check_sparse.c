@@ -168,8 +168,10 @@ static void compare_lists(fixture *f, const check_case *c, uint32_t *seed)
 static bool left_out(const check_case *c, bool c1)
 {
     long macs = (long)c->rows * c->cols * c->toks;
-    if (macs > (c1 ? 100000 : 50000) && !(c->rows == 257 && c->toks <= 6 && c->cols == 1030) &&
-        !(c->rows == (c1 ? 300 : 130) && (c->toks == 13 || c->toks == 1)))
+    if (macs > (c1 ? 100000 : 50000) &&
+        !(c->rows == 257 && (c->toks <= 6 || c->toks == 33) && c->cols == 1030) &&
+        !(c->rows == (c1 ? 300 : 130) && (c->toks == 13 || c->toks == 1)) &&
+        !(c->rows == 130 && c->toks == 33 && c->cols == 700))
         return true;
     return c->fill != CHECK_RANDOM && (c->toks == 3 || c->toks > 5 || c->cols % 2 || c->rows < 17);
 }
@@ -182,7 +184,7 @@ static void each_case(bool c1)
                                   255, 256, 257, 320, 512, 640, 700, 1030, 2560};
     static const int c1_cols[] = {1,   2,   3,   4,   5,   7,   63,  64,  65,  100,
                                   127, 128, 129, 131, 255, 256, 257, 300, 520, 1030};
-    static const int toks[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 33};
+    static const int toks[] = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 33};
     const int *rows = c1 ? c1_rows : r1_rows, *cols = c1 ? c1_cols : r1_cols;
     int n_rows = c1 ? N(c1_rows) : N(r1_rows), n_cols = c1 ? N(c1_cols) : N(r1_cols);
     for (int i = 0; i < n_rows * n_cols * N(toks) * CHECK_FILL_COUNT; i++) {

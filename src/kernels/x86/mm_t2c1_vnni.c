@@ -37,8 +37,8 @@ void tern_mm_t2c1_vnni(const tern_mm *k, int row0, int row1)
 {
     static const col_block_fn fn[] = {block_1_0, block_2_0, block_3_0, block_4_0,
                                       block_1_1, block_2_1, block_3_1, block_4_1};
-    if (k->n_tok <= 4)
-        run_few(k, row0, row1, 0, k->n_tok, fn);
+    if (k->n_tok <= TERN_SPARSE_FEW)
+        run_few(k, row0, row1, fn);
     else
         run_batch(k, row0, row1);
 }

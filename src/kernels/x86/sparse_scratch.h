@@ -12,6 +12,8 @@
 /* A row block is a slice of T2C1, and half as much in T2R1. */
 #define TERN_SPARSE_ROWS 256
 #define TERN_SPARSE_TOKS 256
+/* Tokens whose gathered activations always have room. */
+#define TERN_SPARSE_FEW 24
 /* One panel and a line, lest panels share the sets of a cache. */
 #define TERN_PANEL_STRIDE ((size_t)TERN_PANEL_QUADS * 64 + 64)
 
@@ -31,7 +33,9 @@ static inline int tern_sparse_toks(int cols, int n_tok, bool listed)
 {
     size_t most = TERN_SPARSE_TOKS;
     if (listed && most * tern_sparse_x_stride(cols) > (size_t)1 << 20)
-        most = ((size_t)1 << 20) / tern_sparse_x_stride(cols) / 12 * 12 + 12;
+        most = ((size_t)1 << 20) / tern_sparse_x_stride(cols) / 12 * 12;
+    if (most < TERN_SPARSE_FEW)
+        most = TERN_SPARSE_FEW;
     return (size_t)n_tok < most ? n_tok : (int)most;
 }
 

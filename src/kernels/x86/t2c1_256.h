@@ -30,8 +30,8 @@ static void run_cols_256(const tern_mm *k, int row0, int row1)
 {
     static const col_block_fn few[] = {block_1_0, block_2_0, block_3_0, block_4_0,
                                        block_1_1, block_2_1, block_3_1, block_4_1};
-    if (k->n_tok <= 4)
-        run_few(k, row0, row1, 0, k->n_tok, few);
+    if (k->n_tok <= FEW_TOKS)
+        run_few(k, row0, row1, few);
     else
         run_batch(k, row0, row1);
 }

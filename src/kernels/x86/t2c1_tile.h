@@ -170,42 +170,48 @@ static void gather_acts(const tern_mm *k, int t0, int nt, int8_t *to, size_t to_
 
 /* All columns of one slice, block after block; while the last is in work, the first columns of the
  * next slice are prefetched. */
-static void run_slice(const uint8_t *w, size_t w_stride, const int32_t *list, int n, col_block *b,
+static void run_slice(const tern_mm *k, const uint8_t *w, const uint8_t *w_next, col_block *b,
                       col_block_fn fn)
 {
+    const int32_t *list = k->list;
     const int8_t *x = b->x;
-    int n_block = (n + BLOCK - 1) / BLOCK, size = 0;
-    if (n_block > 0)
-        size = ((n + n_block - 1) / n_block + 3) / 4 * 4;
+    int n = list ? k->n_list : k->cols, n_block = (n + BLOCK - 1) / BLOCK;
+    int size = n_block > 0 ? ((n + n_block - 1) / n_block + 3) / 4 * 4 : 0;
     for (int i = 0; i < n; i += size) {
         bool last = n - i <= size;
         b->n = last ? n - i : size;
         b->x = x + i;
         b->w = list ? w : w + 64 * (size_t)i;
         b->list = list ? list + i : NULL;
-        b->next = last ? w + w_stride : list ? w : w + 64 * (size_t)(i + size);
+        b->next = last ? w_next : list ? w : w + 64 * (size_t)(i + size);
         b->next_list = list ? last ? list : list + i + size : NULL;
         fn(b);
     }
     b->x = x;
 }
 
-/* Tokens t0 .. t0+nt, at most four. fn[n - 1] takes blocks of n tokens, of listed columns fn[n + 3]. */
-static void run_few(const tern_mm *k, int row0, int row1, int t0, int nt, const col_block_fn *fn)
+/* Tokens by fours, at most TERN_SPARSE_FEW, with a slice in the second cache meanwhile. fn[n - 1] takes
+ * blocks of n tokens, of listed columns fn[n + 3]. */
+static void run_few(const tern_mm *k, int row0, int row1, const col_block_fn *fn)
 {
     sparse_scratch s = sparse_scratch_of(k);
-    col_block b = {.x = k->act.q + (size_t)t0 * k->act.stride, .x_stride = k->act.stride};
-    b.acc = s.acc;
+    col_block b = {.acc = s.acc};
+    const int8_t *x = k->act.q;
+    b.x_stride = k->act.stride;
     if (k->list) {
-        b.x = s.x;
+        x = s.x;
         b.x_stride = tern_sparse_x_stride(k->cols);
-        gather_acts(k, t0, nt, s.x, b.x_stride);
+        gather_acts(k, 0, k->n_tok, s.x, b.x_stride);
     }
     for (int row = row0; row < row1; row += 256) {
-        memset(s.acc, 0, tern_sparse_acc_bytes(nt));
-        run_slice(k->w + (size_t)(row / 256) * k->w_stride, k->w_stride, k->list,
-                  k->list ? k->n_list : k->cols, &b, fn[nt - 1 + (k->list ? 4 : 0)]);
-        finish_slice(k, t0, nt, row, row1, s.acc, true);
+        const uint8_t *w = k->w + (size_t)(row / 256) * k->w_stride;
+        for (int t = 0, left = (k->n_tok + 3) / 4, nt; left > 0; left--, t += nt) {
+            nt = (k->n_tok - t + left - 1) / left;
+            b.x = x + (size_t)t * b.x_stride;
+            memset(s.acc, 0, tern_sparse_acc_bytes(nt));
+            run_slice(k, w, left > 1 ? w : w + k->w_stride, &b, fn[nt - 1 + (k->list ? 4 : 0)]);
+            finish_slice(k, t, nt, row, row1, s.acc, true);
+        }
     }
 }
 
