@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/pool.h"
+#include "engine/ceiling.h"
 #include "kernels/kernel.h"
 
 static struct {
@@ -30,101 +31,6 @@ static void *must(void *p)
     return p;
 }
 
-/* ---- ceilings ----------------------------------------------------------------------------- */
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-#define TARGET(t) __attribute__((target(t), noinline))
-
-/* Twelve chains hide the latency; returns multiply-adds done. The asm keeps each step as it is. */
-#define CHAINS(STEP)                                                                               \
-    STEP(0)                                                                                        \
-    STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11)
-
-TARGET("avx512f,avx512bw,avx512vnni") static int64_t peak_vnni(int n)
-{
-    __m512i a[12], w = _mm512_set1_epi8(1), q = _mm512_set1_epi8(2);
-    for (int i = 0; i < 12; i++)
-        a[i] = _mm512_setzero_si512();
-    for (int i = 0; i < n; i++) {
-#define STEP(j) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(a[j]) : "v"(w), "v"(q));
-        CHAINS(STEP)
-#undef STEP
-    }
-    return (int64_t)n * 12 * 64;
-}
-
-TARGET("avx2,avxvnni") static int64_t peak_avxvnni(int n)
-{
-    __m256i a[12], w = _mm256_set1_epi8(1), q = _mm256_set1_epi8(2);
-    for (int i = 0; i < 12; i++)
-        a[i] = _mm256_setzero_si256();
-    for (int i = 0; i < n; i++) {
-#define STEP(j) __asm__ volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(a[j]) : "x"(w), "x"(q));
-        CHAINS(STEP)
-#undef STEP
-    }
-    return (int64_t)n * 12 * 32;
-}
-
-TARGET("avx2") static int64_t peak_avx2(int n)
-{
-    __m256i a[12], t, w = _mm256_set1_epi8(1), q = _mm256_set1_epi8(2);
-    for (int i = 0; i < 12; i++)
-        a[i] = _mm256_setzero_si256();
-    for (int i = 0; i < n; i++) {
-#define STEP(j)                                                                                    \
-    __asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"                                  \
-                     : "+x"(a[j]), "=&x"(t)                                                        \
-                     : "x"(w), "x"(q));
-        CHAINS(STEP)
-#undef STEP
-    }
-    return (int64_t)n * 12 * 32;
-}
-
-TARGET("avx2") static void read_span(const uint8_t *p, const uint8_t *end)
-{
-    __m256i s = _mm256_setzero_si256(), t = s;
-    for (; p < end; p += 64) {
-        _mm_prefetch((const char *)p + 4096, _MM_HINT_T0);
-        s = _mm256_add_epi64(s, _mm256_load_si256((const __m256i *)p));
-        t = _mm256_add_epi64(t, _mm256_load_si256((const __m256i *)p + 1));
-    }
-    s = _mm256_add_epi64(s, t);
-    __asm__ volatile("" ::"x"(s));
-}
-
-static const struct {
-    tern_isa isa;
-    unsigned needs;
-    int64_t (*loop)(int n);
-} peaks[] = {
-    {TERN_ISA_AVX2, TERN_CPU_AVX2, peak_avx2},
-    {TERN_ISA_AVXVNNI, TERN_CPU_AVX_VNNI, peak_avxvnni},
-    {TERN_ISA_VNNI, TERN_CPU_AVX512_VNNI, peak_vnni},
-};
-#define N_PEAK (sizeof peaks / sizeof peaks[0])
-#else
-static void read_span(const uint8_t *p, const uint8_t *end)
-{
-    uint64_t s = 0, v;
-    for (; p < end; p += sizeof v) {
-        memcpy(&v, p, sizeof v);
-        s += v;
-    }
-    __asm__ volatile("" ::"r"(s));
-}
-
-static const struct {
-    tern_isa isa;
-    unsigned needs;
-    int64_t (*loop)(int n);
-} peaks[1];
-#define N_PEAK 0
-#endif
-
 /* ---- one measurement ---------------------------------------------------------------------- */
 
 typedef struct bench {
@@ -135,8 +41,7 @@ typedef struct bench {
     tern_mm mm;
     tern_mm_fn fn;
     void *scratch[64];
-    int64_t (*peak)(int n);
-    int64_t macs[64];
+    void (*read)(const uint8_t *p, size_t n); /* the plain read of kernels/ceiling.h */
 } bench;
 
 static void run_mm(void *arg, int lane, int n_lane)
@@ -157,14 +62,7 @@ static void run_read(void *arg, int lane, int n_lane)
     bench *b = arg;
     int r0, r1;
     tern_pool_split((int)(b->w_bytes / 4096), 1, lane, n_lane, &r0, &r1);
-    read_span(b->w + (size_t)r0 * 4096, b->w + (size_t)r1 * 4096);
-}
-
-static void run_peak(void *arg, int lane, int n_lane)
-{
-    (void)n_lane;
-    bench *b = arg;
-    b->macs[lane] = b->peak(400000);
+    b->read(b->w + (size_t)r0 * 4096, (size_t)(r1 - r0) * 4096);
 }
 
 static double best(bench *b, tern_pool_fn fn)
@@ -177,18 +75,6 @@ static double best(bench *b, tern_pool_fn fn)
         t0 = t1;
     }
     return (double)t * 1e-9;
-}
-
-static double peak_of(bench *b, tern_isa isa)
-{
-    unsigned cpu = tern_cpu_detect();
-    for (size_t i = 0; i < N_PEAK; i++)
-        if (peaks[i].isa == isa && !(peaks[i].needs & ~cpu)) {
-            b->peak = peaks[i].loop;
-            double t = best(b, run_peak);
-            return (double)b->macs[0] * tern_pool_size(b->pool) / t;
-        }
-    return 0;
 }
 
 /* ---- the run ------------------------------------------------------------------------------ */
@@ -270,23 +156,29 @@ static void bench_threads(int threads)
 {
     static const int toks[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32, 64, 128, 256, 512};
     bench b = {0};
+    tern_ceilings c;
     tern_err err;
     if (tern_pool_new(threads, &b.pool, &err) != TERN_OK) {
         fprintf(stderr, "%s\n", err.msg);
         exit(1);
     }
     prepare(&b, opt.rows, opt.cols, opt.toks > 512 ? opt.toks : 512);
-    double read_s = best(&b, run_read), peak[TERN_ISA_COUNT] = {0};
-    printf("%d thr  read %.2f GB/s;", threads, (double)b.w_bytes / read_s * 1e-9);
-    for (int isa = 0; isa < TERN_ISA_COUNT; isa++)
-        if ((peak[isa] = peak_of(&b, isa)) > 0)
-            printf(" %s %.0f Gmac/s", tern_isa_name(isa), peak[isa] * 1e-9);
-    printf("\n");
     size_t n;
     const tern_kernel *all = tern_kernel_all(&n);
     unsigned cpu;
     if (tern_cpu_flags(&cpu, &err) != TERN_OK)
         exit(1);
+    size_t n_ceiling;
+    const tern_ceiling *ceilings = tern_ceiling_all(&n_ceiling);
+    for (size_t i = 0; i < n_ceiling; i++)
+        if (ceilings[i].read && !(ceilings[i].needs & ~cpu))
+            b.read = ceilings[i].read;
+    tern_ceilings_measure(b.pool, cpu, &c);
+    printf("%d thr  read %.2f GB/s;", threads, c.read_bytes_per_s * 1e-9);
+    for (int isa = 0; isa < TERN_ISA_COUNT; isa++)
+        if (c.macs_per_s[isa] > 0)
+            printf(" %s %.0f Gmac/s", tern_isa_name(isa), c.macs_per_s[isa] * 1e-9);
+    printf("\n");
     for (const tern_kernel *k = all; k < all + n; k++) {
         bool mine =
             k->op == TERN_OP_MM_T2R16 || k->op == TERN_OP_MM_T2G || k->op == TERN_OP_MM_T3R16;
@@ -295,7 +187,7 @@ static void bench_threads(int threads)
             continue;
         for (size_t i = 0; i < sizeof toks / sizeof toks[0]; i++)
             if (!opt.toks || opt.toks == toks[i])
-                line(&b, k, toks[i], peak[k->isa]);
+                line(&b, k, toks[i], c.macs_per_s[k->isa]);
     }
     release(&b);
 }
