@@ -209,32 +209,81 @@ typedef void (*tern_glu_fn)(const float *g, const float *u, int n, float *y);
 /* y[i] += x[i] */
 typedef void (*tern_add_fn)(float *y, const float *x, int n);
 
-/* Attention over one tile of a KV page, for one query head.
+/* y[i] = y[i] * a + x[i] * b: the product of each, then the sum. */
+typedef void (*tern_scale_add_fn)(float *y, float a, const float *x, float b, int n);
+
+/* ---- attention --------------------------------------------------------------------------- */
+
+/* Over one tile of a page whose rows are f32 or f16, for one query head:
  * qk:  score[j] = (LANES sum over d of q[d] * K[j][d]) * scale   for j in [0, n_pos)
  * av:  acc[d] += p[j] * V[j][d], in rising j
- * K and V rows: f32, f16 or int8 with one f32 scale per row (value = kv_scale[j] * v, the
- * product is LANES sum of q[d] * (float)v, times kv_scale[j], then times scale; in av
- * acc[d] += (p[j] * kv_scale[j]) * (float)v). stride in elements.
+ * stride in elements.
  * softmax: given running max m and sum l of earlier tiles, with tile max t: m' = max(m, t);
  *   c = exp(m - m'); p[j] = exp(score[j] - m'); l' = l * c + (LANES sum of p); returns c, by which
  *   the caller scales acc. exp(-inf) = 0. While m' is -inf all p are 0 and c is 1. A NaN score is
  *   no maximum; its p, and with it l', is NaN. */
 typedef struct tern_attn_tile {
-    const void *kv;        /* first row of the tile */
-    size_t stride;         /* elements between positions */
-    const float *kv_scale; /* KV8: [n_pos] with kv_scale_stride */
-    size_t kv_scale_stride;
+    const void *kv;    /* first row of the tile */
+    size_t stride;     /* elements between positions */
     int n_pos, d_head; /* d_head % 8 == 0; rows have exactly d_head elements readable */
 } tern_attn_tile;
 typedef void (*tern_attn_qk_fn)(const tern_attn_tile *t, const float *q, float scale, float *score);
 typedef void (*tern_attn_av_fn)(const tern_attn_tile *t, const float *p, float *acc);
 typedef float (*tern_softmax_fn)(float *score, int n, float *m, float *l);
 
+/* An int8 cache is read with integers alone: each K and V row is int8 with one scale (kv8_store),
+ * queries and probabilities are int16 with one scale (i16_store), and the sums of their products are
+ * exact, so no variant can differ:
+ *   qk:  y[i][j] = ((float)(sum over d of x[i][d] * K[j][d]) * scale[j]) * x_scale[i]
+ *   av:  y[i][d] = y[i][d] * c[i] + (float)(sum over j of x[i][j] * V[j][d]) * x_scale[i]
+ * for n_q queries i. 512 products of 128 * 32767 still fit 32 bits.
+ *
+ * A page of K or V is a run of pairs, so that 16 sums stand side by side in a vector and one
+ * instruction adds two products to each; n = TERN_KV8_POS:
+ *   K[j][d] at  (d / 2) * 2n + 2j + d % 2
+ *   V[j][d] at  n * d0 + (j / 2) * 2w + 2(d - d0) + j % 2   with d0 = d / 64 * 64 and
+ *           w = min(64, d_head rounded up to 16 - d0): dimensions go 64 at a time.
+ * Pages are 64-byte aligned; K takes n * d_head bytes, V n * (d_head rounded up to 16). What lies in
+ * absent positions and padding does not matter. */
+#define TERN_KV8_POS   64 /* positions of a page */
+#define TERN_KV8_PAGES 4  /* most pages of one call */
+typedef struct tern_kv8 {
+    const int8_t *page[TERN_KV8_PAGES];
+    int n_pos, d_head;  /* n_pos over all pages, each but the last full; d_head even, <= 512 */
+    const float *scale; /* qk: [n_pos] of the K rows */
+    int n_q;
+    const int16_t *x; /* [n_q][x_stride]: qk d_head, av n_pos and, when odd, a zero; 4-aligned */
+    size_t x_stride;  /* even */
+    const float *x_scale; /* [n_q] */
+    const float *c;       /* av: [n_q] */
+    float *y;             /* [n_q][y_stride]: qk n_pos, av d_head */
+    size_t y_stride;
+    /* Pages the caller reads next, or NULL: a hint, read by no instruction that could fail. */
+    const int8_t *ahead[TERN_KV8_PAGES];
+} tern_kv8;
+typedef void (*tern_kv8_fn)(const tern_kv8 *k);
+
+/* Keys have some large dimensions, whose scale would coarsen the others: an int8 cache holds H k, queries are
+ * H q, where H adds and subtracts until every element has its share of each of n dimensions, and
+ * (H q)(H k) = b q k. b is the largest power of two that divides n; for h = 1, 2, .. b / 2 in turn
+ * (x[i], x[i + h]) -> (x[i] + x[i + h], x[i] - x[i + h]) for all i < n with i % 2h < h. */
+typedef void (*tern_hadamard_fn)(float *x, int n);
+static inline int tern_hadamard_size(int n)
+{
+    return n & -n;
+}
+
+/* Put the row of position j (0 .. TERN_KV8_POS - 1) into a page of K or V. */
+void tern_kv8_put_k(int8_t *page, int j, const int8_t *row, int d_head);
+void tern_kv8_put_v(int8_t *page, int j, const int8_t *row, int d_head);
+
 /* dst f16 <- f32 (round to nearest even), and int8 with one scale: m = max|x|, returns m / 127,
  * q = rint_even(x * (127 / m)). When 127 / m is not finite (m below 3.8e-37) all is 0; when m is inf or
- * NaN so is the scale, and q is 0. */
+ * NaN so is the scale, and q is 0. int16: the same with 32767 (m below 9.7e-35) and, unless mul is NULL,
+ * of x[i] * mul[i]. */
 typedef void (*tern_f16_store_fn)(const float *x, int n, uint16_t *dst);
 typedef float (*tern_kv8_store_fn)(const float *x, int n, int8_t *dst);
+typedef float (*tern_i16_store_fn)(const float *x, const float *mul, int n, int16_t *dst);
 
 /* ---- the table --------------------------------------------------------------------------- */
 
@@ -262,15 +311,18 @@ typedef float (*tern_kv8_store_fn)(const float *x, int n, int8_t *dst);
     X(SILU_MUL, silu_mul, tern_glu_fn)                                                             \
     X(GELU_MUL, gelu_mul, tern_glu_fn)                                                             \
     X(ADD, add, tern_add_fn)                                                                       \
+    X(SCALE_ADD, scale_add, tern_scale_add_fn)                                                     \
+    X(HADAMARD, hadamard, tern_hadamard_fn)                                                        \
     X(QK_F16, qk_f16, tern_attn_qk_fn)                                                             \
     X(QK_F32, qk_f32, tern_attn_qk_fn)                                                             \
-    X(QK_I8, qk_i8, tern_attn_qk_fn)                                                               \
+    X(QK_I8, qk_i8, tern_kv8_fn)                                                                   \
     X(AV_F16, av_f16, tern_attn_av_fn)                                                             \
     X(AV_F32, av_f32, tern_attn_av_fn)                                                             \
-    X(AV_I8, av_i8, tern_attn_av_fn)                                                               \
+    X(AV_I8, av_i8, tern_kv8_fn)                                                                   \
     X(SOFTMAX, softmax, tern_softmax_fn)                                                           \
     X(F16_STORE, f16_store, tern_f16_store_fn)                                                     \
-    X(KV8_STORE, kv8_store, tern_kv8_store_fn)
+    X(KV8_STORE, kv8_store, tern_kv8_store_fn)                                                     \
+    X(I16_STORE, i16_store, tern_i16_store_fn)
 
 typedef enum tern_op {
 #define TERN_X(id, name, type) TERN_OP_##id,

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/num.h"
+#include "model/mixer/attend.h"
 
 #include <string.h>
 
@@ -58,6 +59,7 @@ static void lay_out(tern_exec *e, cutter *c)
     e->kv_v = cut(c, n, e->kv_stride, sizeof(float));
     e->gate = cut(c, n, e->ff_stride, sizeof(float));
     e->up = cut(c, n, e->ff_stride, sizeof(float));
+    e->parts = cut(c, tern_attend_part_floats(h, e->max_tok), 1, sizeof(float));
     e->cs = cut(c, n, (size_t)h->rope.n_rot, sizeof(float));
     e->logits = cut(c, (size_t)e->max_logit_rows, e->vocab_stride, sizeof(float));
     cut_act8(c, &e->a8t, n, e->mid_stride, 1, 1);
@@ -84,11 +86,8 @@ tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, u
     int widest = h->d_ff > h->d_model ? h->d_ff : h->d_model;
     if (h->n_head * h->d_head > widest)
         widest = h->n_head * h->d_head;
-    /* Attention keeps one query block's accumulators and scores there as well. */
-    size_t attention =
-        (size_t)TERN_ATTN_ROWS * (tern_round_up((size_t)h->d_head, 64) * 2 + 16) + TERN_PAGE_TOK;
     e->scratch_stride = tern_round_up(
-        max_size(tern_mm_scratch_bytes(widest, max_tok), attention * sizeof(float)), 64);
+        max_size(tern_mm_scratch_bytes(widest, max_tok), tern_attend_scratch_bytes(h)), 64);
     lay_out(e, &c);
     e->block_bytes = c.used;
     if (!c.overflow)

@@ -7,9 +7,6 @@
 #include "model/model.h"
 #include "state/seq.h"
 
-/* Query rows that attention takes through one KV tile together. */
-#define TERN_ATTN_ROWS 16
-
 /* One row of a batch: a token at a position of a sequence. Rows of one sequence stand together, in
  * rising positions, and continue what the sequence has. */
 typedef struct tern_row {
@@ -44,6 +41,7 @@ typedef struct tern_exec {
     float *q, *kv_k, *kv_v, *att; /* [max_tok][d_q or d_kv] */
     float *gate, *up;             /* [max_tok][d_ff] */
     float *out;                   /* [max_tok][d_model]: what a block adds */
+    float *parts;                 /* of attention, see mixer/attend.h */
     float *cs;                    /* [max_tok][n_rot]: cos, sin */
     float *logits;                /* [max_logit_rows][n_vocab] */
     tern_act8 a8t, a8b;           /* widest input, max_tok rows */

@@ -137,12 +137,16 @@ static void check_vectors(checker *c)
 
 /* ---- attention ----------------------------------------------------------------------------- */
 
+/* Queries of an int8 tile: those of several heads go together. */
+#define QUERIES 5
+
 typedef struct attn_buffers {
     float f32[TERN_PAGE_TOK * 512], q[512], acc[512], acc_ref[512];
-    float score[TERN_PAGE_TOK], score_ref[TERN_PAGE_TOK], scale[TERN_PAGE_TOK],
-        scale_ref[TERN_PAGE_TOK];
+    float score[TERN_PAGE_TOK], score_ref[TERN_PAGE_TOK];
     uint16_t f16[TERN_PAGE_TOK * 512], f16_ref[TERN_PAGE_TOK * 512];
-    int8_t i8[TERN_PAGE_TOK * 512], i8_ref[TERN_PAGE_TOK * 512];
+    int8_t k8[TERN_PAGE_TOK * 512], v8[TERN_PAGE_TOK * 512], row[512], row_ref[512];
+    float scale[TERN_PAGE_TOK], ones[QUERIES], sums[QUERIES * 512], sums_ref[QUERIES * 512];
+    int16_t i16[QUERIES * 512], i16_ref[QUERIES * 512];
 } attn_buffers;
 
 /* One cache format: its two kernels, and the rows they read as the reference stored them. */
@@ -151,35 +155,78 @@ typedef struct cache_format {
     tern_attn_qk_fn qk, qk_ref;
     tern_attn_av_fn av, av_ref;
     const void *rows;
-    const float *scale;
 } cache_format;
+
+/* A tile that is not full. */
+#define TILE (TERN_PAGE_TOK - 3)
 
 static void check_tile(checker *c, attn_buffers *b, int d, const cache_format *f)
 {
-    const int n = TERN_PAGE_TOK - 3; /* a tile that is not full */
-    tern_attn_tile t = {.kv = f->rows,
-                        .stride = (size_t)d,
-                        .kv_scale = f->scale,
-                        .kv_scale_stride = 1,
-                        .n_pos = n,
-                        .d_head = d};
+    tern_attn_tile t = {.kv = f->rows, .stride = (size_t)d, .n_pos = TILE, .d_head = d};
     f->qk(&t, b->q, 0.125f, b->score);
     f->qk_ref(&t, b->q, 0.125f, b->score_ref);
-    verdict(c, f->qk_op, same(b->score, b->score_ref, (size_t)n), "");
+    verdict(c, f->qk_op, same(b->score, b->score_ref, TILE), "");
 
     memcpy(b->score, b->score_ref, sizeof b->score);
     float m = -INFINITY, l = 0.0f, m_ref = -INFINITY, l_ref = 0.0f;
-    (void)c->e->k.softmax(b->score, n, &m, &l);
-    (void)c->ref.softmax(b->score_ref, n, &m_ref, &l_ref);
+    (void)c->e->k.softmax(b->score, TILE, &m, &l);
+    (void)c->ref.softmax(b->score_ref, TILE, &m_ref, &l_ref);
     verdict(c, TERN_OP_SOFTMAX,
-            same(b->score, b->score_ref, (size_t)n) && same(&m, &m_ref, 1) && same(&l, &l_ref, 1),
-            "");
+            same(b->score, b->score_ref, TILE) && same(&m, &m_ref, 1) && same(&l, &l_ref, 1), "");
 
     memset(b->acc, 0, sizeof b->acc);
     memset(b->acc_ref, 0, sizeof b->acc_ref);
     f->av(&t, b->score_ref, b->acc);
     f->av_ref(&t, b->score_ref, b->acc_ref);
     verdict(c, f->av_op, same(b->acc, b->acc_ref, (size_t)d), "");
+
+    c->e->k.scale_add(b->acc, 0.75f, b->q, l_ref, d);
+    c->ref.scale_add(b->acc_ref, 0.75f, b->q, l_ref, d);
+    verdict(c, TERN_OP_SCALE_ADD, same(b->acc, b->acc_ref, (size_t)d), "");
+
+    c->e->k.hadamard(b->acc, d);
+    c->ref.hadamard(b->acc_ref, d);
+    verdict(c, TERN_OP_HADAMARD, same(b->acc, b->acc_ref, (size_t)d), "");
+}
+
+/* The int8 page that the rows of f32 make, with queries and probabilities made of them too. */
+static void check_tile_i8(checker *c, attn_buffers *b, int d)
+{
+    const tern_kernels *k = &c->e->k, *r = &c->ref;
+    tern_kv8 a = {.page = {b->k8},
+                  .n_pos = TILE,
+                  .d_head = d,
+                  .scale = b->scale,
+                  .n_q = QUERIES,
+                  .x = b->i16_ref,
+                  .x_stride = 512,
+                  .x_scale = b->ones,
+                  .c = b->ones,
+                  .y_stride = 512};
+    bool stored = true;
+    for (int i = 0; i < QUERIES; i++) {
+        const float *x = b->f32 + (size_t)i * (size_t)d;
+        int16_t *q = b->i16 + (size_t)i * 512, *q_ref = b->i16_ref + (size_t)i * 512;
+        b->ones[i] = r->i16_store(x, b->q, d, q_ref);
+        float step = k->i16_store(x, b->q, d, q);
+        stored &= same(&step, &b->ones[i], 1) && memcmp(q, q_ref, (size_t)d * sizeof *q) == 0;
+    }
+    verdict(c, TERN_OP_I16_STORE, stored, "");
+    memset(b->sums, 0, sizeof b->sums);
+    memset(b->sums_ref, 0, sizeof b->sums_ref);
+    a.y = b->sums;
+    k->qk_i8(&a);
+    a.y = b->sums_ref;
+    r->qk_i8(&a);
+    verdict(c, TERN_OP_QK_I8, same(b->sums, b->sums_ref, QUERIES * 512), "");
+    for (int i = 0; i < QUERIES; i++)
+        b->i16_ref[i * 512 + TILE] = 0;
+    a.page[0] = b->v8;
+    a.y = b->sums;
+    k->av_i8(&a);
+    a.y = b->sums_ref;
+    r->av_i8(&a);
+    verdict(c, TERN_OP_AV_I8, same(b->sums, b->sums_ref, QUERIES * 512), "");
 }
 
 static void check_attention(checker *c, attn_buffers *b)
@@ -187,29 +234,29 @@ static void check_attention(checker *c, attn_buffers *b)
     const tern_kernels *k = &c->e->k, *r = &c->ref;
     int d = (int)tern_round_up((size_t)c->e->w->h.d_head, 8);
     fill(c, b->q, (size_t)d);
+    memset(b->i16_ref, 0, sizeof b->i16_ref);
     bool f16_same = true, i8_same = true;
     for (int j = 0; j < TERN_PAGE_TOK; j++) {
         size_t at = (size_t)j * (size_t)d, n = (size_t)d;
         fill(c, b->f32 + at, n);
         k->f16_store(b->f32 + at, d, b->f16 + at);
         r->f16_store(b->f32 + at, d, b->f16_ref + at);
-        b->scale[j] = k->kv8_store(b->f32 + at, d, b->i8 + at);
-        b->scale_ref[j] = r->kv8_store(b->f32 + at, d, b->i8_ref + at);
+        float step = k->kv8_store(b->f32 + at, d, b->row);
+        b->scale[j] = r->kv8_store(b->f32 + at, d, b->row_ref);
+        tern_kv8_put_k(b->k8, j, b->row_ref, d);
+        tern_kv8_put_v(b->v8, j, b->row_ref, d);
         f16_same &= memcmp(b->f16 + at, b->f16_ref + at, n * sizeof *b->f16) == 0;
-        i8_same &=
-            memcmp(b->i8 + at, b->i8_ref + at, n) == 0 && same(&b->scale[j], &b->scale_ref[j], 1);
+        i8_same &= memcmp(b->row, b->row_ref, n) == 0 && same(&step, &b->scale[j], 1);
     }
     verdict(c, TERN_OP_F16_STORE, f16_same, "");
     verdict(c, TERN_OP_KV8_STORE, i8_same, "");
     const cache_format formats[] = {
-        {TERN_OP_QK_F16, TERN_OP_AV_F16, k->qk_f16, r->qk_f16, k->av_f16, r->av_f16, b->f16_ref,
-         NULL},
-        {TERN_OP_QK_I8, TERN_OP_AV_I8, k->qk_i8, r->qk_i8, k->av_i8, r->av_i8, b->i8_ref,
-         b->scale_ref},
-        {TERN_OP_QK_F32, TERN_OP_AV_F32, k->qk_f32, r->qk_f32, k->av_f32, r->av_f32, b->f32, NULL},
+        {TERN_OP_QK_F16, TERN_OP_AV_F16, k->qk_f16, r->qk_f16, k->av_f16, r->av_f16, b->f16_ref},
+        {TERN_OP_QK_F32, TERN_OP_AV_F32, k->qk_f32, r->qk_f32, k->av_f32, r->av_f32, b->f32},
     };
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
         check_tile(c, b, d, &formats[i]);
+    check_tile_i8(c, b, d);
 }
 
 /* ---- matrices ------------------------------------------------------------------------------ */

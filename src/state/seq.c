@@ -14,7 +14,8 @@ struct tern_page {
 static size_t rows_bytes(tern_kv_dtype dt, int d)
 {
     static const size_t elem[] = {[TERN_KV_F16] = 2, [TERN_KV_I8] = 1, [TERN_KV_F32] = 4};
-    return (size_t)TERN_PAGE_TOK * (size_t)d * elem[dt];
+    size_t n = dt == TERN_KV_I8 ? tern_round_up((size_t)d, 16) : (size_t)d;
+    return (size_t)TERN_PAGE_TOK * n * elem[dt];
 }
 
 static size_t scales_bytes(tern_kv_dtype dt)

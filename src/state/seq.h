@@ -3,7 +3,8 @@
  * (truncate, snapshot), so that decode loops never ask what a block is.
  *
  * Positions live in pages of TERN_PAGE_TOK tokens. A page holds, for each attention block, K and V
- * of all KV heads as [n_kv_head][TERN_PAGE_TOK][d_row], so one head's positions are contiguous.
+ * of all KV heads as [n_kv_head][TERN_PAGE_TOK][d_row], so one head's positions are contiguous; int8
+ * rows are interleaved (tern_kv8 of kernels/kernel.h).
  * Pages are reference-counted: a snapshot shares them and the first write after it copies.
  * Threads: one owner at a time. */
 #ifndef TERN_STATE_SEQ_H
@@ -25,7 +26,7 @@ typedef struct tern_kv_shape {
 
 /* One head's rows inside one page. */
 typedef struct tern_kv_rows {
-    void *rows;   /* uint16_t, int8_t or float, [TERN_PAGE_TOK][d] */
+    void *rows;   /* uint16_t or float [TERN_PAGE_TOK][d], or a page of int8_t; 64-byte aligned */
     float *scale; /* TERN_KV_I8: [TERN_PAGE_TOK]; else NULL */
 } tern_kv_rows;
 

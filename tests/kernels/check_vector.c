@@ -11,8 +11,8 @@
 
 #define N_MAX 2600
 
-static const int lengths[] = {1,  2,  3,  4,  5,  7,  8,  9,  15,  16,  17,  23,   24,  31,
-                              32, 33, 40, 47, 48, 63, 64, 65, 100, 128, 576, 1536, 2560};
+static const int lengths[] = {1,  2,  3,  4,  5,  7,  8,  9,  15,  16,  17,  23,  24,   31,
+                              32, 33, 40, 47, 48, 63, 64, 65, 100, 128, 160, 576, 1536, 2560};
 #define N_LENGTH (sizeof lengths / sizeof lengths[0])
 
 /* Half units of the last place, relative to a result. */
@@ -65,6 +65,12 @@ static void run_add(const tern_kernel *k, vectors *v)
     ((tern_add_fn)k->fn)(v->y.p, v->b.p, v->n);
 }
 
+static void run_scale_add(const tern_kernel *k, vectors *v)
+{
+    memcpy(v->y.p, v->a.p, v->y.n);
+    ((tern_scale_add_fn)k->fn)(v->y.p, 0.3f, v->b.p, -1.7f, v->n);
+}
+
 /* Rotate the even part; what is left over must stay. */
 static void run_rope(const tern_kernel *k, vectors *v, bool neox)
 {
@@ -93,18 +99,38 @@ static void run_kv8(const tern_kernel *k, vectors *v)
     y[0] = ((tern_kv8_store_fn)k->fn)(v->a.p, v->n, (int8_t *)(y + 1));
 }
 
+static void run_hadamard(const tern_kernel *k, vectors *v)
+{
+    memcpy(v->y.p, v->a.p, v->y.n);
+    ((tern_hadamard_fn)k->fn)(v->y.p, v->n);
+}
+
+static void run_i16(const tern_kernel *k, vectors *v)
+{
+    float *y = v->y.p;
+    y[0] = ((tern_i16_store_fn)k->fn)(v->a.p, NULL, v->n, (int16_t *)(y + 1));
+}
+
+static void run_i16_mul(const tern_kernel *k, vectors *v)
+{
+    float *y = v->y.p;
+    y[0] = ((tern_i16_store_fn)k->fn)(v->a.p, v->b.p, v->n, (int16_t *)(y + 1));
+}
+
 static const struct {
     tern_op op;
     vector_run run;
     size_t y_elem, y_extra; /* bytes of output per element, and before them */
 } vector_ops[] = {
-    {TERN_OP_RMSNORM, run_rmsnorm, 4, 0},  {TERN_OP_RMSNORM, run_rmsnorm_plain, 4, 0},
-    {TERN_OP_RELU2_MUL, run_glu, 4, 0},    {TERN_OP_RELU2_MUL, run_act, 4, 0},
-    {TERN_OP_SILU_MUL, run_glu, 4, 0},     {TERN_OP_SILU_MUL, run_act, 4, 0},
-    {TERN_OP_GELU_MUL, run_glu, 4, 0},     {TERN_OP_GELU_MUL, run_act, 4, 0},
-    {TERN_OP_ADD, run_add, 4, 0},          {TERN_OP_ROPE, run_rope_pairs, 4, 0},
-    {TERN_OP_ROPE, run_rope_halves, 4, 0}, {TERN_OP_F16_STORE, run_f16, 2, 0},
-    {TERN_OP_KV8_STORE, run_kv8, 1, 4},
+    {TERN_OP_RMSNORM, run_rmsnorm, 4, 0},   {TERN_OP_RMSNORM, run_rmsnorm_plain, 4, 0},
+    {TERN_OP_RELU2_MUL, run_glu, 4, 0},     {TERN_OP_RELU2_MUL, run_act, 4, 0},
+    {TERN_OP_SILU_MUL, run_glu, 4, 0},      {TERN_OP_SILU_MUL, run_act, 4, 0},
+    {TERN_OP_GELU_MUL, run_glu, 4, 0},      {TERN_OP_GELU_MUL, run_act, 4, 0},
+    {TERN_OP_ADD, run_add, 4, 0},           {TERN_OP_ROPE, run_rope_pairs, 4, 0},
+    {TERN_OP_ROPE, run_rope_halves, 4, 0},  {TERN_OP_F16_STORE, run_f16, 2, 0},
+    {TERN_OP_KV8_STORE, run_kv8, 1, 4},     {TERN_OP_I16_STORE, run_i16, 2, 4},
+    {TERN_OP_I16_STORE, run_i16_mul, 2, 4}, {TERN_OP_SCALE_ADD, run_scale_add, 4, 0},
+    {TERN_OP_HADAMARD, run_hadamard, 4, 0},
 };
 
 static void compare_vector(size_t i, const check_case *c)
@@ -113,10 +139,11 @@ static void compare_vector(size_t i, const check_case *c)
         return;
     uint32_t seed = (uint32_t)c->cols * 31 + (uint32_t)c->fill;
     size_t n = (size_t)c->cols, bytes = n * vector_ops[i].y_elem + vector_ops[i].y_extra;
-    vectors v = {.a = check_buf_new(n * 4, 4),
-                 .b = check_buf_new(n * 4, 4),
-                 .y = check_buf_new(bytes, vector_ops[i].y_elem == 2 ? 2 : 4),
-                 .n = c->cols};
+    vectors v = {
+        .a = check_buf_new(n * 4, 4),
+        .b = check_buf_new(n * 4, 4),
+        .y = check_buf_new(bytes, vector_ops[i].y_elem == 2 && !vector_ops[i].y_extra ? 2 : 4),
+        .n = c->cols};
     uint8_t want[4 * N_MAX];
     check_fill_f32(v.a.p, n, c->fill, &seed);
     check_fill_f32(v.b.p, n, c->fill, &seed);
@@ -256,6 +283,33 @@ static void rope_turns_pairs(void **state)
     }
 }
 
+/* Against the matrix itself, whose sign at (i, j) is the parity of the bits of i & j: inside each block of
+ * the power of two that divides n. */
+static void hadamard_is_its_matrix(void **state)
+{
+    (void)state;
+    static const int sizes[] = {1, 2, 6, 8, 24, 64, 80, 96, 128, 512};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        int n = sizes[s], size = 1;
+        while (n % (2 * size) == 0)
+            size *= 2;
+        float x[512], y[512];
+        uint32_t seed = 4;
+        fill_near_one(x, (size_t)n, &seed);
+        memcpy(y, x, (size_t)n * sizeof *y);
+        ((tern_hadamard_fn)check_ref(TERN_OP_HADAMARD)->fn)(y, n);
+        for (int i = 0; i < n; i++) {
+            double want = 0, mag = 0;
+            for (int j = i / size * size; j < i / size * size + size; j++) {
+                double v = (double)x[j];
+                want += __builtin_popcount((unsigned)(i % size & j % size)) & 1 ? -v : v;
+                mag += fabs(v);
+            }
+            assert_true(fabs((double)y[i] - want) <= ulps(9) * mag);
+        }
+    }
+}
+
 /* ---- stores --------------------------------------------------------------------------------- */
 
 /* Every half comes back, halfway points go to the even neighbour: for every kernel. */
@@ -294,29 +348,40 @@ static void kv8_rounds(void **state)
     assert_true(store(zero, 2, q) == 0 && !q[0] && !q[1]);
 }
 
+static void i16_rounds(void **state)
+{
+    (void)state;
+    static const float x[] = {-32767, 2.5f, 3.5f, -0.5f, 32765.5f, 0, 1e-30f, 63.49f};
+    static const int16_t want[] = {-32767, 2, 4, 0, 32766, 0, 0, 63};
+    static const float half[] = {16383.5f, 1, -1}, mul[] = {2, -7, 0.5f};
+    static const float tiny[] = {9e-35f, -1e-40f};
+    tern_i16_store_fn store = (tern_i16_store_fn)check_ref(TERN_OP_I16_STORE)->fn;
+    int16_t q[8];
+    assert_true(store(x, NULL, 8, q) == 1.0f);
+    assert_memory_equal(q, want, sizeof q);
+    assert_true(store(half, mul, 3, q) == 1.0f);
+    assert_true(q[0] == 32767 && q[1] == -7 && q[2] == 0);
+    assert_true(store(tiny, NULL, 2, q) == 0 && !q[0] && !q[1]);
+}
+
 /* ---- attention ------------------------------------------------------------------------------ */
 
 typedef struct attention {
     tern_attn_tile t;
-    check_buf kv, scale, q, p, out;
+    check_buf kv, q, p, out;
 } attention;
 
-/* bytes: of a cache element, 1 (int8), 2 (f16) or 4 (f32). */
+/* bytes: of a cache element, 2 (f16) or 4 (f32). */
 static attention attention_new(const check_case *c, size_t bytes, uint32_t *seed)
 {
-    bool i8 = bytes == 1;
     size_t d = (size_t)c->cols, n = (size_t)c->rows, stride = d + 8 * (n % 3);
-    size_t n_kv = (n - 1) * stride + d, step = 1 + n % 2;
+    size_t n_kv = (n - 1) * stride + d;
     attention a = {.kv = check_buf_new(n_kv * bytes, bytes),
-                   .scale = check_buf_new(((n - 1) * step + 1) * 4, 4),
                    .q = check_buf_new(d * 4, 4),
                    .p = check_buf_new(n * 4, 4)};
     check_fill_f32(a.q.p, d, c->fill, seed);
     check_fill_f32(a.p.p, n, c->fill, seed);
-    fill_near_one(a.scale.p, a.scale.n / 4, seed);
-    if (i8)
-        check_fill_i8(a.kv.p, n_kv, c->fill, seed);
-    else if (bytes == 4)
+    if (bytes == 4)
         check_fill_f32(a.kv.p, n_kv, c->fill, seed);
     else
         for (size_t i = 0; i < n_kv; i++) {
@@ -327,19 +392,13 @@ static attention attention_new(const check_case *c, size_t bytes, uint32_t *seed
                 h = i & 1 ? 0xfbff : 0x7bff;
             ((uint16_t *)a.kv.p)[i] = h;
         }
-    a.t = (tern_attn_tile){.kv = a.kv.p,
-                           .stride = stride,
-                           .kv_scale = i8 ? a.scale.p : NULL,
-                           .kv_scale_stride = i8 ? step : 0,
-                           .n_pos = c->rows,
-                           .d_head = c->cols};
+    a.t = (tern_attn_tile){.kv = a.kv.p, .stride = stride, .n_pos = c->rows, .d_head = c->cols};
     return a;
 }
 
 static void attention_free(attention *a)
 {
     check_buf_free(&a->kv);
-    check_buf_free(&a->scale);
     check_buf_free(&a->q);
     check_buf_free(&a->p);
     check_buf_free(&a->out);
@@ -358,10 +417,8 @@ static void run_attention(const tern_kernel *k, attention *a, bool qk)
 
 static void compare_attention(tern_op op, const check_case *c)
 {
-    bool qk = op == TERN_OP_QK_F32 || op == TERN_OP_QK_F16 || op == TERN_OP_QK_I8;
-    size_t bytes = op == TERN_OP_QK_I8 || op == TERN_OP_AV_I8     ? 1
-                   : op == TERN_OP_QK_F16 || op == TERN_OP_AV_F16 ? 2
-                                                                  : 4;
+    bool qk = op == TERN_OP_QK_F32 || op == TERN_OP_QK_F16;
+    size_t bytes = op == TERN_OP_QK_F16 || op == TERN_OP_AV_F16 ? 2 : 4;
     if (!check_wanted(NULL, c))
         return;
     uint32_t seed = (uint32_t)(c->rows * 17 + c->cols);
@@ -385,10 +442,9 @@ static void compare_attention(tern_op op, const check_case *c)
 static void attention_equals_reference(void **state)
 {
     (void)state;
-    static const tern_op ops[] = {TERN_OP_QK_F32, TERN_OP_QK_F16, TERN_OP_QK_I8,
-                                  TERN_OP_AV_F32, TERN_OP_AV_F16, TERN_OP_AV_I8};
+    static const tern_op ops[] = {TERN_OP_QK_F32, TERN_OP_QK_F16, TERN_OP_AV_F32, TERN_OP_AV_F16};
     static const int n_pos[] = {1, 2, 3, 4, 5, 7, 8, 13, 64};
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 4; i++)
         for (int d = 8; d <= 256; d += 8)
             for (int j = 0; j < 9; j++)
                 for (check_fill f = 0; f < CHECK_FILL_COUNT; f++) {
@@ -399,43 +455,38 @@ static void attention_equals_reference(void **state)
     check_done();
 }
 
-/* qk: products, d / 16 additions in a lane, four folds and two scales; av: a product of two, a product
- * and n additions; half units of the sum of magnitudes. */
+/* qk: products, d / 16 additions in a lane, four folds and a scale; av: a product and n additions; half
+ * units of the sum of magnitudes. */
 static void attention_is_near_double(void **state)
 {
     (void)state;
     check_case c = {.rows = 37, .cols = 72, .fill = CHECK_RANDOM};
-    for (int i8 = 0; i8 < 2; i8++) {
-        uint32_t seed = 8;
-        attention a = attention_new(&c, i8 ? 1 : 2, &seed);
-        fill_near_one(a.q.p, 72, &seed);
-        fill_near_one(a.p.p, 37, &seed);
-        double av[72], av_mag[72];
-        const float *q = a.q.p, *p = a.p.p, *scale = a.scale.p;
-        float score[37], acc[72];
-        memcpy(acc, q, sizeof acc);
-        ((tern_attn_qk_fn)check_ref(i8 ? TERN_OP_QK_I8 : TERN_OP_QK_F16)->fn)(&a.t, q, 0.3f, score);
-        ((tern_attn_av_fn)check_ref(i8 ? TERN_OP_AV_I8 : TERN_OP_AV_F16)->fn)(&a.t, p, acc);
-        for (int d = 0; d < 72; d++)
-            av_mag[d] = fabs(av[d] = (double)q[d]);
-        for (size_t j = 0; j < 37; j++) {
-            double sum = 0, mag = 0;
-            for (size_t d = 0; d < 72; d++) {
-                double v =
-                    i8 ? (double)((const int8_t *)a.kv.p)[j * a.t.stride + d] *
-                             (double)scale[j * a.t.kv_scale_stride]
-                       : (double)tern_f16_to_f32(((const uint16_t *)a.kv.p)[j * a.t.stride + d]);
-                sum += (double)q[d] * v * (double)0.3f;
-                mag += fabs((double)q[d] * v * (double)0.3f);
-                av[d] += (double)p[j] * v;
-                av_mag[d] += fabs((double)p[j] * v);
-            }
-            assert_true(fabs((double)score[j] - sum) <= ulps(72 / 16 + 8) * mag);
+    uint32_t seed = 8;
+    attention a = attention_new(&c, 2, &seed);
+    fill_near_one(a.q.p, 72, &seed);
+    fill_near_one(a.p.p, 37, &seed);
+    double av[72], av_mag[72];
+    const float *q = a.q.p, *p = a.p.p;
+    float score[37], acc[72];
+    memcpy(acc, q, sizeof acc);
+    ((tern_attn_qk_fn)check_ref(TERN_OP_QK_F16)->fn)(&a.t, q, 0.3f, score);
+    ((tern_attn_av_fn)check_ref(TERN_OP_AV_F16)->fn)(&a.t, p, acc);
+    for (int d = 0; d < 72; d++)
+        av_mag[d] = fabs(av[d] = (double)q[d]);
+    for (size_t j = 0; j < 37; j++) {
+        double sum = 0, mag = 0;
+        for (size_t d = 0; d < 72; d++) {
+            double v = (double)tern_f16_to_f32(((const uint16_t *)a.kv.p)[j * a.t.stride + d]);
+            sum += (double)q[d] * v * (double)0.3f;
+            mag += fabs((double)q[d] * v * (double)0.3f);
+            av[d] += (double)p[j] * v;
+            av_mag[d] += fabs((double)p[j] * v);
         }
-        for (int d = 0; d < 72; d++)
-            assert_true(fabs((double)acc[d] - av[d]) <= ulps(37 + 2) * av_mag[d]);
-        attention_free(&a);
+        assert_true(fabs((double)score[j] - sum) <= ulps(72 / 16 + 8) * mag);
     }
+    for (int d = 0; d < 72; d++)
+        assert_true(fabs((double)acc[d] - av[d]) <= ulps(37 + 2) * av_mag[d]);
+    attention_free(&a);
 }
 
 /* ---- softmax -------------------------------------------------------------------------------- */
@@ -537,6 +588,7 @@ static void nan_at(const tern_kernel *k, int at)
     float x[N], y[N], u[N], m = -INFINITY, l = 0;
     uint16_t h[N];
     int8_t q[N];
+    int16_t i16[N];
     for (int i = 0; i < N; i++) {
         x[i] = y[i] = u[i] = 0.5f;
     }
@@ -560,6 +612,14 @@ static void nan_at(const tern_kernel *k, int at)
         for (int i = 0; i < N; i++)
             y[i] = tern_f16_to_f32(h[i]);
         break;
+    case TERN_OP_SCALE_ADD:
+        ((tern_scale_add_fn)k->fn)(y, 2, x, 0.5f, N);
+        break;
+    case TERN_OP_I16_STORE:
+        assert_true(isnan(((tern_i16_store_fn)k->fn)(u, x, N, i16)));
+        x[at] = INFINITY;
+        assert_true(isinf(((tern_i16_store_fn)k->fn)(x, NULL, N, i16)) && i16[at] == 0);
+        return;
     case TERN_OP_KV8_STORE:
         assert_true(isnan(((tern_kv8_store_fn)k->fn)(x, N, q)));
         x[at] = -INFINITY;
@@ -577,7 +637,8 @@ static void nan_stays(void **state)
     (void)state;
     static const tern_op ops[] = {TERN_OP_RMSNORM,   TERN_OP_ADD,       TERN_OP_SOFTMAX,
                                   TERN_OP_F16_STORE, TERN_OP_KV8_STORE, TERN_OP_RELU2_MUL,
-                                  TERN_OP_SILU_MUL,  TERN_OP_GELU_MUL};
+                                  TERN_OP_SILU_MUL,  TERN_OP_GELU_MUL,  TERN_OP_SCALE_ADD,
+                                  TERN_OP_I16_STORE};
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
         for (const tern_kernel *k = NULL; (k = each(ops[i], k));)
             for (int at = 0; at < 37; at++)
@@ -593,8 +654,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(gates_are_near_double),
         cmocka_unit_test(rmsnorm_is_near_double),
         cmocka_unit_test(rope_turns_pairs),
+        cmocka_unit_test(hadamard_is_its_matrix),
         cmocka_unit_test(f16_rounds),
         cmocka_unit_test(kv8_rounds),
+        cmocka_unit_test(i16_rounds),
         cmocka_unit_test(attention_equals_reference),
         cmocka_unit_test(attention_is_near_double),
         cmocka_unit_test(softmax_equals_reference),

@@ -206,16 +206,16 @@ typedef struct vectors {
     float x[N], w[N], y[N];
     float f32[POS * HEAD];
     uint16_t f16[POS * HEAD];
-    int8_t i8[POS * HEAD];
+    _Alignas(64) int8_t i8[POS * HEAD];
+    int16_t i16[N];
     float scale[POS], score[POS];
-    tern_attn_tile t32, t16, t8;
+    tern_attn_tile t32, t16;
+    tern_kv8 t8; /* four queries */
 } vectors;
 
 static const tern_attn_tile *tile_of(tern_op op, const vectors *v)
 {
-    return op == TERN_OP_QK_F32 || op == TERN_OP_AV_F32   ? &v->t32
-           : op == TERN_OP_QK_F16 || op == TERN_OP_AV_F16 ? &v->t16
-                                                          : &v->t8;
+    return op == TERN_OP_QK_F32 || op == TERN_OP_AV_F32 ? &v->t32 : &v->t16;
 }
 
 static void run_vector(const tern_kernel *k, vectors *v)
@@ -246,14 +246,26 @@ static void run_vector(const tern_kernel *k, vectors *v)
     case TERN_OP_KV8_STORE:
         (void)((tern_kv8_store_fn)k->fn)(v->x, N, v->i8);
         break;
+    case TERN_OP_I16_STORE:
+        (void)((tern_i16_store_fn)k->fn)(v->x, v->w, N, v->i16);
+        break;
+    case TERN_OP_HADAMARD:
+        for (int i = 0; i < N; i += HEAD)
+            ((tern_hadamard_fn)k->fn)(v->y + i, HEAD);
+        break;
+    case TERN_OP_SCALE_ADD:
+        ((tern_scale_add_fn)k->fn)(v->y, 0.5f, v->x, 0.25f, N);
+        break;
+    case TERN_OP_QK_I8:
+    case TERN_OP_AV_I8:
+        ((tern_kv8_fn)k->fn)(&v->t8);
+        break;
     case TERN_OP_QK_F32:
     case TERN_OP_QK_F16:
-    case TERN_OP_QK_I8:
         ((tern_attn_qk_fn)k->fn)(tile_of(k->op, v), v->x, 0.1f, v->score);
         break;
     case TERN_OP_AV_F32:
     case TERN_OP_AV_F16:
-    case TERN_OP_AV_I8:
         ((tern_attn_av_fn)k->fn)(tile_of(k->op, v), v->w, v->y);
         break;
     default:
@@ -266,13 +278,25 @@ static void bench_vectors(void)
     vectors *v = must(tern_calloc(1, sizeof *v));
     size_t n;
     const tern_kernel *all = tern_kernel_all(&n);
-    v->t32 = (tern_attn_tile){v->f32, HEAD, NULL, 0, POS, HEAD};
-    v->t16 = (tern_attn_tile){v->f16, HEAD, NULL, 0, POS, HEAD};
-    v->t8 = (tern_attn_tile){v->i8, HEAD, v->scale, 1, POS, HEAD};
+    v->t32 = (tern_attn_tile){v->f32, HEAD, POS, HEAD};
+    v->t16 = (tern_attn_tile){v->f16, HEAD, POS, HEAD};
+    v->t8 = (tern_kv8){.page = {v->i8},
+                       .n_pos = POS,
+                       .d_head = HEAD,
+                       .scale = v->scale,
+                       .n_q = 4,
+                       .x = v->i16,
+                       .x_stride = HEAD,
+                       .x_scale = v->scale,
+                       .c = v->scale,
+                       .y = v->y,
+                       .y_stride = HEAD};
     for (const tern_kernel *k = all; k < all + n; k++) {
         if (k->op < TERN_OP_RMSNORM || !wanted(k) || opt.dtype || opt.toks)
             continue;
-        bool tile = k->op >= TERN_OP_QK_F16 && k->op <= TERN_OP_AV_I8;
+        int tiles = k->op == TERN_OP_QK_I8 || k->op == TERN_OP_AV_I8     ? 4
+                    : k->op >= TERN_OP_QK_F16 && k->op <= TERN_OP_AV_F32 ? 1
+                                                                         : 0;
         double best_s = 1e9;
         for (int r = 0; r < 20 * opt.reps; r++) {
             for (int i = 0; i < N; i++) {
@@ -286,7 +310,7 @@ static void bench_vectors(void)
             best_s = s < best_s ? s : best_s;
         }
         printf("%-20s %7.2f us  %6.2f elements/ns\n", k->name, best_s * 1e6,
-               (tile ? POS * HEAD : N) / best_s * 1e-9);
+               (tiles ? tiles * POS * HEAD : N) / best_s * 1e-9);
     }
     tern_free(v);
 }

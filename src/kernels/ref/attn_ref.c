@@ -27,18 +27,6 @@ void tern_qk_f16_ref(const tern_attn_tile *t, const float *q, float scale, float
     }
 }
 
-void tern_qk_i8_ref(const tern_attn_tile *t, const float *q, float scale, float *score)
-{
-    const int8_t *kv = t->kv;
-    for (int j = 0; j < t->n_pos; j++) {
-        const int8_t *k = kv + (size_t)j * t->stride;
-        float acc[TERN_LANES] = {0};
-        for (int d = 0; d < t->d_head; d++)
-            acc[d % TERN_LANES] += q[d] * (float)k[d];
-        score[j] = tern_fold_ref(acc) * t->kv_scale[(size_t)j * t->kv_scale_stride] * scale;
-    }
-}
-
 void tern_av_f32_ref(const tern_attn_tile *t, const float *p, float *acc)
 {
     const float *kv = t->kv;
@@ -53,16 +41,6 @@ void tern_av_f16_ref(const tern_attn_tile *t, const float *p, float *acc)
     for (int j = 0; j < t->n_pos; j++)
         for (int d = 0; d < t->d_head; d++)
             acc[d] += p[j] * tern_f16_to_f32(kv[(size_t)j * t->stride + (size_t)d]);
-}
-
-void tern_av_i8_ref(const tern_attn_tile *t, const float *p, float *acc)
-{
-    const int8_t *kv = t->kv;
-    for (int j = 0; j < t->n_pos; j++) {
-        float ps = p[j] * t->kv_scale[(size_t)j * t->kv_scale_stride];
-        for (int d = 0; d < t->d_head; d++)
-            acc[d] += ps * (float)kv[(size_t)j * t->stride + (size_t)d];
-    }
 }
 
 /* While nothing but -inf has been seen there is nothing to scale by: probabilities are 0. A NaN score is

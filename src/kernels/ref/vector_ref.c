@@ -58,32 +58,61 @@ void tern_add_ref(float *y, const float *x, int n)
         y[i] += x[i];
 }
 
+void tern_scale_add_ref(float *y, float a, const float *x, float b, int n)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = y[i] * a + x[i] * b;
+}
+
 void tern_f16_store_ref(const float *x, int n, uint16_t *dst)
 {
     for (int i = 0; i < n; i++)
         dst[i] = tern_f32_to_f16(x[i]);
 }
 
-/* max |x| is taken on the bits, where a NaN is above everything. What is not finite stays so (the scale
- * is not finite, the integers are 0); what is too small for 127 / m to be finite is 0. */
+/* The larger of two magnitudes, taken on the bits, where a NaN is above everything. */
+static uint32_t max_magnitude(uint32_t top, float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof(u));
+    u &= 0x7fffffffu;
+    return u > top ? u : top;
+}
+
+/* What a row of magnitudes up to top is multiplied by to fill +-full, and its step to come back. What is
+ * not finite stays so (the step is not finite, the integers are 0); what is too small for full / m to
+ * be finite is 0. */
+static float step_of(uint32_t top, float full, float *mul)
+{
+    float m;
+    memcpy(&m, &top, sizeof(m));
+    *mul = full / m;
+    if (isfinite(m) && isfinite(*mul))
+        return m / full;
+    *mul = 0.0f;
+    return isfinite(m) ? 0.0f : m;
+}
+
 float tern_kv8_store_ref(const float *x, int n, int8_t *dst)
 {
     uint32_t top = 0;
-    for (int i = 0; i < n; i++) {
-        uint32_t u;
-        memcpy(&u, x + i, sizeof(u));
-        u &= 0x7fffffffu;
-        top = u > top ? u : top;
-    }
-    float m;
-    memcpy(&m, &top, sizeof(m));
-    float s = 127.0f / m;
-    if (!isfinite(m) || !isfinite(s)) {
-        for (int i = 0; i < n; i++)
-            dst[i] = 0;
-        return isfinite(m) ? 0.0f : m;
-    }
+    float mul;
     for (int i = 0; i < n; i++)
-        dst[i] = (int8_t)rintf(x[i] * s);
-    return m / 127.0f;
+        top = max_magnitude(top, x[i]);
+    float step = step_of(top, 127.0f, &mul);
+    for (int i = 0; i < n; i++)
+        dst[i] = mul == 0.0f ? 0 : (int8_t)rintf(x[i] * mul);
+    return step;
+}
+
+float tern_i16_store_ref(const float *x, const float *mul, int n, int16_t *dst)
+{
+    uint32_t top = 0;
+    float s;
+    for (int i = 0; i < n; i++)
+        top = max_magnitude(top, mul ? x[i] * mul[i] : x[i]);
+    float step = step_of(top, 32767.0f, &s);
+    for (int i = 0; i < n; i++)
+        dst[i] = s == 0.0f ? 0 : (int16_t)rintf((mul ? x[i] * mul[i] : x[i]) * s);
+    return step;
 }

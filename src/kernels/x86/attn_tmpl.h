@@ -1,7 +1,6 @@
 /* Attention of one query head over a tile of positions, on the lanes of one instruction set; see
- * ref/attn_ref.c. Included once per cache format: KV names it (f32, f16 or i8, as in vf_load_<KV>), KV_ELEM is
- * its element, KV_SCALED whether a scale stands beside each row. d_head is a multiple of 8, so the last
- * vector may be a half one. */
+ * ref/attn_ref.c. Included once per cache format: KV names it (f32 or f16, as in vf_load_<KV>), KV_ELEM is
+ * its element. d_head is a multiple of 8, so the last vector may be a half one. */
 #define KV_FN(name) LANES_JOIN(name, KV)
 
 /* n_pos (1 or 4) products at once: four independent sums hide the latency of the additions. */
@@ -29,27 +28,16 @@ LANES_INLINE void KV_FN(dots_)(const KV_ELEM *k, size_t stride, const float *q, 
 void LANES_FN(KV_FN(qk_))(const tern_attn_tile *t, const float *q, float scale, float *score)
 {
     const KV_ELEM *k = t->kv;
-    const float *ks = t->kv_scale;
-    size_t step = t->kv_scale_stride;
     vf a[4];
     int j = 0;
     for (; j + 4 <= t->n_pos; j += 4) {
         KV_FN(dots_)(k + (size_t)j * t->stride, t->stride, q, t->d_head, a, 4);
         __m128 s = vf_fold_4(a[0], a[1], a[2], a[3]);
-        if (KV_SCALED) {
-            s = _mm_mul_ps(s, _mm_setr_ps(ks[0], ks[step], ks[2 * step], ks[3 * step]));
-            ks += 4 * step;
-        }
         _mm_storeu_ps(score + j, _mm_mul_ps(s, _mm_set1_ps(scale)));
     }
     for (; j < t->n_pos; j++) {
         KV_FN(dots_)(k + (size_t)j * t->stride, t->stride, q, t->d_head, a, 1);
-        float s = vf_fold(a[0]);
-        if (KV_SCALED) {
-            s *= ks[0];
-            ks += step;
-        }
-        score[j] = s * scale;
+        score[j] = vf_fold(a[0]) * scale;
     }
 }
 
@@ -59,22 +47,16 @@ LANES_INLINE void KV_FN(span_)(const tern_attn_tile *t, int d, const float *p, f
                                const int n_vec, const int last)
 {
     const KV_ELEM *v = (const KV_ELEM *)t->kv + d;
-    const float *scale = t->kv_scale;
     vf a[LANES_AV_VECTORS];
     LANES_UNROLL
     for (int i = 0; i < n_vec; i++)
         a[i] = vf_load_n(acc + d + 16 * i, i + 1 < n_vec ? 16 : last);
     for (int j = 0; j < t->n_pos; j++, v += t->stride) {
-        float pj = p[j];
-        if (KV_SCALED) {
-            pj *= *scale;
-            scale += t->kv_scale_stride;
-        }
         LANES_UNROLL
         for (int i = 0; i < n_vec; i++) {
             vf x = i + 1 < n_vec || last == 16 ? KV_FN(vf_load_)(v + 16 * i)
                                                : KV_FN(vf_load_n_)(v + 16 * i, 8);
-            a[i] = vf_add(a[i], vf_mul(vf_set1(pj), x));
+            a[i] = vf_add(a[i], vf_mul(vf_set1(p[j]), x));
         }
     }
     LANES_UNROLL
@@ -101,4 +83,3 @@ void LANES_FN(KV_FN(av_))(const tern_attn_tile *t, const float *p, float *acc)
 #undef KV_FN
 #undef KV
 #undef KV_ELEM
-#undef KV_SCALED

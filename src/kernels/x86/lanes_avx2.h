@@ -216,15 +216,6 @@ LANES_INLINE vf vf_load_i8(const void *p)
     return (vf){i8_to_8(load_8(b)), i8_to_8(load_8(b + 8))};
 }
 
-LANES_INLINE vf vf_load_n_i8(const void *p, int n)
-{
-    if (n == 8)
-        return (vf){i8_to_8(load_8(p)), _mm256_setzero_ps()};
-    int8_t b[16] = {0};
-    memcpy(b, p, (size_t)n);
-    return vf_load_i8(b);
-}
-
 LANES_INLINE vf vf_load_n_i32(const int32_t *p, int n)
 {
     return (vf){_mm256_cvtepi32_ps(_mm256_maskload_epi32(p, lanes_mask(n))),
@@ -241,11 +232,26 @@ LANES_INLINE void vf_store_f16_n(uint16_t *p, vf x, int n)
         memcpy(p, h, (size_t)n * sizeof h[0]);
 }
 
+/* rint to even, to 16 bits */
+LANES_INLINE __m256i vf_to_i16(vf x)
+{
+    __m256i w = _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi));
+    return _mm256_permute4x64_epi64(w, 0xd8);
+}
+
+LANES_INLINE void vf_store_i16_n(int16_t *p, vf x, int n)
+{
+    int16_t h[16];
+    int16_t *to = n == 16 ? p : h;
+    _mm256_storeu_si256((__m256i *)to, vf_to_i16(x));
+    if (to == h)
+        memcpy(p, h, (size_t)n * sizeof h[0]);
+}
+
 /* rint to even; the values are within -128..127 */
 LANES_INLINE void vf_store_i8_n(int8_t *p, vf x, int n)
 {
-    __m256i w = _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi));
-    w = _mm256_permute4x64_epi64(w, 0xd8);
+    __m256i w = vf_to_i16(x);
     __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
     int8_t q[16];
     if (n == 16) {
@@ -316,6 +322,30 @@ LANES_INLINE vf vf_swap_pairs(vf x)
 LANES_INLINE vf vf_neg_even(vf x)
 {
     const __m256 sign = _mm256_castsi256_ps(_mm256_set1_epi64x(0x80000000));
+    return (vf){_mm256_xor_ps(x.lo, sign), _mm256_xor_ps(x.hi, sign)};
+}
+
+LANES_INLINE __m256 swap_8(__m256 x, const int h)
+{
+    return h == 1   ? _mm256_permute_ps(x, 0xb1)
+           : h == 2 ? _mm256_permute_ps(x, 0x4e)
+                    : _mm256_permute2f128_ps(x, x, 1);
+}
+
+/* Lane i and lane i ^ h change places; h is 1, 2, 4 or 8. */
+LANES_INLINE vf vf_swap(vf x, const int h)
+{
+    return h == 8 ? (vf){x.hi, x.lo} : (vf){swap_8(x.lo, h), swap_8(x.hi, h)};
+}
+
+/* Lanes i with i & h negated. */
+LANES_INLINE vf vf_neg_bit(vf x, const int h)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256i bit = _mm256_and_si256(lane, _mm256_set1_epi32(h)); /* h or 0; to the sign */
+    __m256 sign = _mm256_castsi256_ps(_mm256_slli_epi32(bit, h == 1 ? 31 : h == 2 ? 30 : 29));
+    if (h == 8)
+        return (vf){x.lo, _mm256_xor_ps(x.hi, _mm256_set1_ps(-0.0f))};
     return (vf){_mm256_xor_ps(x.lo, sign), _mm256_xor_ps(x.hi, sign)};
 }
 

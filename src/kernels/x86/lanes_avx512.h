@@ -169,11 +169,6 @@ LANES_INLINE vf vf_load_i8(const void *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
 
-LANES_INLINE vf vf_load_n_i8(const void *p, int n)
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(lanes_mask(n), p)));
-}
-
 LANES_INLINE vf vf_load_n_i32(const int32_t *p, int n)
 {
     return _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(lanes_mask(n), p));
@@ -189,6 +184,16 @@ LANES_INLINE void vf_store_f16_n(uint16_t *p, vf x, int n)
 LANES_INLINE void vf_store_i8_n(int8_t *p, vf x, int n)
 {
     _mm512_mask_cvtepi32_storeu_epi8(p, lanes_mask(n), _mm512_cvtps_epi32(x));
+}
+
+/* rint to even; the values are within -32768..32767 */
+LANES_INLINE void vf_store_i16_n(int16_t *p, vf x, int n)
+{
+    __m256i h = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x));
+    if (n == 16)
+        _mm256_storeu_si256((__m256i *)p, h);
+    else
+        _mm256_mask_storeu_epi16(p, lanes_mask(n), h);
 }
 
 /* ---- across lanes ------------------------------------------------------------------------- */
@@ -240,6 +245,22 @@ LANES_INLINE vf vf_swap_pairs(vf x)
 LANES_INLINE vf vf_neg_even(vf x)
 {
     return _mm512_xor_ps(x, _mm512_castsi512_ps(_mm512_set1_epi64(0x80000000)));
+}
+
+/* Lane i and lane i ^ h change places; h is 1, 2, 4 or 8. */
+LANES_INLINE vf vf_swap(vf x, const int h)
+{
+    return h == 1   ? _mm512_permute_ps(x, 0xb1)
+           : h == 2 ? _mm512_permute_ps(x, 0x4e)
+           : h == 4 ? _mm512_shuffle_f32x4(x, x, 0xb1)
+                    : _mm512_shuffle_f32x4(x, x, 0x4e);
+}
+
+/* Lanes i with i & h negated. */
+LANES_INLINE vf vf_neg_bit(vf x, const int h)
+{
+    const __mmask16 m = h == 1 ? 0xaaaa : h == 2 ? 0xcccc : h == 4 ? 0xf0f0 : 0xff00;
+    return _mm512_mask_xor_ps(x, m, x, _mm512_set1_ps(-0.0f));
 }
 
 /* 32 interleaved floats -> the even ones and the odd ones */

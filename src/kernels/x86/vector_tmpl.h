@@ -94,27 +94,92 @@ void LANES_FN(add)(float *y, const float *x, int n)
     vf_store_n(y + i, vf_add(vf_load_n(y + i, m), vf_load_n(x + i, m)), m);
 }
 
+void LANES_FN(scale_add)(float *y, float a, const float *x, float b, int n)
+{
+    const vf av = vf_set1(a), bv = vf_set1(b);
+    FOR_LANES(i, m, n)
+    vf_store_n(y + i, vf_add(vf_mul(vf_load_n(y + i, m), av), vf_mul(vf_load_n(x + i, m), bv)), m);
+}
+
+/* One stage inside a vector: the lanes with bit h are subtracted from their partners. */
+LANES_INLINE vf butterfly(vf x, const int h)
+{
+    return vf_add(vf_neg_bit(x, h), vf_swap(x, h));
+}
+
+void LANES_FN(hadamard)(float *x, int n)
+{
+    int size = tern_hadamard_size(n);
+    FOR_LANES(i, m, n)
+    {
+        vf a = vf_load_n(x + i, m);
+        a = size > 1 ? butterfly(a, 1) : a;
+        a = size > 2 ? butterfly(a, 2) : a;
+        a = size > 4 ? butterfly(a, 4) : a;
+        a = size > 8 ? butterfly(a, 8) : a;
+        vf_store_n(x + i, a, m);
+    }
+    for (int h = 16; h < size; h *= 2)
+        for (int i = 0; i < n; i += 2 * h)
+            for (int j = i; j < i + h; j += 16) {
+                vf a = vf_load(x + j), b = vf_load(x + j + h);
+                vf_store(x + j, vf_add(a, b));
+                vf_store(x + j + h, vf_sub(a, b));
+            }
+}
+
 void LANES_FN(f16_store)(const float *x, int n, uint16_t *dst)
 {
     FOR_LANES(i, m, n)
     vf_store_f16_n(dst + i, vf_load_n(x + i, m), m);
 }
 
-float LANES_FN(kv8_store)(const float *x, int n, int8_t *dst)
+/* See step_of in ref/vector_ref.c. */
+LANES_INLINE float step_of(vf top, float full, float *mul)
 {
-    vf top = vf_zero();
-    FOR_LANES(i, m, n)
-    top = vf_max_abs_bits(top, vf_load_n(x + i, m));
     uint32_t bits = vf_fold_max_bits(top);
     float m;
     memcpy(&m, &bits, sizeof m);
-    float s = 127.0f / m;
-    if (!isfinite(m) || !isfinite(s)) {
-        for (int i = 0; i < n; i++)
-            dst[i] = 0;
-        return isfinite(m) ? 0.0f : m;
-    }
-    FOR_LANES(i, n_lane, n)
-    vf_store_i8_n(dst + i, vf_mul(vf_load_n(x + i, n_lane), vf_set1(s)), n_lane);
-    return m / 127.0f;
+    *mul = full / m;
+    if (isfinite(m) && isfinite(*mul))
+        return m / full;
+    *mul = 0.0f;
+    return isfinite(m) ? 0.0f : m;
+}
+
+float LANES_FN(kv8_store)(const float *x, int n, int8_t *dst)
+{
+    vf top = vf_zero();
+    float s;
+    FOR_LANES(i, m, n)
+    top = vf_max_abs_bits(top, vf_load_n(x + i, m));
+    float step = step_of(top, 127.0f, &s);
+    if (s == 0.0f)
+        memset(dst, 0, (size_t)n);
+    else
+        FOR_LANES(i, m, n)
+    vf_store_i8_n(dst + i, vf_mul(vf_load_n(x + i, m), vf_set1(s)), m);
+    return step;
+}
+
+/* x[i..) * mul[i..), m of them */
+LANES_INLINE vf product_n(const float *x, const float *mul, int i, int m)
+{
+    vf v = vf_load_n(x + i, m);
+    return mul ? vf_mul(v, vf_load_n(mul + i, m)) : v;
+}
+
+float LANES_FN(i16_store)(const float *x, const float *mul, int n, int16_t *dst)
+{
+    vf top = vf_zero();
+    float s;
+    FOR_LANES(i, m, n)
+    top = vf_max_abs_bits(top, product_n(x, mul, i, m));
+    float step = step_of(top, 32767.0f, &s);
+    if (s == 0.0f)
+        memset(dst, 0, (size_t)n * sizeof *dst);
+    else
+        FOR_LANES(i, m, n)
+    vf_store_i16_n(dst + i, vf_mul(product_n(x, mul, i, m), vf_set1(s)), m);
+    return step;
 }
