@@ -33,7 +33,8 @@ typedef struct derived {
     double mid, low, high;         /* tokens a second */
     double weight_bytes, kv_bytes; /* read per token; 0 of a prompt */
     double read_bytes, macs;       /* the walls, a second; 0: not measured */
-    double share;                  /* of the wall that binds; 0: not known */
+    double share;                  /* of the wall that is nearer; 0: not known */
+    bool of_macs;                  /* that is the multiply-adds, else reading */
 } derived;
 
 /* Bytes of a cached number, against those of f16. */
@@ -57,16 +58,17 @@ static derived derive(const bench_table *t, bench_row *r, bench_walls *w)
     d.high = r->rate.v[r->rate.n - 1];
     d.read_bytes = bench_median(&w->read_bytes);
     d.macs = bench_median(&w->macs);
-    if (r->kind == BENCH_PROMPT) {
-        d.share = d.macs > 0.0 ? d.mid * block_macs(&t->info) / d.macs : 0.0;
-        return d;
+    double compute = d.macs > 0.0 ? d.mid * block_macs(&t->info) / d.macs : 0.0, read = 0.0;
+    if (r->kind == BENCH_GENERATE) {
+        double width = 0.5 * (cache_width(t->c, OPT_CACHE_K) + cache_width(t->c, OPT_CACHE_V));
+        double n_past = (double)r->n_depth + 0.5 * (double)r->n_tok;
+        d.weight_bytes = r->weight_bytes;
+        d.kv_bytes = (double)t->info.kv_f16_bytes * width * n_past;
+        if (d.read_bytes > 0.0)
+            read = d.mid * (d.weight_bytes + d.kv_bytes) / d.read_bytes;
     }
-    double width = 0.5 * (cache_width(t->c, OPT_CACHE_K) + cache_width(t->c, OPT_CACHE_V));
-    double n_past = (double)r->n_depth + 0.5 * (double)r->n_tok;
-    d.weight_bytes = r->weight_bytes;
-    d.kv_bytes = (double)t->info.kv_f16_bytes * width * n_past;
-    if (d.read_bytes > 0.0)
-        d.share = d.mid * (d.weight_bytes + d.kv_bytes) / d.read_bytes;
+    d.of_macs = compute > read;
+    d.share = d.of_macs ? compute : read;
     return d;
 }
 
@@ -125,7 +127,8 @@ static void print_text_row(const bench_table *t, const bench_row *r, const deriv
         return;
     }
     if (d->share > 0.0)
-        (void)snprintf(share, sizeof share, "%.0f %%", 100.0 * d->share);
+        (void)snprintf(share, sizeof share, "%.0f %% %s", 100.0 * d->share,
+                       d->of_macs ? "int8" : "read");
     if (r->n_stream > 1)
         (void)snprintf(streams, sizeof streams, " x %d", r->n_stream);
     (void)printf("| %s %zu%s | %d | %zu | %.2f | %.2f..%.2f | %s | %s |\n", test_name(r), r->n_tok,
@@ -161,8 +164,10 @@ static json_t *row_json(const bench_table *t, const bench_row *r, const derived 
         set(o, "wall_read_bytes_per_s", d->read_bytes);
     if (d->macs > 0.0)
         set(o, "wall_int8_macs_per_s", d->macs);
-    if (d->share > 0.0)
+    if (d->share > 0.0) {
         set(o, "share_of_wall", d->share);
+        (void)json_object_set_new(o, "wall", json_string(d->of_macs ? "int8" : "read"));
+    }
     if (t->peak_rss)
         (void)json_object_set_new(o, "peak_rss_bytes", json_integer((json_int_t)t->peak_rss));
     json_t *energy = bench_energy_json(&t->meter, r, d->mid);

@@ -11,6 +11,7 @@ json_is 1 3 streams
 json_has 3 gb_per_s
 json_has 3 samples_tok_s 0
 json_has 0 share_of_wall
+json_is int8 0 wall
 json_has 3 share_of_wall
 json_has 3 wall_read_bytes_per_s
 json_has 3 peak_rss_bytes
