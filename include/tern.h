@@ -342,8 +342,8 @@ TERN_API TERN_CHECK tern_code tern_request_next(tern_request *r, tern_event *ev,
  * evaluated together: a pass over the weights serves all of them. Each answer is what it would be
  * alone. Requests may join and leave between calls. A prompt is read in parts beside the others'
  * tokens: until its end its request's events have id -1, no text and no finish. A finished request's
- * event repeats its finish. One that fails has the event TERN_FINISH_FAILED, its reason is given by
- * tern_request_error, and as after a failed tern_request_next it may be tried again; the others go on.
+ * event repeats its finish. One that fails has the event TERN_FINISH_FAILED and its reason from
+ * tern_request_error, and may be tried again as after a failed tern_request_next; the others go on.
  * Codes: TERN_E_USAGE (two requests of one session, or of different models): then no event is
  * written. */
 TERN_API TERN_CHECK tern_code tern_requests_next(tern_request *const *r, size_t n, tern_event *ev,

@@ -11,14 +11,14 @@ static int32_t id_at(const tern_ngram *g, uint32_t pos)
     return g->ids[pos & (g->cap - 1)];
 }
 
-/* Slot of the n tokens that end before position end. Three lengths share the table, each token makes
- * one entry of each, and the table has four per token. */
-static uint32_t slot_of(const tern_ngram *g, uint32_t end, uint32_t n)
+/* First of the two slots for the n tokens that end the text. Three lengths share the table, each token
+ * makes at most one entry of each, and the table has four per token. */
+static uint32_t *slots_of(const tern_ngram *g, uint32_t n)
 {
     uint64_t h = n;
     for (uint32_t i = 1; i <= n; i++)
-        h = (h ^ (uint32_t)id_at(g, end - i)) * 0x9e3779b97f4a7c15u;
-    return (uint32_t)(h >> 32) & (4 * g->cap - 1);
+        h = (h ^ (uint32_t)id_at(g, g->n_tok - i)) * 0x9e3779b97f4a7c15u;
+    return &g->next[(uint32_t)(h >> 32) & (4 * g->cap - 2)];
 }
 
 /* Tokens before position pos that equal those at the end of the text, as far as both are kept. */
@@ -34,22 +34,31 @@ static int agreement(const tern_ngram *g, uint32_t pos)
     return n;
 }
 
-/* Enter the n-grams that end with the newest token, and note the best place they stood before. */
+/* Enter the last n tokens, and note the place where they stood before if it agrees for longer than the
+ * one noted. Other tokens may hold both slots: then the older entry makes way. */
+static void enter(tern_ngram *g, uint32_t n)
+{
+    uint32_t *slot = slots_of(g, n), *mine = slot[0] <= slot[1] ? &slot[0] : &slot[1];
+    for (int i = 0; i < 2; i++) {
+        /* Lengths that share a slot may have written this very place just now. */
+        int same = slot[i] && slot[i] != g->n_tok ? agreement(g, slot[i]) : 0;
+        if (same >= (int)n)
+            mine = &slot[i];
+        if (same >= (int)n && same > g->n_match) {
+            g->found = slot[i];
+            g->n_match = same;
+        }
+    }
+    *mine = g->n_tok;
+}
+
 static void index_end(tern_ngram *g)
 {
     g->found = 0;
     g->n_match = 0;
-    for (uint32_t n = 4; n >= TERN_NGRAM_LEAST; n--) {
-        if (n > g->n_tok)
-            continue;
-        uint32_t *slot = &g->next[slot_of(g, g->n_tok, n)];
-        int same = *slot ? agreement(g, *slot) : 0;
-        if (same >= TERN_NGRAM_LEAST && same > g->n_match) {
-            g->found = *slot;
-            g->n_match = same;
-        }
-        *slot = g->n_tok;
-    }
+    for (uint32_t n = 4; n >= TERN_NGRAM_LEAST; n--)
+        if (n <= g->n_tok)
+            enter(g, n);
 }
 
 static bool allocate(tern_ngram *g, uint32_t cap)

@@ -198,7 +198,7 @@ static void prepare(tern_request *r)
     tern_session *s = r->s;
     tern_str_clear(&r->piece);
     tern_str_clear(&r->text);
-    r->rc = TERN_OK;
+    r->rc = r->finish == TERN_FINISH_FAILED ? r->err.code : TERN_OK;
     r->fed = false;
     r->spent = r->finish != TERN_FINISH_NONE ? &r->idle_s
                : r->started                  ? &r->stats.generate_s
@@ -215,6 +215,7 @@ static void prepare(tern_request *r)
         tern_spec_offer(&r->spec, draft_room(r));
 }
 
+/* Give the session what is wanted: the rest of the prompt, or the token chosen last and its drafts. */
 static void feed(tern_request *r)
 {
     tern_session *s = r->s;
@@ -227,6 +228,8 @@ static void feed(tern_request *r)
         if (r->drafts)
             n += tern_ngram_draft(&r->spec.source, r->next + 1, r->spec.n_draft);
         r->rc = tern_session_feed(s, r->next, (size_t)n, n, &r->err);
+        if (r->rc == TERN_E_NOMEM && n > 1)
+            r->rc = tern_session_feed(s, r->next, 1, 1, &r->err);
     }
     r->n_feed = s->n_feed;
     r->fed = r->rc == TERN_OK;
@@ -254,31 +257,50 @@ static void plan(tern_request *const *r, size_t n, const tern_cost *cost)
     tern_spec_plan(list, n_row, cost);
 }
 
+static tern_feed *list_feeds(tern_request *const *r, size_t n)
+{
+    tern_feed *list = NULL, **end = &list;
+    for (size_t i = 0; i < n; i++)
+        if (r[i]->fed) {
+            *end = &r[i]->s->feed;
+            end = &r[i]->s->feed.next;
+        }
+    *end = NULL;
+    return list;
+}
+
+/* Memory did not suffice for a draft's rows: without them the answer may still go on. */
+static bool drop_draft(tern_request *r)
+{
+    tern_session *s = r->s;
+    if (!r->fed || !r->started || s->feed.rc != TERN_E_NOMEM || s->feed.n_tok == 1)
+        return false;
+    r->spec.n_draft = 0;
+    feed(r);
+    return r->fed;
+}
+
 /* Until every answer has its next row; prompts get as far as that takes them, or to the end if whole.
  */
 static void run(tern_request *const *r, size_t n, bool whole)
 {
     tern_model *m = r[0]->s->m;
-    bool any = false;
+    bool more = false;
     for (size_t i = 0; i < n; i++)
-        any |= r[i]->fed;
-    if (!any) /* all rows are there: wait for nobody */
+        more |= r[i]->fed;
+    if (!more) /* all rows are there: wait for nobody */
         return;
     pthread_mutex_lock(&m->mu);
     plan(r, n, &m->cost);
-    tern_feed *list = NULL, **end = &list;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if (r[i]->fed)
             feed(r[i]);
-        if (r[i]->fed) {
-            *end = &r[i]->s->feed;
-            end = &r[i]->s->feed.next;
-        }
-    }
-    *end = NULL;
-    for (bool more = list != NULL; more;) {
+    while (more) {
+        tern_feed *list = list_feeds(r, n);
         tern_pass(&m->e, m->rows, list, &m->cost);
         more = false;
+        for (size_t i = 0; i < n; i++)
+            more |= drop_draft(r[i]);
         for (tern_feed *f = list; f; f = f->next)
             more |= !tern_feed_over(f) && (whole || (f->n_done == 0 && tern_feed_is_short(f)));
     }
@@ -378,8 +400,10 @@ static void conclude(tern_request *r, tern_event *ev)
         }
         ev->finish = r->finish;
     }
-    if (r->rc == TERN_OK && (r->piece.failed || r->text.failed))
+    if (r->rc == TERN_OK && (r->piece.failed || r->text.failed)) {
         r->rc = tern_fail(&r->err, TERN_E_NOMEM, "request: out of memory for the text");
+        r->finish = TERN_FINISH_FAILED; /* a piece of it is lost, so there is no going on */
+    }
     ev->text = tern_str_get(&r->text);
     ev->n_text = r->text.len;
 }
