@@ -11,8 +11,8 @@ static int32_t id_at(const tern_ngram *g, uint32_t pos)
     return g->ids[pos & (g->cap - 1)];
 }
 
-/* First of the two slots for the n tokens that end the text. Three lengths share the table, each token
- * makes at most one entry of each, and the table has four per token. */
+/* First of the two slots for the n tokens that end the text. Four lengths share the table; each token
+ * makes at most one entry of each, and there are four slots per token. */
 static uint32_t *slots_of(const tern_ngram *g, uint32_t n)
 {
     uint64_t h = n;

@@ -1,5 +1,5 @@
-/* Drafts at no cost: the text so far, searched for the tokens it ends with. Where the last 4, 3 or 2
- * tokens stood before, most recently, what followed them there is proposed (prompt lookup: Saxena
+/* Drafts at no cost: the text so far, searched for the tokens it ends with. Where the last 4, 3, 2 or
+ * 1 tokens stood before, most recently, what followed them there is proposed (prompt lookup: Saxena
  * 2023; Yang et al. 2023, arXiv 2304.04487). Memory is bounded: the last TERN_NGRAM_MAX tokens. */
 #ifndef TERN_DECODE_NGRAM_H
 #define TERN_DECODE_NGRAM_H
@@ -7,7 +7,7 @@
 #include "tern.h"
 
 #define TERN_NGRAM_MAX     65536
-#define TERN_NGRAM_LEAST   2  /* tokens that agree before a place counts as found */
+#define TERN_NGRAM_LEAST   1  /* tokens that agree before a place counts as found */
 #define TERN_NGRAM_LONGEST 32 /* agreement is not counted beyond */
 
 typedef struct tern_ngram {

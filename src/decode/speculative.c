@@ -8,8 +8,8 @@
 #define MARGIN 1.03
 
 /* Longest agreement of each bucket, and the chance of a proposal there before anything is learnt. */
-static const int longest[TERN_SPEC_BUCKETS] = {2, 3, 4, 6, 9, 15, 31, TERN_NGRAM_LONGEST};
-static const double prior[TERN_SPEC_BUCKETS] = {0.2, 0.3, 0.4, 0.55, 0.7, 0.8, 0.9, 0.95};
+static const int longest[TERN_SPEC_BUCKETS] = {1, 2, 3, 4, 6, 9, 15, 31, TERN_NGRAM_LONGEST};
+static const double prior[TERN_SPEC_BUCKETS] = {0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.8, 0.9, 0.95};
 
 static int bucket_of(int n_match)
 {

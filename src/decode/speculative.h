@@ -14,7 +14,7 @@
 #include "decode/ngram.h"
 
 #define TERN_MAX_DRAFT    7
-#define TERN_SPEC_BUCKETS 8
+#define TERN_SPEC_BUCKETS 9
 
 /* One request's drafts. */
 typedef struct tern_spec {

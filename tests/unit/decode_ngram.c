@@ -49,8 +49,8 @@ static void test_places_are_what_a_search_finds(void **state)
             bool copy = i > 100 && test_rand(&seed) % 4; /* half of the text repeats */
             ids[i] = copy ? ids[i - 100] : (int32_t)(test_rand(&seed) % kinds[k]);
             tern_ngram_push(&g, ids[i]);
-            int place = last_place(ids, i + 1, 2), longest = 0;
-            for (int n = 2; n <= 4; n++) {
+            int place = last_place(ids, i + 1, TERN_NGRAM_LEAST), longest = 0;
+            for (int n = TERN_NGRAM_LEAST; n <= 4; n++) {
                 int at = last_place(ids, i + 1, n);
                 int same = at ? agreement(ids, at, i + 1) : 0;
                 longest = same > longest ? same : longest;

@@ -287,7 +287,7 @@ static void test_end_of_generation_within_a_draft(void **state)
     }
     report("ends", &p.sum);
     print_message("%zu ends were drafted\n", p.sum.n_eog_drafted);
-    assert_true(p.sum.n_eog_drafted > 10);
+    assert_true(p.sum.n_eog_drafted > 5);
     close_pair(&p);
     tern_model_close(opened);
     test_model_done(&m);
