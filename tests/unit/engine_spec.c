@@ -194,7 +194,7 @@ static void test_all_samplers(void **state)
     size_t n = repetitive(m, TEXT, ids, 256);
     pair p;
     open_pair(&p, m, 0);
-    for (int i = 0; i < (is_long() ? 1200 : 48); i++)
+    for (int i = 0; i < (is_long() ? 1200 : 24); i++)
         for (int mode = TERN_SPEC_NGRAM; mode <= TERN_SPEC_ALWAYS; mode++) {
             tern_gen_opts o = sampler(i);
             o.spec = (tern_spec_mode)mode;
@@ -460,7 +460,7 @@ static void test_frequencies(void **state)
     uint32_t seed = 5;
     int32_t prompt[60]; /* most pairs of tokens occur in it */
     size_t n_bias = 0, n_drafted = 0, n_accepted = 0;
-    int n_draw = is_long() ? 500000 : 35000;
+    int n_draw = is_long() ? 500000 : 20000;
     static int count[N_TOY][N_TOY][N_TOY];
     double expected[N_TOY][N_TOY][N_TOY], p1[N_TOY], p2[N_TOY], p3[N_TOY];
     test_model_init(&m, &(test_shape){.n_layer = 1, .d_ff = 64, .n_ctx = 64});
@@ -571,7 +571,7 @@ static void greedy_tokens(const char *path, size_t n_wanted)
 static void test_greedy_answers(void **state)
 {
     (void)state;
-    greedy_tokens(STORIES, is_long() ? 60000 : 3000);
+    greedy_tokens(STORIES, is_long() ? 60000 : 2000);
     greedy_tokens(BUILTIN, is_long() ? 50000 : 800);
 }
 
