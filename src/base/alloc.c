@@ -1,10 +1,12 @@
 #include "base/alloc.h"
 #include "base/num.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define ALIGN 64
 
@@ -89,21 +91,113 @@ char *tern_strdup_n(const char *s, size_t n)
     return p;
 }
 
+/* ---- pages --------------------------------------------------------------------------------- */
+
+/* Matrices of a model are smaller than a huge page or no multiple of it, so a mapping for each would
+ * leave half of the weights in small pages. They are laid one behind the other in chunks instead. A
+ * chunk begins at a multiple of its size, with its head; what is freed goes back to the system at
+ * once, its addresses when the whole chunk is free, so blocks are always fresh and zero. Like the heap
+ * under tern_alloc, this serves the whole process. */
+#define CHUNK     ((size_t)32 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
+
+typedef struct chunk {
+    size_t used; /* bytes given out, head included; guarded by chunks_mu */
+    int n_live;  /* blocks not freed; guarded by chunks_mu */
+} chunk;
+
+static pthread_mutex_t chunks_mu = PTHREAD_MUTEX_INITIALIZER;
+static chunk *open_chunk; /* takes the next block; NULL: none; guarded by chunks_mu */
+
+/* Zeroed pages that begin at a multiple of align, a power of two. */
+static void *map_aligned(size_t size, size_t align)
+{
+    size_t all;
+    if (!tern_add_size(size, align, &all))
+        return NULL;
+    uint8_t *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    size_t skip = (size_t)(-(uintptr_t)p & (align - 1));
+    if (skip)
+        (void)munmap(p, skip);
+    (void)munmap(p + skip + size, align - skip);
+#ifdef MADV_HUGEPAGE
+    (void)madvise(p + skip, size, MADV_HUGEPAGE); /* a hint: small pages work as well */
+#endif
+    return p + skip;
+}
+
+static size_t small_page(void)
+{
+    long n = sysconf(_SC_PAGESIZE);
+    return n > 0 ? (size_t)n : 4096;
+}
+
+static void *chunk_alloc(size_t bytes)
+{
+    chunk *c = open_chunk;
+    if (!c || CHUNK - c->used < bytes) {
+        chunk *fresh = map_aligned(CHUNK, CHUNK);
+        if (!fresh)
+            return NULL;
+        *fresh = (chunk){.used = small_page()};
+        c = open_chunk = fresh;
+    }
+    c->n_live++;
+    c->used += bytes;
+    return (uint8_t *)c + c->used - bytes;
+}
+
 void *tern_pages_alloc(size_t size)
 {
-    if (refused("pages", size))
+    size_t bytes;
+    if (refused("pages", size) || !tern_align_size(size ? size : 1, small_page(), &bytes))
+        return NULL;
+    if (bytes > CHUNK / 2)
+        return map_aligned(bytes, HUGE_PAGE);
+    (void)pthread_mutex_lock(&chunks_mu);
+    void *p = chunk_alloc(bytes);
+    (void)pthread_mutex_unlock(&chunks_mu);
+    return p;
+}
+
+void tern_pages_free(void *p, size_t size)
+{
+    if (!p)
+        return;
+    size_t bytes = tern_round_up(size ? size : 1, small_page());
+    if (bytes > CHUNK / 2) {
+        (void)munmap(p, bytes);
+        return;
+    }
+    chunk *c = (chunk *)((uint8_t *)p - ((uintptr_t)p & (CHUNK - 1)));
+    (void)pthread_mutex_lock(&chunks_mu);
+    bool empty = --c->n_live == 0;
+    if (empty && c == open_chunk)
+        open_chunk = NULL;
+    (void)pthread_mutex_unlock(&chunks_mu);
+    if (empty)
+        (void)munmap(c, CHUNK);
+    else
+        (void)madvise(p, bytes, MADV_DONTNEED);
+}
+
+void *tern_lazy_alloc(size_t size)
+{
+    if (refused("lazy", size))
         return NULL;
     void *p =
         mmap(NULL, size ? size : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-#ifdef MADV_HUGEPAGE
-    (void)madvise(p, size, MADV_HUGEPAGE); /* a hint: small pages work as well */
+#ifdef MADV_NOHUGEPAGE
+    (void)madvise(p, size, MADV_NOHUGEPAGE);
 #endif
     return p;
 }
 
-void tern_pages_free(void *p, size_t size)
+void tern_lazy_free(void *p, size_t size)
 {
     if (p)
         (void)munmap(p, size ? size : 1);

@@ -26,10 +26,15 @@ void *tern_realloc_at(void *p, size_t old, size_t size, const char *site);
 void tern_free(void *p);
 char *tern_strdup_n(const char *s, size_t n); /* adds a NUL */
 
-/* Anonymous zeroed pages from the system, asked for as huge pages where the system has them; for
- * packed weights and KV. NULL on failure. Release with the same size. */
+/* Zeroed pages from the system, asked for as huge pages where the system has them; for packed weights
+ * and KV. Blocks share huge pages, none shares a small one. NULL on failure. Release with the same
+ * size. */
 void *tern_pages_alloc(size_t size);
 void tern_pages_free(void *p, size_t size);
+/* The same for buffers sized for the largest case: small pages, of which those not used take no
+ * memory. */
+void *tern_lazy_alloc(size_t size);
+void tern_lazy_free(void *p, size_t size);
 
 /* Tests only: called before each allocation with its site; returning true makes it fail. Set it
  * before other threads start. NULL removes it. */

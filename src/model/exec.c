@@ -91,7 +91,7 @@ tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, u
     lay_out(e, &c);
     e->block_bytes = c.used;
     if (!c.overflow)
-        e->block = tern_pages_alloc(c.used);
+        e->block = tern_lazy_alloc(c.used);
     if (!e->block)
         return tern_fail(err, TERN_E_NOMEM, "out of memory for the buffers of a step (%zu bytes)",
                          c.used);
@@ -102,7 +102,7 @@ tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, u
 
 void tern_exec_done(tern_exec *e)
 {
-    tern_pages_free(e->block, e->block_bytes);
+    tern_lazy_free(e->block, e->block_bytes);
     *e = (tern_exec){0};
 }
 
