@@ -1,14 +1,19 @@
 /* The loops of the base-3 matrix products, shared by the x86 instruction sets. Besides what tile.h wants
  * the file that includes this defines
  *   v_add v_sar(v, n)   32-bit elements;  v_add8  bytes, wrapping
- *   v_form(p)           bytes as CODES and TRIPLE take them: p or p - 128 mod 256, for 3 (p - 128) = 3 p - 128
+ *   v_form(p)           bytes as CODES and triple take them: p or p - 128 mod 256, for 3 (p - 128) = 3 p - 128
  *   CODES(p)            the codes of their first trits, shifted left by CODE_SHIFT; PLAIN_CODES not shifted
  *   T3_SPAN             packed vectors v_dot may sum between v_open and v_close
  * Byte p_{n+1} = 3 p_n mod 256 brings the next trit to the front. */
 #include "kernels/x86/panel.h"
 #include "kernels/x86/tile.h"
 
-#define TRIPLE(p) v_add8(p, v_add8(p, p))
+INLINE vi triple(vi p)
+{
+    p = v_add8(p, v_add8(p, p));
+    __asm__("" : "+v"(p)); /* else clang multiplies by 9 and 27, which takes longer */
+    return p;
+}
 
 /* The last vector of a stripe may reach past the activations; then it meets a copy of them that is
  * padded with zeros. Whole vectors come first. */
@@ -37,7 +42,7 @@ INLINE void copy_tail(const tern_mm *k, int tok, int nt, size_t n_whole, int8_t 
     if (VL == 16 || i % 2 == 0)                                                                    \
         _mm_prefetch((const char *)w + vec_at(i, w_stride) + next_tile, _MM_HINT_T0);
 #define T3_CODE(t, i) c[i] = CODES(p[i]);
-#define T3_NEXT(t, i) p[i] = TRIPLE(p[i]);
+#define T3_NEXT(t, i) p[i] = triple(p[i]);
 #define T3_DOT(t, i)  dot[t][i] = v_dot(dot[t][i], c[i], x);
 #define T3_DOTS(t)                                                                                 \
     vi x = v_set1(load_i32((t < 6 ? q : q6) + t % 6 * stride + 4 * trit));                         \
@@ -60,18 +65,25 @@ INLINE void tile_t3r16(const int nt, const int nw, const tern_mm *k, const tile 
     const int8_t *q = k->act.q + (size_t)a->tok * k->act.stride;
     size_t stride = k->act.stride;
     int8_t tail[MAX_TOK * TAIL];
-    vi acc[MAX_TOK][MAX_VEC], p[MAX_VEC], c[MAX_VEC];
+    vi p[MAX_VEC], c[MAX_VEC];
     vdot dot[MAX_TOK][MAX_VEC];
+#ifdef SPAN
+    vi acc[MAX_TOK][MAX_VEC];
 #define CELL(t, i) acc[t][i] = v_set1(0);
+#else
+#define CELL(t, i) dot[t][i] = v_open(v_set1(0));
+#endif
     EACH_CELL
 #undef CELL
     size_t left = n_whole;
     for (bool in_tail = false;;) {
         for (size_t n; left > 0; left -= n) {
             n = left < T3_SPAN ? left : T3_SPAN;
+#ifdef SPAN
 #define CELL(t, i) dot[t][i] = v_open(acc[t][i]);
             EACH_CELL
 #undef CELL
+#endif
             for (const uint8_t *end = w + 64 * n; w < end; w += 64, q += 20) {
                 const int8_t *q6 = nt > 6 ? q + 6 * stride : q;
                 EACH_VEC(T3_LOAD, 0)
@@ -81,9 +93,11 @@ INLINE void tile_t3r16(const int nt, const int nw, const tern_mm *k, const tile 
                 T3_TRIT(3)
                 T3_TRIT(4)
             }
+#ifdef SPAN
 #define CELL(t, i) acc[t][i] = v_close(dot[t][i], acc[t][i]);
             EACH_CELL
 #undef CELL
+#endif
         }
         if (in_tail || 20 * n_whole >= (size_t)k->cols)
             break;
@@ -93,11 +107,16 @@ INLINE void tile_t3r16(const int nt, const int nw, const tern_mm *k, const tile 
         left = 1;
         in_tail = true;
     }
+#ifdef SPAN
+#define SUM(t, i) acc[t][i]
+#else
+#define SUM(t, i) (vi) dot[t][i]
+#endif
 #define CELL(t, i)                                                                                 \
-    acc[t][i] = v_sub(v_sar(acc[t][i], CODE_SHIFT), v_set1(k->act.sum[a->tok + t]));               \
-    finish(k, a, i, t, acc[t][i]);
+    finish(k, a, i, t, v_sub(v_sar(SUM(t, i), CODE_SHIFT), v_set1(k->act.sum[a->tok + t])));
     EACH_CELL
 #undef CELL
+#undef SUM
 }
 
 /* ---- one or two tokens: no codes at all ----------------------------------------------------- */
@@ -193,7 +212,7 @@ INLINE void unpack_t3r16(const uint8_t *w, size_t n_vec, size_t n_quad, size_t a
         _mm_prefetch((const char *)w + ahead, _MM_HINT_T1);
         for (int half = 0; half < 64; half += 4 * VL) {
             vi p = v_form(v_load(w + half));
-            for (int n = 0; n < 5; n++, p = TRIPLE(p))
+            for (int n = 0; n < 5; n++, p = triple(p))
                 v_store(to + 64 * n + half, PLAIN_CODES(p));
         }
         to += 320;
