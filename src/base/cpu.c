@@ -9,6 +9,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* Registers the system saves on a context switch (XCR0): 2 SSE, 4 AVX, 0xe0 AVX-512, 0x60000 AMX. */
 static uint64_t xcr0(void)
@@ -16,6 +18,17 @@ static uint64_t xcr0(void)
     uint32_t lo, hi;
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     return (uint64_t)hi << 32 | lo;
+}
+
+/* Linux lets a process use matrix tiles, 8 KiB a thread, once it has asked: feature 18 of XCR0. */
+static bool ask_for_tiles(void)
+{
+#if defined(__linux__)
+    enum { request = 0x1023 }; /* ARCH_REQ_XCOMP_PERM */
+    return syscall(SYS_arch_prctl, request, 18UL) == 0;
+#else
+    return false;
+#endif
 }
 
 unsigned tern_cpu_detect(void)
@@ -44,7 +57,8 @@ unsigned tern_cpu_detect(void)
         if (c7 & (1u << 1))
             flags |= TERN_CPU_AVX512_VBMI;
     }
-    if ((saved & 0x60000) == 0x60000 && (d7 & (1u << 25)) && (d7 & (1u << 24)))
+    if ((flags & TERN_CPU_AVX512_VNNI) && (saved & 0x60000) == 0x60000 && (d7 & (1u << 25)) &&
+        (d7 & (1u << 24)) && ask_for_tiles())
         flags |= TERN_CPU_AMX_INT8;
     return flags;
 }

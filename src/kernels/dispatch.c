@@ -59,7 +59,12 @@ const char *tern_op_name(tern_op op)
 
 const char *tern_isa_name(tern_isa isa)
 {
-    static const char *const names[] = {"ref", "avx2", "avxvnni", "avx512", "vnni"};
+    static const char *const names[] = {"ref", "avx2", "avxvnni", "avx512", "vnni", "amx"};
     _Static_assert(sizeof names / sizeof names[0] == TERN_ISA_COUNT, "a name per ISA");
     return (unsigned)isa < TERN_ISA_COUNT ? names[isa] : "?";
+}
+
+bool tern_isa_untested(tern_isa isa)
+{
+    return isa == TERN_ISA_AMX;
 }

@@ -306,12 +306,113 @@ static void batch_equals_one(void **state)
 #if defined(__x86_64__)
 #include "kernels/x86/panel.h"
 
+/* Matrix tiles in plain C: shapes as configured, and only they are read, written and multiplied. */
+static struct {
+    uint8_t row_bytes[8], rows[8];
+    uint8_t at[8][16][64];
+} tiles;
+
+static void tile_config_set(const void *config)
+{
+    const uint8_t *c = config;
+    assert_int_equal(c[0], 1);
+    memset(&tiles, 0, sizeof tiles);
+    for (int i = 0; i < 8; i++) {
+        assert_true(c[16 + 2 * i] <= 64 && c[17 + 2 * i] == 0 && c[48 + i] <= 16);
+        assert_int_equal(c[16 + 2 * i] == 0, c[48 + i] == 0);
+        tiles.row_bytes[i] = c[16 + 2 * i];
+        tiles.rows[i] = c[48 + i];
+    }
+}
+
+static void tile_move(int n, const void *from, void *to, size_t stride)
+{
+    assert_int_not_equal(tiles.rows[n], 0);
+    for (size_t r = 0; r < tiles.rows[n]; r++)
+        if (to)
+            memcpy((uint8_t *)to + r * stride, tiles.at[n][r], tiles.row_bytes[n]);
+        else
+            memcpy(tiles.at[n][r], (const uint8_t *)from + r * stride, tiles.row_bytes[n]);
+}
+
+static void tile_dot(int c, int a, int b)
+{
+    assert_true(tiles.rows[c] == tiles.rows[a] && tiles.row_bytes[c] == tiles.row_bytes[b] &&
+                tiles.row_bytes[a] == 4 * tiles.rows[b] && tiles.rows[c] > 0);
+    for (int m = 0; m < tiles.rows[c]; m++)
+        for (int n = 0; n < tiles.row_bytes[c] / 4; n++) {
+            int32_t sum;
+            memcpy(&sum, tiles.at[c][m] + 4 * n, 4);
+            for (int k = 0; k < tiles.rows[b]; k++)
+                for (int j = 0; j < 4; j++)
+                    sum += (int8_t)tiles.at[a][m][4 * k + j] * tiles.at[b][k][4 * n + j];
+            memcpy(tiles.at[c][m] + 4 * n, &sum, 4);
+        }
+}
+
+#define TILE_CONFIG(c)           tile_config_set(c)
+#define TILE_ZERO(n)             memset(tiles.at[n], 0, sizeof tiles.at[n])
+#define TILE_LOAD(n, p, stride)  tile_move(n, p, NULL, stride)
+#define TILE_STORE(n, p, stride) tile_move(n, NULL, p, stride)
+#define TILE_DOT(c, a, b)        tile_dot(c, a, b)
+#define TILE_RELEASE()           memset(&tiles, 0, sizeof tiles)
+#include "kernels/x86/panel_amx.h"
+
+static void panel_emulated(const tern_panels *p)
+{
+    panel_tiles(p);
+}
+
+static void mm_t2r16_emulated(const tern_mm *k, int row0, int row1)
+{
+    tern_t2r16_batch_vnni(k, row0, row1, panel_emulated);
+}
+
+static void mm_t3r16_emulated(const tern_mm *k, int row0, int row1)
+{
+    tern_t3r16_batch_vnni(k, row0, row1, panel_emulated);
+}
+
+/* The products of the table's AMX rows; there the instruction set may be missing. */
+static void amx_emulated(void **state)
+{
+    (void)state;
+    static const tern_kernel mm[] = {
+        {TERN_OP_MM_T2R16, "mm_t2r16_emulated", TERN_ISA_AMX,
+         TERN_CPU_AVX512 | TERN_CPU_AVX512_VNNI, (tern_any_fn)mm_t2r16_emulated},
+        {TERN_OP_MM_T3R16, "mm_t3r16_emulated", TERN_ISA_AMX,
+         TERN_CPU_AVX512 | TERN_CPU_AVX512_VNNI, (tern_any_fn)mm_t3r16_emulated},
+    };
+    static const int rows[] = {16, 33, 64}, cols[] = {1, 20, 63, 64, 65, 100, 640, 641, 1500};
+    static const int toks[] = {1, 8, 16, 17, 31, 32, 33, 48, 129};
+    for (int i = 0; i < N(rows) * N(cols) * N(toks); i++)
+        for (int o = 0; o < N(mm); o++) {
+            check_case c = {rows[i % N(rows)], cols[i / N(rows) % N(cols)],
+                            toks[i / N(rows) / N(cols)], CHECK_RANDOM};
+            uint32_t seed = (uint32_t)i;
+            fixture f;
+            if ((long)c.rows * c.cols * c.toks > 400000 || mm[o].needs & ~tern_cpu_detect() ||
+                !check_wanted(mm[o].name, &c))
+                continue;
+            fixture_init(&f, &c, mm[o].op, &seed);
+            run(&f, check_ref(mm[o].op), &f.want, 0, c.rows);
+            compare(&f, &mm[o], &c);
+            fixture_done(&f);
+        }
+    if (!(mm[0].needs & ~tern_cpu_detect()))
+        check_done();
+}
+
 static const tern_kernel panel_rows[] = {
     {TERN_OP_MM_T3R16, "panel_avx2", TERN_ISA_AVX2, TERN_CPU_AVX2, (tern_any_fn)tern_panel_avx2},
     {TERN_OP_MM_T3R16, "panel_avxvnni", TERN_ISA_AVXVNNI, TERN_CPU_AVX_VNNI,
      (tern_any_fn)tern_panel_avxvnni},
     {TERN_OP_MM_T3R16, "panel_vnni", TERN_ISA_VNNI, TERN_CPU_AVX512_VNNI,
      (tern_any_fn)tern_panel_vnni},
+    {TERN_OP_MM_T3R16, "panel_emulated", TERN_ISA_AMX, 0, (tern_any_fn)panel_emulated},
+#if defined(TERN_AMX)
+    {TERN_OP_MM_T3R16, "panel_amx", TERN_ISA_AMX, TERN_CPU_AMX_INT8, (tern_any_fn)tern_panel_amx},
+#endif
 };
 
 /* Case: rows is 16 times the panels, cols 4 times the quads. */
@@ -337,7 +438,8 @@ static void panel_case(const check_case *c, bool add, uint32_t seed)
         }
     for (int i = 0; i < N(panel_rows); i++) {
         const tern_kernel *k = &panel_rows[i];
-        if (k->needs & ~tern_cpu_detect() || !check_wanted(k->name, c))
+        if (k->needs & ~tern_cpu_detect() || !check_wanted(k->name, c) ||
+            (k->isa == TERN_ISA_AMX && n_quad % 16 != 0))
             continue;
         check_buf_reset(&got); /* canaries are also what is added to */
         tern_panels p = {w.p,      w_stride, (int)n_panel, (int)n_quad, q.p,
@@ -380,6 +482,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(batch_equals_one),
 #if defined(__x86_64__)
         cmocka_unit_test(panels),
+        cmocka_unit_test(amx_emulated),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

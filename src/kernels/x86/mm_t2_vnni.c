@@ -1,6 +1,7 @@
 /* Ternary matrix products with 512-bit vpdpbusd. */
 #include "kernels/x86/dot_vnni.h"
 
+#include "kernels/x86/panel_batch.h"
 #include "kernels/x86/t2_tile.h"
 
 /* Three and four tokens take four stripes: each activation is read half as often as with two (AMD
@@ -63,4 +64,23 @@ void tern_mm_t2r16_vnni(const tern_mm *k, int row0, int row1)
 void tern_mm_t2g_vnni(const tern_mm *k, int row0, int row1)
 {
     run_tiles(k, row0, row1, 2, group_two, group_one, 5);
+}
+
+static void unpack(const uint8_t *w, size_t n_vec, size_t n_quad, size_t next_tile, uint8_t *to)
+{
+    const vi mask = v_set1(0x03030303);
+    (void)n_vec; /* a stripe ends with the columns */
+    for (size_t e = 0; e < n_quad; e += 4, w += 64, to += 256) {
+        vi v = v_load(w);
+        _mm_prefetch((const char *)w + next_tile, _MM_HINT_T1);
+        v_store(to, v_and(v, mask));
+        v_store(to + 64, v_and(v_shr(v, 2), mask));
+        v_store(to + 128, v_and(v_shr(v, 4), mask));
+        v_store(to + 192, v_and(v_shr(v, 6), mask));
+    }
+}
+
+void tern_t2r16_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
+{
+    run_batch(k, row0, row1, 4, ((size_t)k->cols + 63) / 64 * 4, unpack, dot);
 }
