@@ -190,6 +190,14 @@ static void run_slice(const tern_mm *k, const uint8_t *w, const uint8_t *w_next,
     b->x = x;
 }
 
+/* The columns that nobody has prefetched when a product begins: while activations are gathered. */
+static void first_block(const tern_mm *k, const uint8_t *w)
+{
+    int n = k->list ? k->n_list : k->cols;
+    for (int i = 0; i < n && i < BLOCK; i++)
+        _mm_prefetch((const char *)col_at(w, k->list, i), _MM_HINT_T0);
+}
+
 /* Tokens by fours, at most TERN_SPARSE_FEW, with a slice in the second cache meanwhile. fn[n - 1] takes
  * blocks of n tokens, of listed columns fn[n + 3]. */
 static void run_few(const tern_mm *k, int row0, int row1, const col_block_fn *fn)
@@ -198,6 +206,7 @@ static void run_few(const tern_mm *k, int row0, int row1, const col_block_fn *fn
     col_block b = {.acc = s.acc};
     const int8_t *x = k->act.q;
     b.x_stride = k->act.stride;
+    first_block(k, k->w + (size_t)(row0 / 256) * k->w_stride);
     if (k->list) {
         x = s.x;
         b.x_stride = tern_sparse_x_stride(k->cols);

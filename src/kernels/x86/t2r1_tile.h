@@ -191,6 +191,16 @@ static int rows_ahead(const tern_mm *k)
     return n < 64 ? (int)n : 64;
 }
 
+/* The rows that nobody has prefetched when a product begins. */
+static void first_rows(const tern_mm *k, int row0, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const char *w = (const char *)k->w + (size_t)row_at(k, row0, i) * k->w_stride;
+        for (size_t b = 0; b < k->w_stride; b += 64)
+            _mm_prefetch(w + b, _MM_HINT_T0);
+    }
+}
+
 /* All rows and tokens, by tiles of at most max tokens, as equal as they can be. Blocks of rows stay in
  * the second cache while the tokens pass. fn[n] makes a tile of n tokens. */
 static void run_rows(const tern_mm *k, int row0, int row1, const row_tile_fn *fn, int max)
@@ -198,6 +208,7 @@ static void run_rows(const tern_mm *k, int row0, int row1, const row_tile_fn *fn
     enum { BLOCK = 128 };
     int n = k->list ? k->n_list : row1 - row0, ahead = rows_ahead(k);
     row_tile a;
+    first_rows(k, row0, n < ahead ? n : ahead);
     for (int i0 = 0, i1; i0 < n; i0 = i1) {
         i1 = n - i0 < BLOCK ? n : i0 + BLOCK;
         a.tok = 0;
