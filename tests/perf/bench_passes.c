@@ -190,12 +190,12 @@ static void text(tern_model *m, const char *path, int n_gen, float temp, int n_r
     static const char *const names[] = {"plain", "ngram", "always"};
     static double t[3][MAX_ROUND], ratio[3][MAX_ROUND];
     static int32_t ids[1 << 16];
-    tern_request_stats st[3];
+    tern_request_stats st[3] = {0};
     tern_err err;
     size_t n = read_prompt(m, path, ids, 1 << 16);
     tern_session *s = open_session(m, (int)n + n_gen + 1);
     for (int round = -1; round < n_round; round++)
-        for (int mode = 0; mode < 3; mode++) {
+        for (int mode = 0; mode < (getenv("NO_ALWAYS") ? 2 : 3); mode++) {
             tern_request *r;
             tern_event ev = {0};
             tern_gen_opts o;
@@ -219,14 +219,15 @@ static void text(tern_model *m, const char *path, int n_gen, float temp, int n_r
                 ratio[mode][round] = t[mode][round] / t[0][round];
             }
         }
-    for (int mode = 0; mode < 3; mode++)
-        printf(
-            "%-6s %zu+%zu tokens: %8.1f tok/s, %.3f of plain (%.3f..%.3f); last round %.3f tokens "
-            "per pass, %zu of %zu drafted accepted\n",
-            names[mode], n, st[mode].n_generated, median(t[mode], n_round),
-            median(ratio[mode], n_round), ratio[mode][0], ratio[mode][n_round - 1],
-            (double)(st[mode].n_generated - 1) / (double)(st[mode].n_pass ? st[mode].n_pass : 1),
-            st[mode].n_accepted, st[mode].n_drafted);
+    for (int mode = 0; mode < 3; mode++) {
+        double rate = median(t[mode], n_round), to_plain = median(ratio[mode], n_round);
+        printf("%-6s %zu+%zu tokens: %8.1f tok/s, %.3f of plain (%.3f..%.3f); last round %.3f "
+               "tokens per pass, %zu of %zu drafted accepted\n",
+               names[mode], n, st[mode].n_generated, rate, to_plain, ratio[mode][0],
+               ratio[mode][n_round - 1],
+               (double)(st[mode].n_generated - 1) / (double)(st[mode].n_pass ? st[mode].n_pass : 1),
+               st[mode].n_accepted, st[mode].n_drafted);
+    }
     tern_session_free(s);
 }
 

@@ -110,6 +110,83 @@ static void test_sessions_in_parallel_equal_sessions_alone(void **state)
     }
 }
 
+/* ---- groups ------------------------------------------------------------------------------- */
+
+#define N_GROUP  3
+#define N_MEMBER 3
+#define N_ANSWER 30
+
+/* Three requests of one thread, drafting: answered in one call each, or one by one. */
+typedef struct group {
+    tern_model *m;
+    int number;
+    bool apart, failed;
+    int32_t answer[N_MEMBER][N_ANSWER];
+} group;
+
+static void *group_thread(void *arg)
+{
+    group *g = arg;
+    tern_session *s[N_MEMBER] = {NULL};
+    tern_request *r[N_MEMBER] = {NULL};
+    tern_err err;
+    bool ok = true;
+    for (int i = 0; i < N_MEMBER && ok; i++) {
+        tern_gen_opts o;
+        int32_t prompt[40];
+        for (int j = 0; j < 10 + 10 * i; j++)
+            prompt[j] = (j % 5 * 7 + i + g->number * 31) % TEST_MODEL_VOCAB;
+        tern_gen_opts_init(&o);
+        o.ignore_eos = true;
+        o.temp = i ? 0.3f : 0.0f;
+        o.spec = (tern_spec_mode)(1 + i % 2);
+        ok = tern_session_new(g->m, NULL, &s[i], &err) == TERN_OK &&
+             tern_request_new(s[i], prompt, (size_t)(10 + 10 * i), &o, &r[i], &err) == TERN_OK;
+    }
+    int n[N_MEMBER] = {0};
+    for (int step = 0; step < N_ANSWER + 5 && ok; step++) {
+        tern_event ev[N_MEMBER];
+        for (int i = 0; i < N_MEMBER && g->apart; i++)
+            ok = ok && tern_request_next(r[i], &ev[i], &err) == TERN_OK;
+        if (!g->apart)
+            ok = tern_requests_next(r, N_MEMBER, ev, &err) == TERN_OK;
+        for (int i = 0; i < N_MEMBER && ok; i++)
+            if (ev[i].id >= 0 && n[i] < N_ANSWER)
+                g->answer[i][n[i]++] = ev[i].id;
+    }
+    for (int i = 0; i < N_MEMBER; i++) {
+        ok = ok && n[i] == N_ANSWER;
+        tern_request_free(r[i]);
+        tern_session_free(s[i]);
+    }
+    g->failed = !ok;
+    return NULL;
+}
+
+static void test_groups_in_parallel(void **state)
+{
+    (void)state;
+    test_model m;
+    tern_model *opened = open_model(&m, 2);
+    static group alone[N_GROUP], together[N_GROUP];
+    pthread_t threads[N_GROUP];
+    for (int i = 0; i < N_GROUP; i++) {
+        alone[i] = (group){.m = opened, .number = i, .apart = true};
+        together[i] = (group){.m = opened, .number = i, .apart = i == 1};
+        (void)group_thread(&alone[i]);
+        assert_false(alone[i].failed);
+    }
+    for (int i = 0; i < N_GROUP; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, group_thread, &together[i]), 0);
+    for (int i = 0; i < N_GROUP; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_false(together[i].failed);
+        assert_memory_equal(alone[i].answer, together[i].answer, sizeof alone[i].answer);
+    }
+    tern_model_close(opened);
+    test_model_done(&m);
+}
+
 /* ---- text beside steps -------------------------------------------------------------------- */
 
 static void *text_thread(void *arg)
@@ -256,6 +333,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sessions_in_parallel_equal_sessions_alone),
+        cmocka_unit_test(test_groups_in_parallel),
         cmocka_unit_test(test_text_runs_beside_steps),
         cmocka_unit_test(test_cancel_from_another_thread),
         cmocka_unit_test(test_a_cancelled_evaluation_changes_nothing),
