@@ -3,12 +3,15 @@
  *   bench_passes streams MODEL [N...]           tokens per second of 1 and of N requests together
  *   bench_passes text    MODEL PROMPT N [TEMP]  N tokens after the text of file PROMPT, each way of
  *                                               drafting; "chat:PROMPT" uses the chat template
- * TERN_THREADS: 2. ROUNDS: 9, or 5 of text. */
+ * TERN_THREADS: 2. ROUNDS: 9, or 5 of text. Of text: NO_ALWAYS leaves out the third way, SPEC_MAX and
+ * IGNORE_EOS are options, SHOW prints the answer, ONLY=N allows the first N ids alone, so that a model
+ * without sense repeats itself. */
 #include "base/clock.h"
 #include "base/num.h"
 #include "engine/engine.h"
 #include "tern.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,10 +195,16 @@ static void text(tern_model *m, const char *path, int n_gen, float temp, int n_r
     static int32_t ids[1 << 16];
     tern_request_stats st[3] = {0};
     tern_err err;
-    size_t n = read_prompt(m, path, ids, 1 << 16);
+    int n_mode = getenv("NO_ALWAYS") ? 2 : 3;
+    size_t n = read_prompt(m, path, ids, 1 << 16), n_bias = 0;
+    tern_model_info info = {.size = sizeof info};
+    tern_model_info_get(m, &info);
+    tern_token_bias *bias = calloc((size_t)info.n_vocab, sizeof *bias);
+    for (int32_t id = number(getenv("ONLY"), info.n_vocab); bias && id < info.n_vocab; id++)
+        bias[n_bias++] = (tern_token_bias){id, -INFINITY};
     tern_session *s = open_session(m, (int)n + n_gen + 1);
     for (int round = -1; round < n_round; round++)
-        for (int mode = 0; mode < (getenv("NO_ALWAYS") ? 2 : 3); mode++) {
+        for (int mode = 0; mode < n_mode; mode++) {
             tern_request *r;
             tern_event ev = {0};
             tern_gen_opts o;
@@ -206,6 +215,8 @@ static void text(tern_model *m, const char *path, int n_gen, float temp, int n_r
             o.spec = (tern_spec_mode)mode;
             o.spec_max = number(getenv("SPEC_MAX"), o.spec_max);
             o.ignore_eos = getenv("IGNORE_EOS") != NULL;
+            o.bias = bias;
+            o.n_bias = n_bias;
             check(tern_request_new(s, ids, n, &o, &r, &err), &err);
             while (ev.finish == TERN_FINISH_NONE) {
                 check(tern_request_next(r, &ev, &err), &err);
@@ -219,7 +230,7 @@ static void text(tern_model *m, const char *path, int n_gen, float temp, int n_r
                 ratio[mode][round] = t[mode][round] / t[0][round];
             }
         }
-    for (int mode = 0; mode < 3; mode++) {
+    for (int mode = 0; mode < n_mode; mode++) {
         double rate = median(t[mode], n_round), to_plain = median(ratio[mode], n_round);
         printf("%-6s %zu+%zu tokens: %8.1f tok/s, %.3f of plain (%.3f..%.3f); last round %.3f "
                "tokens per pass, %zu of %zu drafted accepted\n",
@@ -228,6 +239,7 @@ static void text(tern_model *m, const char *path, int n_gen, float temp, int n_r
                (double)(st[mode].n_generated - 1) / (double)(st[mode].n_pass ? st[mode].n_pass : 1),
                st[mode].n_accepted, st[mode].n_drafted);
     }
+    free(bias);
     tern_session_free(s);
 }
 
