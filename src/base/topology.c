@@ -25,11 +25,6 @@ static bool read_line(const char *root, const char *path, char *line, size_t cap
     return ok;
 }
 
-static bool number_of(const char *s, size_t n, uint64_t *out)
-{
-    return tern_parse_u64(s, n, out);
-}
-
 /* ---- cores --------------------------------------------------------------------------------- */
 
 typedef struct place {
@@ -56,11 +51,12 @@ static bool next_range(const char **list, uint64_t *low, uint64_t *high)
         return false;
     *list = s + n + (s[n] == ',');
     if (dash >= n) {
-        bool ok = number_of(s, n, low);
+        bool ok = tern_parse_u64(s, n, low);
         *high = *low;
         return ok;
     }
-    return number_of(s, dash, low) && number_of(s + dash + 1, n - dash - 1, high) && *low <= *high;
+    return tern_parse_u64(s, dash, low) && tern_parse_u64(s + dash + 1, n - dash - 1, high) &&
+           *low <= *high;
 }
 
 static bool read_siblings(const char *root, int cpu, char *list, size_t cap)
@@ -91,7 +87,7 @@ static place place_of(const char *root, const int *allowed, int n, int cpu)
                 }
     (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpu_capacity", cpu);
     if (read_line(root, path, line, sizeof line))
-        (void)number_of(line, strlen(line), &p.capacity);
+        (void)tern_parse_u64(line, strlen(line), &p.capacity);
     return p;
 }
 
@@ -124,15 +120,15 @@ static void read_quota(const char *root, const char *mount, const char *group, b
     if (n < 0 || (size_t)n >= sizeof path || !read_line(root, path, line, sizeof line))
         return;
     size_t space = strcspn(line, " ");
-    if (!number_of(line, space, &quota)) /* "max", or -1: none */
+    if (!tern_parse_u64(line, space, &quota)) /* "max", or -1: none */
         return;
     if (v2) {
-        if (line[space] && number_of(line + space + 1, strlen(line + space + 1), &period))
+        if (line[space] && tern_parse_u64(line + space + 1, strlen(line + space + 1), &period))
             apply_quota(quota, period, cpus);
         return;
     }
     (void)snprintf(path, sizeof path, "%s%s/cpu.cfs_period_us", mount, group);
-    if (read_line(root, path, line, sizeof line) && number_of(line, strlen(line), &period))
+    if (read_line(root, path, line, sizeof line) && tern_parse_u64(line, strlen(line), &period))
         apply_quota(quota, period, cpus);
 }
 
