@@ -121,6 +121,9 @@ typedef struct tern_model_opts {
     tern_ffn_sparse ffn_sparse;
     tern_weight_bits weight_bits;
     tern_pin pin;
+    const char
+        *cache_dir; /* folder that keeps calibrations; NULL: measured anew each time (0.1 s) */
+    bool calibrate; /* measure even though the folder has a calibration, and keep the new one */
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);

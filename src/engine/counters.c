@@ -26,8 +26,7 @@ void tern_model_count_zeros(tern_model *m, bool on)
 tern_code tern_model_ffn_stats_get(tern_model *m, int32_t layer, tern_ffn_stats *s, tern_err *err)
 {
     if (layer < 0 || layer >= m->w.h.n_layer)
-        return tern_fail(err, TERN_E_USAGE, "layer %d, expected 0..%d", layer,
-                         m->w.h.n_layer - 1);
+        return tern_fail(err, TERN_E_USAGE, "layer %d, expected 0..%d", layer, m->w.h.n_layer - 1);
     const tern_dense *f = &m->w.blocks[layer].f.dense;
     pthread_mutex_lock(&m->mu);
     const tern_ffn_count c = m->e.count[layer];

@@ -127,6 +127,25 @@ static json_t *describe_kernels(const tern_kernels *k)
     return o;
 }
 
+/* How many matrices go through which product. */
+static json_t *describe_layouts(const tern_weights *w)
+{
+    int n[TERN_OP_COUNT] = {0};
+    json_t *o = json_object();
+    n[w->head.op]++;
+    for (int i = 0; i < w->h.n_layer; i++) {
+        const tern_attention *a = &w->blocks[i].m.attention;
+        const tern_dense *f = &w->blocks[i].f.dense;
+        const tern_linear *const all[] = {&a->q, &a->k, &a->v, &a->o, &f->gate, &f->up, &f->down};
+        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
+            n[all[j]->op]++;
+    }
+    for (int op = 0; op < TERN_OP_COUNT; op++)
+        if (n[op])
+            (void)put(o, tern_op_name((tern_op)op), json_integer(n[op]));
+    return o;
+}
+
 tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
 {
     const tern_hparams *h = &m->w.h;
@@ -170,6 +189,8 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
     ok &= put(root, "tokenizer", tok);
     ok &= put(root, "chat_template", chat);
     ok &= put(root, "kernels", describe_kernels(&m->e.k));
+    ok &= put(root, "layouts", describe_layouts(&m->w));
+    ok &= put(root, "calibration", tern_calibration_json(m));
     return dump(root, ok, json, err);
 }
 

@@ -86,6 +86,26 @@ static tern_code start_pool(tern_model *m, const tern_model_opts *o, tern_err *e
     return TERN_OK;
 }
 
+/* What binding asks back. */
+typedef struct bind_ctx {
+    const tern_model *m;
+    const tern_model_opts *o;
+} bind_ctx;
+
+static bool wants_base3(void *ctx, int cols)
+{
+    const tern_model *m = ((const bind_ctx *)ctx)->m;
+    if (m->weight_bits == TERN_WEIGHT_BITS_AUTO)
+        return tern_tune_base3(&m->tune, cols);
+    return m->weight_bits == TERN_WEIGHT_BITS_1_6;
+}
+
+static void show_progress(void *ctx, double fraction)
+{
+    const bind_ctx *p = ctx;
+    p->o->progress(p->o->ctx, fraction);
+}
+
 static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
     const tern_hparams *h = &m->w.h;
@@ -95,16 +115,21 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     TERN_TRY(read_name(m, err));
     TERN_TRY(tern_tokenizer_new(m->dir, o->pre_tokenizer, &m->tok, err));
     TERN_TRY(tern_chat_init(m, o->chat_template, err));
-    const tern_bind_opts bind = {.n_token = tern_tokenizer_info_get(m->tok)->n_vocab,
-                                 .ffn_sparse = o->ffn_sparse != TERN_FFN_SPARSE_OFF,
-                                 .base3 = o->weight_bits == TERN_WEIGHT_BITS_1_6,
-                                 .progress = o->progress,
-                                 .ctx = o->ctx};
-    TERN_TRY(tern_weights_bind(&m->w, m->dir, &bind, m->pool, err));
+    TERN_TRY(tern_weights_read(&m->w, m->dir, tern_tokenizer_info_get(m->tok)->n_vocab, err));
+    TERN_TRY(tern_calibrate(m, o, cpu, err));
+    bind_ctx progress = {m, o};
+    const tern_bind_opts bind = {.ffn_sparse = o->ffn_sparse != TERN_FFN_SPARSE_OFF,
+                                 .base3 = wants_base3,
+                                 .progress = o->progress ? show_progress : NULL,
+                                 .ctx = &progress};
+    TERN_TRY(tern_weights_bind(&m->w, &bind, m->pool, err));
     int d_row = (int)tern_round_up((size_t)h->d_head, 8);
     m->kv_f16 = (tern_kv_shape){
         .n_block = h->n_layer, .n_kv_head = h->n_kv_head, .d_k = d_row, .d_v = d_row};
     TERN_TRY(tern_exec_init(&m->e, &m->w, m->pool, cpu, MAX_TOK, err));
+    /* Always from the list, or only where that is faster. */
+    m->e.up_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.up_limit;
+    m->e.down_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.down_limit;
     m->rows = tern_calloc(MAX_TOK, sizeof *m->rows);
     if (!m->rows || pthread_mutex_init(&m->mu, NULL) != 0)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");

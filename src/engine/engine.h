@@ -5,6 +5,7 @@
 #include "decode/autoregressive.h"
 #include "decode/speculative.h"
 #include "model/exec.h"
+#include "model/tune.h"
 #include "sample/chain.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
@@ -23,9 +24,12 @@ struct tern_model {
     char *name;              /* owned; general.name, "" when absent */
     tern_kv_shape kv_f16;    /* shape of the state with f16 rows */
     pthread_mutex_t mu;
-    tern_exec e;    /* guarded by mu, and so is the pool */
-    tern_row *rows; /* owned; [e.max_tok]; guarded by mu */
-    tern_cost cost; /* guarded by mu */
+    tern_exec e;             /* guarded by mu, and so is the pool */
+    tern_row *rows;          /* owned; [e.max_tok]; guarded by mu */
+    tern_cost cost;          /* guarded by mu */
+    tern_tune tune;          /* what layouts were chosen by */
+    const char *tune_origin; /* static: "measured", "cache"; NULL: nothing was to be chosen */
+    tern_weight_bits weight_bits;
     bool mu_ready;
     int n_selftest_mismatch;
 };
@@ -77,6 +81,13 @@ void tern_session_settle(tern_session *s);
 /* s[0..n) as a JSON string, U+FFFD in place of bytes that are no UTF-8: files may hold any. NULL when
  * memory is exhausted (engine/describe.c). */
 json_t *tern_json_text(const char *s, size_t n);
+
+/* Calibrate for this model and machine, or take what the cache folder has (engine/calibrate.c). */
+TERN_CHECK tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, unsigned cpu,
+                                    tern_err *err);
+
+/* The calibration as JSON, null when nothing was to be chosen. A new reference. */
+json_t *tern_calibration_json(const tern_model *m);
 
 /* Choose and compile the model's chat template (engine/chat.c). */
 TERN_CHECK tern_code tern_chat_init(tern_model *m, const char *option, tern_err *err);

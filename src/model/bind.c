@@ -186,14 +186,15 @@ static tern_code load_vector(binder *n, const tern_tensor *t, const float **out)
 }
 
 /* Feed-forwards whose activation makes zeros leave out rows of up and columns of down. */
-static tern_pack pack_of(const binder *n, tern_role role)
+static tern_pack pack_of(const binder *n, const tern_tensor *t, tern_role role)
 {
     bool sparse = n->opts->ffn_sparse && n->w->h.act == TERN_ACT_RELU2;
     if (sparse && role == TERN_W_UP)
         return TERN_PACK_T2R1;
     if (sparse && role == TERN_W_DOWN)
         return TERN_PACK_T2C1;
-    return n->opts->base3 ? TERN_PACK_T3R16 : TERN_PACK_T2R16;
+    bool base3 = n->opts->base3 && n->opts->base3(n->opts->ctx, (int)t->ne[0]);
+    return base3 ? TERN_PACK_T3R16 : TERN_PACK_T2R16;
 }
 
 static tern_code load_matrix(binder *n, const tern_tensor *t, tern_role role, tern_linear *l)
@@ -201,7 +202,7 @@ static tern_code load_matrix(binder *n, const tern_tensor *t, tern_role role, te
     bool packed = tern_dtype_get(t->dtype)->cls == TERN_CLASS_TERNARY;
     if (packed)
         tern_dir_tensor_want(n->w->dir, t);
-    tern_code rc = tern_linear_init(l, t, n->w->h.token_act8, pack_of(n, role), n->pool, n->err);
+    tern_code rc = tern_linear_init(l, t, n->w->h.token_act8, pack_of(n, t, role), n->pool, n->err);
     if (packed && l->packed_bytes) /* the copy serves from here on */
         tern_dir_tensor_drop(n->w->dir, t);
     TERN_TRY(rc);
@@ -272,38 +273,51 @@ static tern_code bind_all(binder *n)
     return TERN_OK;
 }
 
-tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, const tern_bind_opts *o,
-                            tern_pool *pool, tern_err *err)
+tern_code tern_weights_read(tern_weights *w, const tern_dir *d, int n_token, tern_err *err)
 {
     tern_slice name;
     bool found = false;
-    tern_code rc;
     *w = (tern_weights){.dir = d};
     TERN_TRY(tern_dir_get_str(d, "general.architecture", &name, &found, err));
     if (!found)
         return tern_fail(err, TERN_E_FORMAT, "%s: key general.architecture is missing", d->path);
-    const tern_arch *arch = tern_arch_find(name.p, name.n);
     char shown[48];
-    if (!arch)
+    w->arch = tern_arch_find(name.p, name.n);
+    if (!w->arch)
         return tern_fail(err, TERN_E_UNSUPPORTED,
                          "%s: architecture '%s' is not supported; this version runs: %s", d->path,
                          tern_quote(shown, sizeof shown, name.p, name.n), tern_arch_list());
-    TERN_TRY(tern_hparams_read(d, arch, &w->h, err));
-    if (o->n_token > w->h.n_vocab)
+    TERN_TRY(tern_hparams_read(d, w->arch, &w->h, err));
+    if (n_token > w->h.n_vocab)
         return tern_fail(err, TERN_E_FORMAT,
                          "%s: the vocabulary has %d tokens but 'token_embd.weight' only %d rows",
-                         d->path, o->n_token, w->h.n_vocab);
+                         d->path, n_token, w->h.n_vocab);
     if ((size_t)w->h.n_layer > d->n_tensor)
         return tern_fail(err, TERN_E_FORMAT,
                          "%s: %s.block_count is %d but the file has %zu tensors", d->path,
-                         arch->name, w->h.n_layer, d->n_tensor);
-    binder n = {.w = w, .arch = arch, .opts = o, .pool = pool, .err = err};
-    TERN_TRY(check_all(&n));
-    w->cap_vector = d->n_tensor;
+                         w->arch->name, w->h.n_layer, d->n_tensor);
+    binder n = {.w = w, .arch = w->arch, .err = err};
+    return check_all(&n);
+}
+
+bool tern_weights_ternary(const tern_weights *w)
+{
+    for (size_t i = 0; i < w->dir->n_tensor; i++)
+        if (tern_dtype_get(w->dir->tensors[i].dtype)->cls == TERN_CLASS_TERNARY)
+            return true;
+    return false;
+}
+
+tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o, tern_pool *pool,
+                            tern_err *err)
+{
+    tern_code rc;
+    binder n = {.w = w, .arch = w->arch, .opts = o, .pool = pool, .err = err};
+    w->cap_vector = w->dir->n_tensor;
     w->blocks = tern_calloc((size_t)w->h.n_layer, sizeof *w->blocks);
     w->vectors = tern_calloc(w->cap_vector, sizeof *w->vectors);
     if (!w->blocks || !w->vectors)
-        rc = tern_fail(err, TERN_E_NOMEM, "%s: out of memory", d->path);
+        rc = tern_fail(err, TERN_E_NOMEM, "%s: out of memory", w->dir->path);
     else
         rc = bind_all(&n);
     if (rc != TERN_OK)

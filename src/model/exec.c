@@ -79,8 +79,7 @@ tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, u
 {
     const tern_hparams *h = &w->h;
     cutter c = {0};
-    *e =
-        (tern_exec){.w = w, .pool = pool, .max_tok = max_tok, .up_limit = 0.9f, .down_limit = 0.9f};
+    *e = (tern_exec){.w = w, .pool = pool, .max_tok = max_tok};
     e->max_logit_rows = max_tok < 16 ? max_tok : 16;
     tern_kernels_select(cpu, &e->k);
     int widest = h->d_ff > h->d_model ? h->d_ff : h->d_model;

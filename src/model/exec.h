@@ -48,12 +48,11 @@ typedef struct tern_exec {
     size_t x_stride, q_stride, kv_stride, ff_stride, mid_stride, vocab_stride;
     /* Feed-forwards with zeros (ffn/sparse.c). */
     bool count_zeros;
-    float up_limit;         /* share of rows from which reading all is as fast */
-    float down_limit;       /* the same for columns of down */
-    tern_ffn_count *count;  /* [n_layer]; kept while count_zeros */
-    uint64_t n_step, n_row; /* so far */
-    uint64_t read_bytes;    /* weight bytes that the steps so far have read, each once per step */
-    int32_t *list;          /* [n_lane][list_stride] */
+    float up_limit, down_limit; /* shares of rows and columns from which all are read (tune.h) */
+    tern_ffn_count *count;      /* [n_layer]; kept while count_zeros */
+    uint64_t n_step, n_row;     /* so far */
+    uint64_t read_bytes; /* weight bytes that the steps so far have read, each once per step */
+    int32_t *list;       /* [n_lane][list_stride] */
     size_t list_stride;
     int32_t *n_listed; /* [n_lane], one cache line apart */
     int32_t *part;     /* [TERN_SKIP_PARTS][TERN_SKIP_MAX_TOK][d_model padded to 256] */

@@ -44,6 +44,7 @@ typedef struct tern_block {
 typedef struct tern_weights {
     tern_hparams h;
     const tern_dir *dir;      /* borrowed; outlives this */
+    const tern_arch *arch;    /* static */
     const tern_tensor *embed; /* [n_vocab, d_model], rows unpacked on demand */
     tern_linear head;
     bool head_tied;
@@ -58,17 +59,24 @@ typedef struct tern_weights {
 } tern_weights;
 
 typedef struct tern_bind_opts {
-    int n_token;     /* tokens of the vocabulary, each of which needs a row of the embedding */
     bool ffn_sparse; /* pack squared-ReLU feed-forwards so that rows and columns can be left out */
-    bool base3;      /* pack the other ternary matrices in 1.6 bits */
+    /* Does a ternary matrix of so many columns take 1.6 bits? NULL: none does. */
+    bool (*base3)(void *ctx, int cols);
     void (*progress)(void *ctx, double fraction); /* in [0, 1]; may be NULL */
     void *ctx;
 } tern_bind_opts;
 
-/* Everything the file says is checked before memory is taken for any of it. On failure w is empty.
- * Codes: TERN_E_FORMAT, TERN_E_UNSUPPORTED, TERN_E_NOMEM; the message names the key or tensor. */
-TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_dir *d, const tern_bind_opts *o,
-                                       tern_pool *pool, tern_err *err);
+/* First everything the file says is checked, before memory is taken for any of it; w then has its
+ * numbers. n_token: tokens of the vocabulary, each of which needs a row of the embedding. Codes:
+ * TERN_E_FORMAT, TERN_E_UNSUPPORTED; the message names the key or tensor. */
+TERN_CHECK tern_code tern_weights_read(tern_weights *w, const tern_dir *d, int n_token,
+                                       tern_err *err);
+/* Then the weights are prepared. On failure w is empty. Codes: TERN_E_FORMAT (values),
+ * TERN_E_UNSUPPORTED, TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o, tern_pool *pool,
+                                       tern_err *err);
+/* Does any matrix have a ternary format? */
+bool tern_weights_ternary(const tern_weights *w);
 void tern_weights_done(tern_weights *w);
 
 /* RoPE frequencies of a model: inv_freq[i] multiplies the position; *mscale multiplies cos and sin.

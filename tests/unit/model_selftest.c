@@ -22,7 +22,8 @@ static void set_up(fixture *f)
     assert_int_equal(tern_cpu_flags(&cpu, &err), TERN_OK);
     if (tern_gguf_open(MODEL, NULL, &f->dir, &err) != TERN_OK ||
         tern_pool_new(2, &f->pool, &err) != TERN_OK ||
-        tern_weights_bind(&f->w, f->dir, &(tern_bind_opts){0}, f->pool, &err) != TERN_OK ||
+        tern_weights_read(&f->w, f->dir, 0, &err) != TERN_OK ||
+        tern_weights_bind(&f->w, &(tern_bind_opts){0}, f->pool, &err) != TERN_OK ||
         tern_exec_init(&f->e, &f->w, f->pool, cpu, 32, &err) != TERN_OK)
         fail_msg("%s", err.msg);
 }

@@ -1,0 +1,241 @@
+#include "model/tune.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/num.h"
+#include "kernels/kernel.h"
+
+#include <string.h>
+
+/* Weights that are timed: more than caches hold, unless the model has fewer. */
+#define MAX_WEIGHTS ((size_t)256 << 20)
+#define MIN_WEIGHTS ((size_t)1 << 20)
+#define REPEAT      5
+/* A layout must be so much faster to be taken: batches unpack 1.6 bits with more work. */
+#define WORTH 0.95
+
+/* One tall matrix of made-up weights in one layout, and a list over its rows or columns. */
+typedef struct probe {
+    tern_mm mm;
+    tern_mm_fn fn;
+    int grain;
+    const int32_t *list; /* of rows, rising; NULL: all */
+    int n_list;
+    uint8_t *scratch; /* [n_lane][scratch_stride] */
+    size_t scratch_stride;
+} probe;
+
+static int first_at_least(const int32_t *list, int n, int row)
+{
+    int lo = 0, hi = n;
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        if (list[mid] < row)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static void probe_range(void *arg, int lane, int begin, int end)
+{
+    const probe *p = arg;
+    tern_mm mm = p->mm;
+    mm.scratch = p->scratch + (size_t)lane * p->scratch_stride;
+    if (p->list) {
+        int i = first_at_least(p->list, p->n_list, begin);
+        mm.list = p->list + i;
+        mm.n_list = first_at_least(p->list, p->n_list, end) - i;
+    }
+    p->fn(&mm, begin, end);
+}
+
+static double time_once(tern_pool *pool, probe *p)
+{
+    uint64_t begin = tern_clock_ns();
+    tern_pool_for(pool, p->mm.rows, p->grain, probe_range, p);
+    return (double)(tern_clock_ns() - begin) * 1e-9;
+}
+
+/* Times of two ways, taken in turn; of each the fastest, for other programs only ever add. */
+static void time_both(tern_pool *pool, probe *a, probe *b, double *time_a, double *time_b)
+{
+    *time_a = *time_b = 1e9;
+    for (int i = 0; i < REPEAT; i++) {
+        double t = time_once(pool, a);
+        *time_a = t < *time_a ? t : *time_a;
+        t = time_once(pool, b);
+        *time_b = t < *time_b ? t : *time_b;
+    }
+}
+
+typedef struct tuner {
+    tern_pool *pool;
+    tern_kernels k;
+    size_t n_weight;
+    uint8_t *w; /* n_weight / 4 bytes and room for padding */
+    size_t w_bytes;
+    float *scale, *y;
+    int max_rows;
+    int8_t *q;
+    float act_scale;
+    int32_t sum;
+    int32_t *list; /* [max_rows or d_ff] and padding */
+    uint8_t *scratch;
+    size_t scratch_stride;
+} tuner;
+
+/* Lanes touch what they will read. The bytes are valid codes in every layout. */
+static void touch_range(void *arg, int lane, int begin, int end)
+{
+    const tuner *t = arg;
+    (void)lane;
+    memset(t->w + (size_t)begin * 4096, 0x55, (size_t)(end - begin) * 4096);
+}
+
+static probe probe_of(tuner *t, tern_mm_fn fn, size_t unit_bytes, int unit, int cols, int grain)
+{
+    size_t rows = t->n_weight / 4 / unit_bytes * (size_t)unit;
+    probe p = {
+        .fn = fn, .grain = grain, .scratch = t->scratch, .scratch_stride = t->scratch_stride};
+    if (rows > (size_t)t->max_rows)
+        rows = (size_t)t->max_rows;
+    p.mm = (tern_mm){.w = t->w,
+                     .w_stride = unit_bytes,
+                     .rows = (int)(rows / (size_t)grain) * grain,
+                     .cols = cols,
+                     .scale = t->scale,
+                     .act = {.q = t->q,
+                             .stride = tern_round_up((size_t)cols, 64),
+                             .scale = &t->act_scale,
+                             .sum = &t->sum},
+                     .n_tok = 1,
+                     .y = t->y};
+    return p;
+}
+
+static double per_weight(const probe *p, double seconds)
+{
+    return p->mm.rows ? seconds * 1e9 / ((double)p->mm.rows * p->mm.cols) : 0.0;
+}
+
+static void tune_shape(tuner *t, tern_tune *out, int cols)
+{
+    for (int i = 0; i < out->n_shape; i++)
+        if (out->shape[i].cols == cols)
+            return;
+    probe t2 = probe_of(t, t->k.mm_t2r16, tern_t2_stripe_bytes(cols), 16, cols, 16);
+    probe t3 = probe_of(t, t->k.mm_t3r16, tern_t3_stripe_bytes(cols), 16, cols, 16);
+    double time2, time3;
+    time_both(t->pool, &t2, &t3, &time2, &time3);
+    out->shape[out->n_shape++] =
+        (tern_tune_shape){cols, per_weight(&t2, time2), per_weight(&t3, time3)};
+}
+
+/* Every other one of n, without a pattern that prefetchers could learn. */
+static int half_of(int32_t *list, int n)
+{
+    uint32_t x = 1;
+    int n_list = 0;
+    for (int i = 0; i < n; i++) {
+        x = x * 1664525u + 1013904223u;
+        if (x >> 31)
+            list[n_list++] = i;
+    }
+    for (int i = 0; i < TERN_LIST_PAD; i++)
+        list[n_list + i] = n_list ? list[n_list - 1] : 0;
+    return n_list;
+}
+
+/* Cost of all of n against that of one out of a list. */
+static float limit_of(double all, int n, double listed, int n_listed)
+{
+    double limit = n_listed > 0 && listed > 0 ? all / n / (listed / n_listed) : 1.0;
+    return limit > 1.0 ? 1.0f : limit < 0.1 ? 0.1f : (float)limit;
+}
+
+static void tune_lists(tuner *t, tern_tune *out, const tern_hparams *h)
+{
+    double all, listed;
+    probe up = probe_of(t, t->k.mm_t2r1, tern_t2r1_row_bytes(h->d_model), 1, h->d_model, 16);
+    probe some = up;
+    some.list = t->list;
+    some.n_list = half_of(t->list, up.mm.rows);
+    time_both(t->pool, &up, &some, &all, &listed);
+    out->up_limit = limit_of(all, up.mm.rows, listed, some.n_list);
+
+    probe down = probe_of(t, t->k.mm_t2c1, tern_t2c1_slice_bytes(h->d_ff), 256, h->d_ff, 256);
+    some = down;
+    some.mm.list = t->list;
+    some.mm.n_list = half_of(t->list, h->d_ff);
+    if (down.mm.rows == 0)
+        return;
+    time_both(t->pool, &down, &some, &all, &listed);
+    out->down_limit = limit_of(all, h->d_ff, listed, some.mm.n_list);
+}
+
+static size_t ternary_weights(const tern_hparams *h)
+{
+    size_t d = (size_t)h->d_model, heads = (size_t)(h->n_head + h->n_kv_head) * (size_t)h->d_head;
+    return (size_t)h->n_layer * (2 * d * heads + 3 * d * (size_t)h->d_ff);
+}
+
+static bool allocate(tuner *t, int widest, int d_ff)
+{
+    size_t stride = tern_round_up((size_t)widest, 256);
+    t->w_bytes = tern_round_up(t->n_weight / 4 + 4096, 4096);
+    t->max_rows = 1 << 18;
+    size_t n_list = (size_t)(d_ff > t->max_rows ? d_ff : t->max_rows) + TERN_LIST_PAD;
+    t->w = tern_pages_alloc(t->w_bytes);
+    t->scale = tern_calloc((size_t)t->max_rows, sizeof *t->scale);
+    t->y = tern_calloc((size_t)t->max_rows, sizeof *t->y);
+    t->q = tern_calloc(stride, 1);
+    t->list = tern_calloc(n_list, sizeof *t->list);
+    t->scratch_stride = tern_round_up(tern_mm_scratch_bytes(widest, 1), 64);
+    t->scratch = tern_calloc((size_t)tern_pool_size(t->pool), t->scratch_stride);
+    return t->w && t->scale && t->y && t->q && t->list && t->scratch;
+}
+
+static void release(tuner *t)
+{
+    tern_pages_free(t->w, t->w_bytes);
+    tern_free(t->scale);
+    tern_free(t->y);
+    tern_free(t->q);
+    tern_free(t->list);
+    tern_free(t->scratch);
+}
+
+tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, unsigned cpu, tern_tune *out,
+                            tern_err *err)
+{
+    int d_q = h->n_head * h->d_head, widest = h->d_ff;
+    tuner t = {.pool = pool, .n_weight = ternary_weights(h), .act_scale = 1.0f};
+    *out = (tern_tune){.up_limit = 1.0f, .down_limit = 1.0f};
+    widest = h->d_model > widest ? h->d_model : widest;
+    widest = d_q > widest ? d_q : widest;
+    t.n_weight = t.n_weight > MAX_WEIGHTS ? MAX_WEIGHTS : t.n_weight;
+    t.n_weight = t.n_weight < MIN_WEIGHTS ? MIN_WEIGHTS : t.n_weight;
+    tern_kernels_select(cpu, &t.k);
+    if (!allocate(&t, widest, h->d_ff)) {
+        release(&t);
+        return tern_fail(err, TERN_E_NOMEM, "calibration: out of memory");
+    }
+    tern_pool_for(pool, (int)(t.w_bytes / 4096), 16, touch_range, &t);
+    tune_shape(&t, out, h->d_model);
+    tune_shape(&t, out, d_q);
+    tune_shape(&t, out, h->d_ff);
+    if (h->act == TERN_ACT_RELU2)
+        tune_lists(&t, out, h);
+    release(&t);
+    return TERN_OK;
+}
+
+bool tern_tune_base3(const tern_tune *t, int cols)
+{
+    for (int i = 0; i < t->n_shape; i++)
+        if (t->shape[i].cols == cols)
+            return t->shape[i].t3 > 0.0 && t->shape[i].t3 < WORTH * t->shape[i].t2;
+    return false;
+}

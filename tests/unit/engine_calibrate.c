@@ -1,0 +1,135 @@
+/* Calibrations are kept and found again, and a file that is lost, torn or wrong does no harm. */
+#include "base/os/outfile.h"
+#include "engine/engine.h"
+#include "support/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char dir[] = "/tmp/tern-calibrate-XXXXXX", file[64];
+
+static int set_up(void **state)
+{
+    (void)state;
+    if (!mkdtemp(dir))
+        return -1;
+    (void)snprintf(file, sizeof file, "%s/calibration.json", dir);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    (void)unlink(file);
+    return rmdir(dir);
+}
+
+static void write_text(const char *text)
+{
+    tern_outfile o;
+    assert_int_equal(tern_outfile_open(&o, file, 0, NULL), TERN_OK);
+    (void)fputs(text, o.f);
+    assert_int_equal(tern_outfile_commit(&o, NULL), TERN_OK);
+}
+
+/* Open the built-in model; where its calibration came from. */
+static const char *origin_of(bool calibrate, int32_t n_thread, tern_tune *tune)
+{
+    tern_model_opts o;
+    tern_model *m;
+    tern_err err;
+    tern_model_opts_init(&o);
+    o.cache_dir = dir;
+    o.calibrate = calibrate;
+    o.n_thread = n_thread;
+    if (tern_model_open("models/tern-stories.gguf", &o, &m, &err) != TERN_OK)
+        fail_msg("%s", err.msg);
+    const char *origin = m->tune_origin;
+    *tune = m->tune;
+    tern_model_close(m);
+    return origin;
+}
+
+static void test_it_is_kept(void **state)
+{
+    (void)state;
+    tern_tune first, second;
+    assert_string_equal(origin_of(false, 1, &first), "measured");
+    assert_string_equal(origin_of(false, 1, &second), "cache");
+    assert_int_equal(first.n_shape, 2); /* d_model, which is the heads' width too, and d_ff */
+    assert_int_equal(second.n_shape, 2);
+    assert_int_equal(second.shape[0].cols, 256);
+    assert_int_equal(second.shape[1].cols, 1024);
+    for (int i = 0; i < 2; i++) {
+        assert_true(first.shape[i].t2 > 0 && first.shape[i].t3 > 0);
+        double kept = second.shape[i].t3 / first.shape[i].t3;
+        assert_true(kept > 0.9999 && kept < 1.0001); /* six digits are written */
+        assert_true(tern_tune_base3(&first, first.shape[i].cols) ==
+                    (first.shape[i].t3 < 0.95 * first.shape[i].t2));
+    }
+    assert_true(first.up_limit > 0 && first.up_limit <= 1);
+    assert_true(first.down_limit > 0 && first.down_limit <= 1);
+    /* Another number of threads is another machine; tern tune measures anew. */
+    assert_string_equal(origin_of(false, 2, &first), "measured");
+    assert_string_equal(origin_of(false, 2, &first), "cache");
+    assert_string_equal(origin_of(false, 1, &first), "cache");
+    assert_string_equal(origin_of(true, 1, &first), "measured");
+}
+
+static void test_what_is_wrong_is_measured_again(void **state)
+{
+    (void)state;
+    tern_tune t;
+    char text[4096];
+    FILE *f = fopen(file, "r");
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    (void)fclose(f);
+    text[n] = 0;
+    text[n / 2] = 0; /* torn */
+    write_text(text);
+    assert_string_equal(origin_of(false, 1, &t), "measured");
+    write_text("[1, 2]");
+    assert_string_equal(origin_of(false, 1, &t), "measured");
+    assert_string_equal(origin_of(false, 1, &t), "cache");
+    /* Numbers that make no sense. */
+    f = fopen(file, "r");
+    assert_non_null(f);
+    n = fread(text, 1, sizeof text - 1, f);
+    (void)fclose(f);
+    text[n] = 0;
+    char *limit = strstr(text, "\"up_limit\": ");
+    assert_non_null(limit);
+    limit[strlen("\"up_limit\": ")] = '7';
+    write_text(text);
+    assert_string_equal(origin_of(false, 1, &t), "measured");
+    assert_true(t.up_limit <= 1);
+}
+
+static void test_no_folder_is_no_failure(void **state)
+{
+    (void)state;
+    tern_model_opts o;
+    tern_model *m;
+    tern_model_opts_init(&o);
+    o.cache_dir = "/nonexistent/tern";
+    assert_int_equal(tern_model_open("models/tern-stories.gguf", &o, &m, NULL), TERN_OK);
+    assert_string_equal(m->tune_origin, "measured");
+    tern_model_close(m);
+    /* Nothing to choose: no calibration. */
+    assert_int_equal(tern_model_open("models/test/stories260K.gguf", &o, &m, NULL), TERN_OK);
+    assert_null(m->tune_origin);
+    tern_model_close(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_it_is_kept),
+        cmocka_unit_test(test_what_is_wrong_is_measured_again),
+        cmocka_unit_test(test_no_folder_is_no_failure),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
