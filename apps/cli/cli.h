@@ -11,6 +11,7 @@
 typedef struct cli {
     cli_options opt;
     bool json, quiet, verbose;
+    bool calibrate;          /* models are opened with a new calibration */
     bool err_tty, err_color; /* of standard error */
     const char *label;       /* of the model, where its file's name would say nothing; else NULL */
     const char *progress_what;
@@ -40,6 +41,10 @@ TERN_CHECK tern_code cli_flush(tern_err *err);
 
 /* The model of the options, or the built-in one. n_thread 0: all. */
 TERN_CHECK tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *err);
+/* The table of one calibration (tune.c). */
+void cli_calibration_print(const json_t *calibration);
+/* Where calibrations are kept, the folder made; NULL: no place for them. tern_free it. */
+char *cli_cache_dir(const cli *c);
 /* c->label, "tern-stories (built in)" or the file's name without folders. */
 const char *cli_model_label(const cli *c);
 /* Bytes of the built-in model; n = 0: this build has none. */

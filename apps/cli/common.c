@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- terminal ------------------------------------------------------------------------------ */
@@ -145,6 +146,30 @@ static void show_warning(void *ctx, const char *line)
     cli_warn(ctx, "%s", line);
 }
 
+char *cli_cache_dir(const cli *c)
+{
+    const char *given = cli_text(&c->opt, OPT_CACHE_DIR);
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    tern_str s;
+    tern_str_init(&s, 1 << 12);
+    if (given) {
+        tern_str_puts(&s, given);
+    } else if (cache && *cache == '/') {
+        (void)mkdir(cache, 0700);
+        tern_str_printf(&s, "%s/tern", cache);
+    } else if (home && *home) {
+        tern_str_printf(&s, "%s/.cache", home);
+        (void)mkdir(tern_str_get(&s), 0700);
+        tern_str_puts(&s, "/tern");
+    } else {
+        return NULL;
+    }
+    (void)mkdir(tern_str_get(&s), 0700);
+    char *dir = tern_str_take(&s);
+    tern_str_done(&s);
+    return dir;
+}
+
 tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *err)
 {
     const char *path = cli_text(&c->opt, OPT_MODEL);
@@ -164,6 +189,9 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
     o.strict = cli_flag(&c->opt, OPT_STRICT);
     /* Choices stand in the order of their types. */
     o.pin = (tern_pin)c->opt.value[OPT_PIN].num;
+    char *cache_dir = cli_cache_dir(c);
+    o.cache_dir = cache_dir;
+    o.calibrate = c->calibrate;
     o.ffn_sparse = (tern_ffn_sparse)c->opt.value[OPT_FFN_SPARSE].num;
     o.weight_bits = (tern_weight_bits)c->opt.value[OPT_WEIGHT_BITS].num;
     o.progress = show_loading;
@@ -181,6 +209,7 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
         rc =
             tern_fail(err, TERN_E_USAGE, "no model: name a GGUF file (this build has none inside)");
     tern_str_done(&source);
+    tern_free(cache_dir);
     cli_progress_end(c);
     return rc;
 }

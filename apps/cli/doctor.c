@@ -1,4 +1,5 @@
 /* What this machine and this build can do: all that a report of a problem needs, without paths. */
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "cli.h"
@@ -94,6 +95,21 @@ static double macs(const json_t *o)
     return json_number_value(json_object_get(json_object_get(o, "compute"), "int8_macs_per_s"));
 }
 
+/* What was kept of calibrations, by machine and model; null: nothing. */
+static void add_calibrations(const cli *c, json_t *all)
+{
+    char *dir = cli_cache_dir(c);
+    tern_str path;
+    tern_str_init(&path, 1 << 12);
+    tern_str_printf(&path, "%s/calibration.json", dir ? dir : "");
+    json_t *kept = dir ? json_load_file(tern_str_get(&path), 0, NULL) : NULL;
+    (void)json_object_set_new(all, "calibrations", json_is_object(kept) ? kept : json_null());
+    if (!json_is_object(kept))
+        json_decref(kept);
+    tern_str_done(&path);
+    tern_free(dir);
+}
+
 static tern_code gather(cli *c, json_t **out, tern_err *err)
 {
     json_t *all, *one;
@@ -116,6 +132,7 @@ static tern_code gather(cli *c, json_t **out, tern_err *err)
                               json_real(macs(one)));
     json_decref(one);
     add_builtin(c, all);
+    add_calibrations(c, all);
     add_warnings(all);
     *out = all;
     return TERN_OK;
@@ -180,6 +197,20 @@ static void print_builtin(const json_t *b)
                      json_number_value(json_object_get(b, "open_s")) * 1e3);
 }
 
+static void print_calibrations(const json_t *kept)
+{
+    const char *key;
+    json_t *entry;
+    if (json_object_size(kept) == 0)
+        (void)puts(
+            "calibrations   none kept; models are calibrated when they open (tern tune keeps one)");
+    json_object_foreach((json_t *)(uintptr_t)kept, key, entry)
+    {
+        (void)printf("\ncalibration    %s (%s)\n", text_at(entry, "name"), key);
+        cli_calibration_print(entry);
+    }
+}
+
 static void print_report(const json_t *o)
 {
     const json_t *cpu = json_object_get(o, "cpu"), *lib = json_object_get(o, "libraries");
@@ -206,6 +237,7 @@ static void print_report(const json_t *o)
                      (long long)json_integer_value(json_object_get(mem, "threads")));
     print_kernels(o);
     print_builtin(json_object_get(o, "builtin_model"));
+    print_calibrations(json_object_get(o, "calibrations"));
     (void)printf("libraries      PCRE2 %s, jansson %s, utf8proc %s, libedit %s\n",
                  text_at(lib, "pcre2"), text_at(lib, "jansson"), text_at(lib, "utf8proc"),
                  json_is_true(json_object_get(lib, "libedit")) ? "yes" : "no");

@@ -11,7 +11,7 @@
 #define TALKS (V(CHAT) | V(RUN))
 #define READS (V(CHAT) | V(RUN) | V(TOKENIZE) | V(LOGITS))
 #define EVALS (V(CHAT) | V(RUN) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
-#define LOADS (EVALS | V(SHOW) | V(TOKENIZE))
+#define LOADS (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE))
 
 const cli_row cli_rows[CLI_OPT_COUNT] = {
 #define OPT(id, group, names, kind, argument, preset, min, max, verbs, help)                       \

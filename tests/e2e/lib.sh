@@ -9,6 +9,7 @@ export LC_ALL=C.UTF-8 TERN_THREADS=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/e2e/leaks.txt:print_suppressions=0
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+export XDG_CACHE_HOME=$tmp/cache
 out=$tmp/out err=$tmp/err
 n_checks=0 n_failed=0
 
