@@ -206,6 +206,16 @@ static void run_range(void *arg, int lane, int begin, int end)
     }
 }
 
+/* Whole grains worth handing out by themselves: taking some costs about what reading 16 KiB does. */
+static int piece_of(const run_task *t, int n_row)
+{
+    size_t bytes = 0;
+    for (int j = 0; j < t->n_job; j++)
+        bytes += t->jobs[j].l->read_bytes * (size_t)t->jobs[j].in->n_tok;
+    size_t n_piece = bytes >> 14, n_grain = (size_t)(n_row / t->grain);
+    return n_piece < 1 ? n_row : t->grain * (int)((n_grain + n_piece - 1) / n_piece);
+}
+
 void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn glu)
 {
     run_task task = {.e = e, .jobs = jobs, .n_job = n_job, .glu = glu, .grain = 16};
@@ -214,7 +224,7 @@ void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn gl
         task.grain = jobs[j].l->grain > task.grain ? jobs[j].l->grain : task.grain;
     for (int j = 0; j < (glu ? 1 : n_job); j++)
         n += (int)tern_round_up((size_t)jobs[j].l->rows, (size_t)task.grain);
-    tern_pool_for(e->pool, n, task.grain, run_range, &task);
+    tern_pool_for(e->pool, n, piece_of(&task, n), run_range, &task);
 }
 
 void tern_exec_input(tern_exec *e, const float *norm, unsigned forms, int n_row, tern_input *in)
