@@ -334,6 +334,7 @@ void tern_weights_done(tern_weights *w)
         for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
             tern_linear_done(all[j]);
     }
+    tern_head_done(&w->screen);
     tern_linear_done(&w->head);
     for (size_t i = 0; i < w->n_vector; i++)
         tern_free(w->vectors[i]);

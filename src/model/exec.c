@@ -62,6 +62,16 @@ static void lay_out(tern_exec *e, cutter *c)
     e->parts = cut(c, tern_attend_part_floats(h, e->max_tok), 1, sizeof(float));
     e->cs = cut(c, n, (size_t)h->rope.n_rot, sizeof(float));
     e->logits = cut(c, (size_t)e->max_logit_rows, e->vocab_stride, sizeof(float));
+    size_t n_out = (size_t)e->max_logit_rows,
+           wide = tern_round_up((size_t)h->d_model + TERN_HEAD_EXTRA, 256);
+    e->head_max =
+        cut(c, n_out, tern_round_up((size_t)h->n_vocab, TERN_HEAD_BLOCK) / TERN_HEAD_BLOCK * 2,
+            sizeof(float));
+    e->act15.stride = wide;
+    e->act15.hi = cut(c, n_out, wide, 1);
+    e->act15.lo = cut(c, n_out, wide, 1);
+    e->act15.scale = cut(c, n_out, 1, sizeof(float));
+    e->act15.sum = cut(c, n_out, 2, sizeof(int32_t));
     cut_act8(c, &e->a8t, n, e->mid_stride, 1, 1);
     cut_act8(c, &e->a8b, n, e->mid_stride, e->mid_stride / 32, e->mid_stride / 16);
     size_t n_lane = (size_t)tern_pool_size(e->pool);

@@ -43,7 +43,9 @@ typedef struct tern_exec {
     float *out;                   /* [max_tok][d_model]: what a block adds */
     float *parts;                 /* of attention, see mixer/attend.h */
     float *cs;                    /* [max_tok][n_rot]: cos, sin */
-    float *logits;                /* [max_logit_rows][n_vocab] */
+    float *logits;                /* [max_logit_rows][n_vocab]: logits or coarse products */
+    float *head_max;              /* [max_logit_rows][2][blocks of the head], see head.h */
+    tern_act15 act15;             /* input of the head's planes, max_logit_rows rows */
     tern_act8 a8t, a8b;           /* widest input, max_tok rows */
     size_t x_stride, q_stride, kv_stride, ff_stride, mid_stride, vocab_stride;
     /* Feed-forwards with zeros (ffn/sparse.c). */

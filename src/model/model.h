@@ -4,6 +4,7 @@
 #define TERN_MODEL_MODEL_H
 
 #include "model/hparams.h"
+#include "model/head.h"
 #include "model/linear.h"
 
 /* Softmax attention with grouped KV heads (mixer/attention.c). Norm and bias vectors are NULL when
@@ -47,6 +48,7 @@ typedef struct tern_weights {
     const tern_arch *arch;    /* static */
     const tern_tensor *embed; /* [n_vocab, d_model], rows unpacked on demand */
     tern_linear head;
+    tern_head screen; /* of head; empty: it is read whole. Made after binding (tern_screen_open) */
     bool head_tied;
     const float *output_norm;
     float *inv_freq;    /* owned; [n_rot / 2], scaling applied */

@@ -1,0 +1,82 @@
+/* The screened output head: a coarse copy of a large head is read in its stead, with a bound of how far
+ * each logit can be off, so that only rows that may matter are computed, exactly as the whole product
+ * would. Nothing is approximated: who picks from a screened row picks what he would from all logits
+ * (sample/screen.c). Exact rows are read where the file is mapped; the copy is the only part of a head
+ * that is read for every token.
+ *
+ * The bound. Let w be a row as its kernel sees it (a BLOCK row expanded), x what it is multiplied by (the
+ * hidden row; for BLOCK its int8 form A8B times its scales), m one vector taken off all rows, v the
+ * coarse row (step * (code - 7.5) each column, columns of `extra` given again in sixteenths of a step),
+ * x' the 15-bit form of x, y what the coarse kernel returns and z what the head's own kernel would.
+ * With u = 2^-24:
+ *     z - m.x - y = (z - w.x) + (w - m - v).x + v.(x - x') + (v.x' - y)
+ *   |z - w.x|         <= k u |w|_a |x|    roundings of products and of the k - 2 additions that one term
+ *                                         goes through; |w|_a: norm of the row with the parts a BLOCK value
+ *                                         is made of taken absolutely
+ *   |(w - m - v).x|   <= |w - m - v| |x|  Cauchy-Schwarz; the norm is computed in f32 from differences
+ *                                         that are rounded themselves, as is x of A8B: 16 u (|w|_a + |m| + |v|) more
+ *   |v.(x - x')|      <= |v| |x - x'|     with |v| <= 7.5 step sqrt(columns)
+ *   |v.x' - y|        <= 8 u step * 7.5 (|x'|_1 + 128 columns x'.scale)   five roundings of sums that are
+ *                                         exact integers up to then, and the one of adding the bound to y
+ * so |z - m.x - y| <= radius * norm + scale * rho, radius and scale (half a step) per row, norm and rho
+ * per token, all rounded up. The second plane repeats this with the remainders, at a quarter of a step.
+ * Rows and inputs for which a product could overflow or vanish are not screened. */
+#ifndef TERN_MODEL_HEAD_H
+#define TERN_MODEL_HEAD_H
+
+#include "model/linear.h"
+
+/* Rows that share one entry of the maxima. */
+#define TERN_HEAD_BLOCK 64
+/* Most columns that are stored twice. */
+#define TERN_HEAD_EXTRA 64
+
+typedef struct tern_head {
+    const tern_linear *l; /* borrowed; NULL: nothing is screened */
+    int rows, cols, n_col, n_extra;
+    int32_t *extra;   /* owned; the columns whose inputs are the largest */
+    float *mean;      /* owned; [cols padded to 64] */
+    uint8_t *w4, *w2; /* owned; w2 NULL: one plane */
+    size_t w4_bytes, w2_bytes, w4_stride, w2_stride;
+    float *scale;             /* owned, with the next two; [rows padded to 64] */
+    float *radius4, *radius2; /* after one plane; after both */
+    float max_norm;           /* of any row */
+} tern_head;
+
+/* What is read of the head for every token; a row of a plane or of the head only if it must be. */
+size_t tern_head_plane_bytes(const tern_head *h);
+size_t tern_head_memory(const tern_head *h);
+
+/* Is this head worth screening? Not a ternary one, which is small already, nor one that the caches
+ * hold anyway. */
+bool tern_head_pays(const tern_linear *l);
+
+/* Make the planes of l on the pool. energy [cols]: mean squares of inputs, for the choice of `extra`;
+ * NULL: none. two: with the second plane. h stays empty (h->l NULL) when some row is beyond bounds.
+ * Codes: TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy,
+                                    bool two, tern_pool *pool, tern_err *err);
+void tern_head_done(tern_head *h);
+
+/* One input of the head, screened. y [rows]: the coarse products. up, top [ceil(rows / 64)]: for each
+ * 64 rows the largest upper bound and the largest product. A logit lies within
+ * mean + y[i] -+ tern_screen_slack(i). */
+typedef struct tern_screen {
+    const tern_head *h;
+    const float *x; /* [cols padded to 64], the hidden row itself */
+    const float *y, *up, *top;
+    float norm, rho;
+    double mean;
+} tern_screen;
+
+static inline int tern_head_n_block(const tern_head *h)
+{
+    return (h->rows + TERN_HEAD_BLOCK - 1) / TERN_HEAD_BLOCK;
+}
+
+static inline float tern_screen_slack(const tern_screen *s, int i)
+{
+    return s->h->radius4[i] * s->norm + s->h->scale[i] * s->rho;
+}
+
+#endif
