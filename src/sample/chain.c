@@ -1,31 +1,12 @@
 /* Order and defaults follow llama.cpp's chain: bias, penalties, top-k, typical, top-p, min-p,
- * temperature, draw. Sums are f64 and run in a fixed order, so the choice depends on the logits and
+ * temperature, draw; the temperature alone draws by Gumbel-max (stages.h). Sums are f64 and run in a fixed order, so the choice depends on the logits and
  * the key alone. */
-#include "sample/chain.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "sample/stages.h"
 
 #include <math.h>
 #include <string.h>
-
-typedef struct candidate {
-    int32_t id;
-    float logit;
-    double p;    /* probability, once a stage has computed it */
-    double dist; /* typical sampling: distance of the surprise from the entropy */
-} candidate;
-
-struct tern_sampler {
-    tern_sample_params p;
-    tern_logit_bias *bias; /* owned copy */
-    int n_vocab;
-    candidate *cand; /* owned; [n_vocab] */
-    int n_cand;
-    /* Context for the penalties: the last n_window ids in a ring, and how often each id is in it. */
-    int32_t *ring; /* owned; grows when the window is the whole context */
-    size_t n_ring, cap_ring, at;
-    uint32_t *count; /* owned; [n_vocab] */
-};
 
 void tern_sample_params_init(tern_sample_params *p)
 {
@@ -85,10 +66,14 @@ tern_code tern_sampler_new(const tern_sample_params *p, int n_vocab, tern_sample
     s->n_vocab = n_vocab;
     s->cand = tern_calloc((size_t)n_vocab, sizeof *s->cand);
     s->count = tern_calloc((size_t)n_vocab, sizeof *s->count);
+    s->list = tern_calloc((size_t)n_vocab, sizeof *s->list);
+    s->exact = tern_calloc((size_t)n_vocab, sizeof *s->exact);
+    s->known = tern_calloc((size_t)n_vocab, 1);
     s->bias = tern_calloc(p->n_bias, sizeof *s->bias);
     s->cap_ring = p->repeat_last_n > 0 ? (size_t)p->repeat_last_n : 256;
     s->ring = has_penalties(p) ? tern_calloc(s->cap_ring, sizeof *s->ring) : NULL;
-    if (!s->cand || !s->count || !s->bias || (has_penalties(p) && !s->ring)) {
+    if (!s->cand || !s->count || !s->list || !s->exact || !s->known || !s->bias ||
+        (has_penalties(p) && !s->ring)) {
         tern_sampler_free(s);
         return tern_fail(err, TERN_E_NOMEM, "sampler: out of memory");
     }
@@ -105,6 +90,9 @@ void tern_sampler_free(tern_sampler *s)
         return;
     tern_free(s->cand);
     tern_free(s->count);
+    tern_free(s->list);
+    tern_free(s->exact);
+    tern_free(s->known);
     tern_free(s->bias);
     tern_free(s->ring);
     tern_free(s);
@@ -141,55 +129,71 @@ void tern_sampler_accept(tern_sampler *s, int32_t id)
 /* ---- stages -------------------------------------------------------------------------------- */
 
 /* Better first: larger logit, ties to the lower id. */
-static bool before(const candidate *a, const candidate *b)
+static bool before(const tern_candidate *a, const tern_candidate *b)
 {
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
+}
+
+static float bias_of(float logit, float bias)
+{
+    logit += bias;
+    return isnan(logit) ? -INFINITY : logit; /* infinities of either sign met: the ban wins */
+}
+
+static float penalise(const tern_sampler *s, int32_t id, float logit)
+{
+    const tern_sample_params *p = &s->p;
+    logit = logit <= 0.0f ? logit * p->repeat_penalty : logit / p->repeat_penalty;
+    return logit - ((float)s->count[id] * p->frequency_penalty + p->presence_penalty);
+}
+
+float tern_sampler_adjust(const tern_sampler *s, int32_t id, float logit)
+{
+    if (isnan(logit))
+        logit = -INFINITY;
+    for (size_t i = 0; i < s->p.n_bias; i++)
+        if (s->bias[i].id == id)
+            logit = bias_of(logit, s->bias[i].bias);
+    return s->ring && s->count[id] ? penalise(s, id, logit) : logit;
 }
 
 static void load(tern_sampler *s, const float *logits)
 {
     s->n_cand = s->n_vocab;
     for (int i = 0; i < s->n_vocab; i++)
-        s->cand[i] = (candidate){.id = i, .logit = isnan(logits[i]) ? -INFINITY : logits[i]};
+        s->cand[i] = (tern_candidate){.id = i, .logit = isnan(logits[i]) ? -INFINITY : logits[i]};
     for (size_t i = 0; i < s->p.n_bias; i++) {
         float *l = &s->cand[s->bias[i].id].logit;
-        *l += s->bias[i].bias;
-        if (isnan(*l)) /* infinities of either sign met: the ban wins */
-            *l = -INFINITY;
+        *l = bias_of(*l, s->bias[i].bias);
     }
-    if (!s->ring)
-        return;
-    for (size_t i = 0; i < s->n_ring; i++) {
-        int32_t id = s->ring[i];
-        uint32_t n = s->count[id];
-        float *l = &s->cand[id].logit;
-        if (s->cand[id].dist != 0.0)
+    for (size_t i = 0; s->ring && i < s->n_ring; i++) {
+        tern_candidate *c = &s->cand[s->ring[i]];
+        if (c->dist != 0.0)
             continue; /* an id that is in the window several times is treated once */
-        s->cand[id].dist = 1.0;
-        *l = *l <= 0.0f ? *l * s->p.repeat_penalty : *l / s->p.repeat_penalty;
-        *l -= (float)n * s->p.frequency_penalty + s->p.presence_penalty;
+        c->dist = 1.0;
+        c->logit = penalise(s, c->id, c->logit);
     }
 }
 
 static int32_t best(const tern_sampler *s)
 {
-    const candidate *b = &s->cand[0];
+    const tern_candidate *b = &s->cand[0];
     for (int i = 1; i < s->n_cand; i++)
         if (before(&s->cand[i], b))
             b = &s->cand[i];
     return b->id;
 }
 
-static bool nearer(const candidate *a, const candidate *b)
+static bool nearer(const tern_candidate *a, const tern_candidate *b)
 {
     return a->dist < b->dist || (a->dist == b->dist && before(a, b));
 }
 
-typedef bool (*order)(const candidate *, const candidate *);
+typedef bool (*order)(const tern_candidate *, const tern_candidate *);
 
-static void sift_down(candidate *c, int n, int i, order first)
+static void sift_down(tern_candidate *c, int n, int i, order first)
 {
-    candidate moved = c[i];
+    tern_candidate moved = c[i];
     for (int child; (child = 2 * i + 1) < n; i = child) {
         if (child + 1 < n && first(&c[child], &c[child + 1]))
             child++; /* the later one rises */
@@ -201,22 +205,27 @@ static void sift_down(candidate *c, int n, int i, order first)
 }
 
 /* Heap sort with the last in order on top. */
-static void sort(candidate *c, int n, order first)
+static void sort(tern_candidate *c, int n, order first)
 {
     for (int i = n / 2 - 1; i >= 0; i--)
         sift_down(c, n, i, first);
     for (int end = n - 1; end > 0; end--) {
-        candidate last = c[0];
+        tern_candidate last = c[0];
         c[0] = c[end];
         c[end] = last;
         sift_down(c, end, 0, first);
     }
 }
 
+void tern_candidates_sort(tern_candidate *c, int n)
+{
+    sort(c, n, before);
+}
+
 /* Keep the k best, sorted. The first k form a heap with the worst on top; better ones replace it. */
 static void top_k(tern_sampler *s, int k)
 {
-    candidate *c = s->cand;
+    tern_candidate *c = s->cand;
     if (k > s->n_cand)
         k = s->n_cand;
     for (int i = k / 2 - 1; i >= 0; i--)
@@ -247,7 +256,7 @@ static void softmax(tern_sampler *s)
  * nearest to the entropy, until their mass reaches p. */
 static void typical(tern_sampler *s, double p)
 {
-    candidate *c = s->cand;
+    tern_candidate *c = s->cand;
     double entropy = 0.0, mass = 0.0;
     int n = 0;
     softmax(s);
@@ -284,17 +293,19 @@ static void min_p(tern_sampler *s, float p)
     s->n_cand = n;
 }
 
-/* Uniform in [0, 1) from the key alone: two rounds of splitmix64's finaliser. */
+/* One step of splitmix64 from z, with n steps skipped. */
+static uint64_t mix(uint64_t z, uint64_t n)
+{
+    z += 0x9e3779b97f4a7c15u * (n + 1);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* Uniform in [0, 1) from the key alone. */
 static double uniform(uint64_t seed, uint64_t pos)
 {
-    uint64_t z = seed;
-    for (int round = 0; round < 2; round++) {
-        z += 0x9e3779b97f4a7c15u * (pos + 1);
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-        z ^= z >> 31;
-    }
-    return (double)(z >> 11) * 0x1p-53;
+    return (double)(mix(mix(seed, pos), pos) >> 11) * 0x1p-53;
 }
 
 static int32_t draw(tern_sampler *s, uint64_t pos)
@@ -311,12 +322,80 @@ static int32_t draw(tern_sampler *s, uint64_t pos)
     return s->cand[0].id; /* rounding left u above the sum, or nothing is finite */
 }
 
-int32_t tern_sampler_pick(tern_sampler *s, const float *logits, uint64_t pos)
+/* ---- the temperature alone ------------------------------------------------------------------ */
+
+uint64_t tern_noise_key(uint64_t seed, uint64_t pos)
+{
+    return mix(mix(seed, pos), pos);
+}
+
+double tern_noise_u(uint64_t key, int32_t id)
+{
+    return ((double)(mix(key, (uint64_t)(uint32_t)id) >> 12) + 0.5) * 0x1p-52; /* never 0 nor 1 */
+}
+
+double tern_noise_of(double u)
+{
+    return -log(-log(u));
+}
+
+double tern_noise_least_u(double bar)
+{
+    return bar > -3.0 ? exp(-exp(-bar)) - 1e-11 : 0.0; /* exp(-exp(3)) is 2e-9 */
+}
+
+/* Blocks are looked through for those few whose noise can lift even their largest logit to the top, so
+ * that hardly any logarithm is taken. */
+static int32_t gumbel(tern_sampler *s, uint64_t pos)
+{
+    enum { BLOCK = 64 };
+    uint64_t key = tern_noise_key(s->p.seed, pos);
+    double temp = (double)s->p.temp, top = -HUGE_VAL;
+    int32_t id = -1;
+    for (int i0 = 0; i0 < s->n_cand; i0 += BLOCK) {
+        int i1 = s->n_cand - i0 < BLOCK ? s->n_cand : i0 + BLOCK;
+        float max = -INFINITY;
+        for (int i = i0; i < i1; i++)
+            max = s->cand[i].logit > max ? s->cand[i].logit : max;
+        double least = tern_noise_least_u(top - (double)max / temp);
+        for (int i = i0; i < i1; i++) {
+            const tern_candidate *c = &s->cand[i];
+            double u = tern_noise_u(key, c->id), sum;
+            if (u < least)
+                continue;
+            sum = (double)c->logit / temp + tern_noise_of(u);
+            if (sum > top || (sum == top && c->id < id)) {
+                top = sum;
+                id = c->id;
+            }
+        }
+    }
+    return id < 0 ? best(s) : id; /* nothing is finite */
+}
+
+tern_chain_kind tern_sampler_kind(const tern_sampler *s)
 {
     const tern_sample_params *p = &s->p;
-    load(s, logits);
     if (p->temp <= 0.0f)
+        return TERN_CHAIN_GREEDY;
+    if (p->top_k > 0)
+        return TERN_CHAIN_TOP_K;
+    if (p->typical_p < 1.0f || p->top_p < 1.0f)
+        return TERN_CHAIN_ALL;
+    return p->min_p > 0.0f ? TERN_CHAIN_MIN_P : TERN_CHAIN_GUMBEL;
+}
+
+int32_t tern_sampler_choose(tern_sampler *s, uint64_t pos)
+{
+    const tern_sample_params *p = &s->p;
+    switch (tern_sampler_kind(s)) {
+    case TERN_CHAIN_GREEDY:
         return best(s);
+    case TERN_CHAIN_GUMBEL:
+        return gumbel(s, pos);
+    default:
+        break;
+    }
     top_k(s, p->top_k > 0 ? p->top_k : s->n_cand);
     if (p->typical_p < 1.0f)
         typical(s, (double)p->typical_p);
@@ -325,4 +404,10 @@ int32_t tern_sampler_pick(tern_sampler *s, const float *logits, uint64_t pos)
     if (p->min_p > 0.0f)
         min_p(s, p->min_p);
     return draw(s, pos);
+}
+
+int32_t tern_sampler_pick(tern_sampler *s, const float *logits, uint64_t pos)
+{
+    load(s, logits);
+    return tern_sampler_choose(s, pos);
 }
