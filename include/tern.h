@@ -107,6 +107,13 @@ typedef enum tern_pin {
     TERN_PIN_OFF   /* where the system puts them */
 } tern_pin;
 
+/* Reading a coarse copy of a large output head to choose a token, and exactly those of its rows that
+ * bounds do not rule out (docs/HEAD.md). The tokens are the same. */
+typedef enum tern_head_mode {
+    TERN_HEAD_AUTO, /* where it pays */
+    TERN_HEAD_FULL  /* never: all logits for every token */
+} tern_head_mode;
+
 typedef struct tern_model_opts {
     size_t size;               /* of this struct, set by tern_model_opts_init */
     int32_t n_thread;          /* 0: one per physical core this process may use */
@@ -124,6 +131,7 @@ typedef struct tern_model_opts {
     const char
         *cache_dir; /* folder that keeps calibrations; NULL: measured anew each time (0.1 s) */
     bool calibrate; /* measure even though the folder has a calibration, and keep the new one */
+    tern_head_mode head;
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);
@@ -153,8 +161,9 @@ typedef struct tern_model_info {
     uint64_t n_param;
     uint64_t file_bytes;
     uint64_t packed_bytes; /* memory taken by repacked weights */
-    uint64_t read_bytes;   /* weight bytes read per decoded token, head included, KV not */
+    uint64_t read_bytes;   /* weight bytes read per decoded token, KV not; of a screened head its coarse copy */
     uint64_t kv_f16_bytes; /* KV bytes per token of context with an f16 cache */
+    uint64_t head_bytes;   /* memory taken by a coarse copy of the output head; 0: it is read whole */
 } tern_model_info;
 
 /* What the steps of all sessions have done so far; the difference of two calls tells of what lies
@@ -330,6 +339,10 @@ typedef struct tern_request_stats {
     double prompt_s, generate_s; /* wall time, of passes that others shared as well */
     size_t n_pass;               /* of the model after the prompt: n_generated - 1 without drafts */
     size_t n_drafted, n_accepted; /* tokens suggested by the text so far; those that came true */
+    size_t n_screened;   /* tokens chosen with a screened output head (docs/HEAD.md), of which */
+    size_t n_head_whole; /* so many needed all logits after all */
+    size_t n_head_row, max_head_row; /* rows of the head computed exactly, in all and at most for one */
+    uint64_t head_bytes;             /* read for that, besides the coarse copy */
 } tern_request_stats;
 
 /* Answer prompt ids in session s, whose tokens are kept as far as they agree with the prompt. One

@@ -194,6 +194,7 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
     o.calibrate = c->calibrate;
     o.ffn_sparse = (tern_ffn_sparse)c->opt.value[OPT_FFN_SPARSE].num;
     o.weight_bits = (tern_weight_bits)c->opt.value[OPT_WEIGHT_BITS].num;
+    o.head = (tern_head_mode)c->opt.value[OPT_HEAD].num;
     o.progress = show_loading;
     o.warn = show_warning;
     o.ctx = c;

@@ -77,6 +77,16 @@ static void admit(tern_feed *f)
         give_up(f, f->err.code);
 }
 
+/* What the row is for that `left` rows, itself included, are left of. */
+static tern_want wanted(const tern_feed *f, size_t left)
+{
+    if (f->all_logits)
+        return TERN_WANT_LOGITS;
+    if (left > (size_t)f->n_out)
+        return TERN_WANT_NOTHING;
+    return f->whole_head ? TERN_WANT_LOGITS : TERN_WANT_CHOICE;
+}
+
 static int build_rows(tern_row *rows, tern_feed *list)
 {
     int n = 0;
@@ -84,24 +94,23 @@ static int build_rows(tern_row *rows, tern_feed *list)
         f->row0 = n;
         for (int i = 0; i < f->n_row; i++, n++) {
             size_t at = f->n_done + (size_t)i;
-            rows[n] =
-                (tern_row){.seq = f->seq,
-                           .id = f->ids[at],
-                           .pos = f->seq->n_tok + i,
-                           .wants_logits = f->all_logits || f->n_tok - at <= (size_t)f->n_out};
+            rows[n] = (tern_row){.seq = f->seq,
+                                 .id = f->ids[at],
+                                 .pos = f->seq->n_tok + i,
+                                 .wants = wanted(f, f->n_tok - at)};
         }
     }
     return n;
 }
 
 /* Rows are numbered within a pass by forward and within the feed by its sink; they come in order. */
-static void to_feed(void *ctx, int row, const float *logits)
+static void to_feed(void *ctx, int row, const tern_output *out)
 {
     tern_feed **at = ctx, *f = *at;
     while (row >= f->row0 + f->n_row)
         f = f->next;
     *at = f;
-    f->sink(f->sink_ctx, (int)f->n_done + row - f->row0, logits);
+    f->sink(f->sink_ctx, (int)f->n_done + row - f->row0, out);
 }
 
 static void finish_rows(tern_feed *f)

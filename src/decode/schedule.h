@@ -16,9 +16,10 @@ struct tern_feed {
     tern_seq *seq;       /* borrowed; one feed per sequence in a pass */
     const int32_t *ids;  /* borrowed; [n_tok] */
     size_t n_tok;        /* at least 1 */
-    int n_out;           /* 1..n_tok rows at the end whose logits are wanted; they share a pass */
-    bool all_logits;     /* every row's are */
-    tern_logits_fn sink; /* row counts from the first id */
+    int n_out;           /* 1..n_tok rows at the end that choices are made from; they share a pass */
+    bool all_logits;     /* every row's logits are wanted */
+    bool whole_head;     /* choices need all logits */
+    tern_output_fn sink; /* row counts from the first id */
     void *sink_ctx;
     void (*progress)(void *ctx, size_t done, size_t total); /* after each pass; may be NULL */
     void *progress_ctx;
@@ -38,7 +39,7 @@ static inline bool tern_feed_over(const tern_feed *f)
 {
     return f->rc != TERN_OK || f->n_done == f->n_tok;
 }
-/* An answer's next rows rather than a prompt: all that is left wants logits. */
+/* An answer's next rows rather than a prompt: all that is left is wanted. */
 static inline bool tern_feed_is_short(const tern_feed *f)
 {
     return f->n_tok - f->n_done <= (size_t)f->n_out;

@@ -134,7 +134,8 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     if (!m->rows || pthread_mutex_init(&m->mu, NULL) != 0)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     m->mu_ready = true;
-    return selftest(m, o, err);
+    TERN_TRY(selftest(m, o, err));
+    return o->head == TERN_HEAD_AUTO ? tern_model_screen(m, err) : TERN_OK;
 }
 
 static tern_code open_common(const char *path, const void *data, size_t n_bytes,
@@ -225,8 +226,9 @@ void tern_model_info_get(const tern_model *m, tern_model_info *info)
         .n_param = n_param,
         .file_bytes = m->file_bytes,
         .packed_bytes = m->w.packed_bytes,
-        .read_bytes = m->w.read_bytes,
+        .read_bytes = tern_weights_token_bytes(&m->w),
         .kv_f16_bytes = tern_kv_token_bytes(&m->kv_f16),
+        .head_bytes = tern_head_memory(&m->w.screen),
     };
     full.size = info->size < sizeof full ? info->size : sizeof full;
     memcpy(info, &full, full.size);

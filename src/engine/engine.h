@@ -6,11 +6,14 @@
 #include "decode/speculative.h"
 #include "model/exec.h"
 #include "model/tune.h"
-#include "sample/chain.h"
+#include "sample/screen.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
 #include <pthread.h>
+
+/* The public sink of tern_session_eval_all. */
+typedef void (*tern_logits_fn)(void *ctx, int row, const float *logits);
 
 struct tern_model {
     tern_dir *dir; /* owned */
@@ -30,6 +33,8 @@ struct tern_model {
     tern_tune tune;          /* what layouts were chosen by */
     const char *tune_origin; /* static: "measured", "cache"; NULL: nothing was to be chosen */
     tern_weight_bits weight_bits;
+    size_t head_touched; /* rows of the screened head read since its pages were dropped; guarded by
+                            mu */
     bool mu_ready;
     int n_selftest_mismatch;
 };
@@ -37,10 +42,27 @@ struct tern_model {
 /* Most rows of a step whose outputs a session keeps. */
 #define TERN_MAX_OUT (1 + TERN_MAX_DRAFT)
 
+/* One kept row. Its floats are n_vocab logits, or coarse products when screened; then the hidden row and
+ * the maxima of its screen (model/head.h). */
+typedef struct tern_kept {
+    bool screened;
+    float norm, rho;
+    double mean;
+} tern_kept;
+
+/* What choosing read of the head besides its plane. */
+typedef struct tern_head_use {
+    bool screened;      /* the row was screened */
+    bool whole;         /* and all logits were needed after all */
+    tern_picked picked; /* rows computed for it */
+} tern_head_use;
+
 struct tern_session {
     tern_model *m; /* borrowed */
     tern_seq seq;
-    float *logits;      /* owned; [cap_out][n_vocab]: the last rows of the last step, in order */
+    tern_kept *kept;    /* owned; [cap_out]: the last rows of the last step, in order */
+    float *logits;      /* owned; [cap_out][kept_stride]: see tern_kept */
+    size_t kept_stride; /* elements */
     int n_out, cap_out; /* rows kept, 0 before the first step; rows there is room for */
     int n_ahead; /* tokens at the end of seq that were proposed and nobody has chosen yet; the
                             public functions do not see them. Less than n_out */
@@ -50,6 +72,8 @@ struct tern_session {
     void *ctx;
     tern_feed feed;  /* what is being appended, or was last */
     uint64_t n_feed; /* feeds begun: tells a request whether its feed is still the last one */
+    bool whole_head; /* of the next feeds: choices will need all logits */
+    tern_head_use head_use;  /* of the last choice */
     tern_logits_fn all_sink; /* of the feed: sees every row; NULL: nobody wants them */
     void *all_ctx;
 };
@@ -88,6 +112,12 @@ TERN_CHECK tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, uns
 
 /* The calibration as JSON, null when nothing was to be chosen. A new reference. */
 json_t *tern_calibration_json(const tern_model *m);
+
+/* Screen the output head if that pays (engine/head.c); the rest of the model is ready. */
+TERN_CHECK tern_code tern_model_screen(tern_model *m, tern_err *err);
+/* Rows of the head were read where the file is mapped: now and then their pages are let go. m->mu is
+ * held. */
+void tern_model_touched(tern_model *m, int n_row);
 
 /* Choose and compile the model's chat template (engine/chat.c). */
 TERN_CHECK tern_code tern_chat_init(tern_model *m, const char *option, tern_err *err);

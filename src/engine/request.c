@@ -221,6 +221,7 @@ static void feed(tern_request *r)
     tern_session *s = r->s;
     if (reads_prompt(r))
         return;
+    s->whole_head = !tern_sampler_screens(r->sampler);
     if (!r->started) {
         r->rc = feed_prompt(r, &r->err);
     } else {
@@ -356,12 +357,29 @@ static void finish(tern_request *r, tern_finish why)
         tern_stop_finish(r->stop, &r->text);
 }
 
+/* What the last choice read of the head. */
+static void count_head(tern_request *r)
+{
+    const tern_head_use *use = &r->s->head_use;
+    const tern_weights *w = &r->s->m->w;
+    size_t n = (size_t)use->picked.n_exact;
+    if (!use->screened)
+        return;
+    r->stats.n_screened++;
+    r->stats.n_head_whole += use->whole;
+    r->stats.n_head_row += n;
+    r->stats.max_head_row = n > r->stats.max_head_row ? n : r->stats.max_head_row;
+    r->stats.head_bytes += n * w->head.w_stride + (use->whole ? w->head.read_bytes : 0) +
+                           (size_t)use->picked.n_refined * w->screen.w2_stride;
+}
+
 /* Choose the next token from its row. */
 static tern_code choose(tern_request *r, int32_t *id, tern_err *err)
 {
     tern_session *s = r->s;
     TERN_TRY(tern_session_pick(s, r->sampler, s->n_out - 1 - s->n_ahead,
                                (uint64_t)tern_session_n_tok(s), id, err));
+    count_head(r);
     r->has_row = false;
     r->next[0] = *id;
     r->stats.n_generated++;

@@ -13,13 +13,21 @@ void tern_session_opts_init(tern_session_opts *o)
 /* Room for the outputs of n rows; those that are kept stay. */
 static tern_code reserve_out(tern_session *s, int n, tern_err *err)
 {
-    size_t row = (size_t)s->m->w.h.n_vocab * sizeof *s->logits;
+    const tern_exec *e = &s->m->e;
     if (n <= s->cap_out)
         return TERN_OK;
-    float *p = tern_realloc(s->logits, (size_t)s->cap_out * row, (size_t)n * row);
-    if (!p)
+    s->kept_stride = e->vocab_stride + e->x_stride;
+    if (s->m->w.screen.l)
+        s->kept_stride += 2 * (size_t)tern_head_n_block(&s->m->w.screen);
+    size_t row = s->kept_stride * sizeof *s->logits, cap = (size_t)s->cap_out;
+    float *p = tern_realloc(s->logits, cap * row, (size_t)n * row);
+    if (p)
+        s->logits = p;
+    tern_kept *k = tern_realloc(s->kept, cap * sizeof *k, (size_t)n * sizeof *k);
+    if (k)
+        s->kept = k;
+    if (!p || !k)
         return tern_fail(err, TERN_E_NOMEM, "session: out of memory for the outputs of %d rows", n);
-    s->logits = p;
     s->cap_out = n;
     return TERN_OK;
 }
@@ -64,6 +72,7 @@ void tern_session_free(tern_session *s)
         return;
     tern_seq_done(&s->seq);
     tern_free(s->logits);
+    tern_free(s->kept);
     tern_free(s);
 }
 
@@ -86,17 +95,39 @@ bool tern_session_catch_up(tern_session *s, int32_t id)
     return false;
 }
 
+static float *row_at(const tern_session *s, int row)
+{
+    return s->logits + (size_t)row * s->kept_stride;
+}
+
+static void keep(tern_session *s, const tern_output *out)
+{
+    const tern_exec *e = &s->m->e;
+    tern_kept *k = &s->kept[s->n_out];
+    float *row = row_at(s, s->n_out++);
+    const tern_screen *c = out->screen;
+    memcpy(row, c ? c->y : out->logits, (size_t)s->m->w.h.n_vocab * sizeof *row);
+    memcpy(row + e->vocab_stride, out->hidden, e->x_stride * sizeof *row);
+    *k = (tern_kept){.screened = c != NULL};
+    if (!c)
+        return;
+    *k = (tern_kept){true, c->norm, c->rho, c->mean};
+    size_t n = (size_t)tern_head_n_block(c->h);
+    memcpy(row + e->vocab_stride + e->x_stride, c->up, n * sizeof *row);
+    memcpy(row + e->vocab_stride + e->x_stride + n, c->top, n * sizeof *row);
+}
+
 /* Rows of the feed: the last ones are kept, and all are shown to who asked for them. */
-static void keep_logits(void *ctx, int row, const float *logits)
+static void keep_output(void *ctx, int row, const tern_output *out)
 {
     tern_session *s = ctx;
-    size_t n_vocab = (size_t)s->m->w.h.n_vocab, first = s->feed.n_tok - (size_t)s->feed.n_out;
+    size_t first = s->feed.n_tok - (size_t)s->feed.n_out;
     if ((size_t)row == first) /* from here on nothing can fail */
         s->n_out = 0;
     if ((size_t)row >= first)
-        memcpy(s->logits + (size_t)s->n_out++ * n_vocab, logits, n_vocab * sizeof *logits);
+        keep(s, out);
     if (s->all_sink)
-        s->all_sink(s->all_ctx, row, logits);
+        s->all_sink(s->all_ctx, row, out->logits);
 }
 
 static tern_code make_feed(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
@@ -112,7 +143,8 @@ static tern_code make_feed(tern_session *s, const int32_t *ids, size_t n_tok, in
                           .n_tok = n_tok,
                           .n_out = n_out,
                           .all_logits = all_sink != NULL,
-                          .sink = keep_logits,
+                          .whole_head = s->whole_head,
+                          .sink = keep_output,
                           .sink_ctx = s,
                           .progress = s->progress,
                           .progress_ctx = s->ctx,
@@ -143,18 +175,71 @@ tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok, i
     return eval(s, ids, n_tok, n_out, NULL, NULL, err);
 }
 
+/* The hidden row where kernels can read it. m->mu is held. */
+static const float *lend_hidden(const tern_session *s, int out_row)
+{
+    tern_exec *e = &s->m->e;
+    memcpy(e->h, row_at(s, out_row) + e->vocab_stride, e->x_stride * sizeof *e->h);
+    return e->h;
+}
+
+/* A screened row becomes all its logits. m->mu is held. */
+static void complete(const tern_session *s, int out_row)
+{
+    tern_screen_logits(&s->m->e, lend_hidden(s, out_row), row_at(s, out_row));
+    s->kept[out_row].screened = false;
+    tern_model_touched(s->m, s->m->w.h.n_vocab);
+}
+
+/* Choose from a screened row; false: it holds all logits now, to choose from. */
+static bool pick_screened(tern_session *s, tern_sampler *sampler, int out_row, uint64_t pos,
+                          int32_t *id)
+{
+    tern_model *m = s->m;
+    tern_exec *e = &m->e;
+    const tern_kept *k = &s->kept[out_row];
+    const float *row = row_at(s, out_row), *max = row + e->vocab_stride + e->x_stride;
+    tern_head_use *use = &s->head_use;
+    tern_screen c = {.h = &m->w.screen,
+                     .y = row,
+                     .up = max,
+                     .top = max + tern_head_n_block(&m->w.screen),
+                     .norm = k->norm,
+                     .rho = k->rho,
+                     .mean = k->mean};
+    pthread_mutex_lock(&m->mu);
+    c.x = lend_hidden(s, out_row);
+    use->screened = true;
+    use->whole = !tern_sampler_pick_screened(sampler, e, &c, pos, id, &use->picked);
+    if (use->whole) {
+        complete(s, out_row);
+        e->n_unscreened = e->n_unscreened ? e->n_unscreened * 2 : 1;
+        if (e->n_unscreened > 32)
+            e->n_unscreened = 32;
+        e->unscreened_left = e->n_unscreened;
+    } else {
+        e->n_unscreened /= 2;
+    }
+    tern_model_touched(m, use->picked.n_exact);
+    pthread_mutex_unlock(&m->mu);
+    return !use->whole;
+}
+
 tern_code tern_session_pick(tern_session *s, tern_sampler *sampler, int out_row, uint64_t pos,
                             int32_t *id, tern_err *err)
 {
     if (out_row < 0 || out_row >= s->n_out)
         return tern_fail(err, TERN_E_INTERNAL, "session: output row %d of %d", out_row, s->n_out);
-    *id = tern_sampler_pick(sampler, s->logits + (size_t)out_row * (size_t)s->m->w.h.n_vocab, pos);
+    s->head_use = (tern_head_use){0};
+    if (!s->kept[out_row].screened || !pick_screened(s, sampler, out_row, pos, id))
+        *id = tern_sampler_pick(sampler, row_at(s, out_row), pos);
     return TERN_OK;
 }
 
 tern_code tern_session_eval(tern_session *s, const int32_t *ids, size_t n_tok, tern_err *err)
 {
     atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
+    s->whole_head = false;
     return eval(s, ids, n_tok, 1, NULL, NULL, err);
 }
 
@@ -163,16 +248,22 @@ tern_code tern_session_eval_all(tern_session *s, const int32_t *ids, size_t n_to
                                 tern_err *err)
 {
     atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
+    s->whole_head = false;
     return eval(s, ids, n_tok, 1, sink, ctx, err);
 }
 
 const float *tern_session_logits(const tern_session *s)
 {
-    size_t n_vocab = (size_t)s->m->w.h.n_vocab;
     bool half_done = s->feed.rc == TERN_OK && s->feed.n_done && !tern_feed_over(&s->feed);
+    int row = s->n_out - 1 - s->n_ahead;
     if (s->n_out == 0 || half_done)
         return NULL;
-    return s->logits + (size_t)(s->n_out - 1 - s->n_ahead) * n_vocab;
+    if (s->kept[row].screened) {
+        pthread_mutex_lock(&s->m->mu);
+        complete(s, row);
+        pthread_mutex_unlock(&s->m->mu);
+    }
+    return row_at(s, row);
 }
 
 const int32_t *tern_session_tokens(const tern_session *s, size_t *n_tok)

@@ -63,7 +63,7 @@ static void lay_out(tern_exec *e, cutter *c)
     e->cs = cut(c, n, (size_t)h->rope.n_rot, sizeof(float));
     e->logits = cut(c, (size_t)e->max_logit_rows, e->vocab_stride, sizeof(float));
     size_t n_out = (size_t)e->max_logit_rows,
-           wide = tern_round_up((size_t)h->d_model + TERN_HEAD_EXTRA, 256);
+           wide = tern_round_up((size_t)h->d_model + 2 * TERN_HEAD_EXTRA, 256);
     e->head_max =
         cut(c, n_out, tern_round_up((size_t)h->n_vocab, TERN_HEAD_BLOCK) / TERN_HEAD_BLOCK * 2,
             sizeof(float));

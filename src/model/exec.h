@@ -7,13 +7,21 @@
 #include "model/model.h"
 #include "state/seq.h"
 
+/* What is computed of a row at the end. */
+typedef enum tern_want {
+    TERN_WANT_NOTHING,
+    TERN_WANT_HIDDEN, /* the normed hidden row that the head would read */
+    TERN_WANT_CHOICE, /* what a choice needs: the screened head where there is one, else logits */
+    TERN_WANT_LOGITS
+} tern_want;
+
 /* One row of a batch: a token at a position of a sequence. Rows of one sequence stand together, in
  * rising positions, and continue what the sequence has. */
 typedef struct tern_row {
     tern_seq *seq;
     int32_t id;
     int pos;
-    bool wants_logits;
+    tern_want wants;
 } tern_row;
 
 /* What one feed-forward's zeros were, over the rows that passed since the counters were cleared. */
@@ -46,7 +54,10 @@ typedef struct tern_exec {
     float *logits;                /* [max_logit_rows][n_vocab]: logits or coarse products */
     float *head_max;              /* [max_logit_rows][2][blocks of the head], see head.h */
     tern_act15 act15;             /* input of the head's planes, max_logit_rows rows */
-    tern_act8 a8t, a8b;           /* widest input, max_tok rows */
+    /* Choices in a row that had to read the whole head after all make the next ones do so at once,
+     * from 1 to 32 of them. */
+    int n_unscreened, unscreened_left;
+    tern_act8 a8t, a8b; /* widest input, max_tok rows */
     size_t x_stride, q_stride, kv_stride, ff_stride, mid_stride, vocab_stride;
     /* Feed-forwards with zeros (ffn/sparse.c). */
     bool count_zeros;
@@ -74,12 +85,19 @@ static inline void *tern_exec_scratch(const tern_exec *e, int lane)
     return e->scratch + (size_t)lane * e->scratch_stride;
 }
 
-/* Called for each wanted row, in order; logits [n_vocab] are valid during the call. */
-typedef void (*tern_logits_fn)(void *ctx, int row, const float *logits);
+/* Of one wanted row, valid during the call that brings it. */
+typedef struct tern_output {
+    const float *hidden;       /* [d_model] and zeros up to x_stride */
+    const float *logits;       /* [n_vocab]; NULL: not computed */
+    const tern_screen *screen; /* NULL: not screened */
+} tern_output;
+
+/* Called for each wanted row, in order. */
+typedef void (*tern_output_fn)(void *ctx, int row, const tern_output *out);
 
 /* One step over rows[0..n_row), n_row <= max_tok; positions are reserved in their sequences. Writes
  * KV, calls sink for wanted rows. Does not commit. Cannot fail, allocates nothing. */
-void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_logits_fn sink, void *ctx);
+void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn sink, void *ctx);
 
 /* ---- steps the mixers and ffns share ------------------------------------------------------- */
 

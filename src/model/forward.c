@@ -1,7 +1,7 @@
-/* One step: rows of tokens in, logits of the wanted rows out. Embedding, then each block's mixer and
+/* One step: rows of tokens in, outputs of the wanted rows out. Embedding, then each block's mixer and
  * ffn on the residual stream, then the head. */
 #include "base/alloc.h"
-#include "model/exec.h"
+#include "model/screen.h"
 
 #include <string.h>
 
@@ -26,20 +26,42 @@ static void embed_lane(void *arg, int lane, int n_lane)
     }
 }
 
-/* Head over the wanted rows, max_logit_rows at a time: they are gathered into e->out first. */
-static void head(tern_exec *e, const tern_row *rows, int n_row, tern_logits_fn sink, void *ctx)
+/* Rows of one want, at most max_logit_rows, gathered into e->out; at: where to look from. */
+static int gather(tern_exec *e, const tern_row *rows, int n_row, int *at, int *picked)
+{
+    int n = 0;
+    for (; *at < n_row && n < e->max_logit_rows; ++*at) {
+        if (rows[*at].wants == TERN_WANT_NOTHING)
+            continue;
+        if (n > 0 && rows[*at].wants != rows[picked[0]].wants)
+            break;
+        memcpy(e->out + (size_t)n * e->x_stride, e->x + (size_t)*at * e->x_stride,
+               e->x_stride * sizeof *e->out);
+        picked[n++] = *at;
+    }
+    return n;
+}
+
+/* Screen n gathered rows, unless the last choices say that it does not help. */
+static bool screens(tern_exec *e, tern_want want, int n, tern_screen *screen)
+{
+    if (want != TERN_WANT_CHOICE || !e->w->screen.l)
+        return false;
+    if (e->unscreened_left > 0) {
+        e->unscreened_left -= n;
+        return false;
+    }
+    return tern_screen_rows(e, e->h, n, screen);
+}
+
+/* The end of the model for the wanted rows. */
+static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn sink, void *ctx)
 {
     const tern_weights *w = e->w;
-    for (int at = 0; at < n_row;) {
-        int picked[16], n = 0;
-        for (; at < n_row && n < e->max_logit_rows; at++)
-            if (rows[at].wants_logits) {
-                memcpy(e->out + (size_t)n * e->x_stride, e->x + (size_t)at * e->x_stride,
-                       e->x_stride * sizeof *e->out);
-                picked[n++] = at;
-            }
-        if (n == 0)
-            return;
+    int picked[16], n;
+    for (int at = 0; (n = gather(e, rows, n_row, &at, picked)) > 0;) {
+        tern_screen screen[16];
+        tern_want want = rows[picked[0]].wants;
         tern_input in;
         tern_prepare p = {.x = e->out,
                           .x_stride = e->x_stride,
@@ -50,15 +72,23 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_logits_fn s
                           .n_tok = n,
                           .forms = w->head.form};
         tern_exec_prepare(e, &p, &in);
+        bool screened = screens(e, want, n, screen), whole = want != TERN_WANT_HIDDEN && !screened;
         tern_job job = {&w->head, &in, e->logits, e->vocab_stride};
-        tern_exec_run(e, &job, 1, NULL);
-        e->read_bytes += w->head.read_bytes;
-        for (int i = 0; i < n; i++)
-            sink(ctx, picked[i], e->logits + (size_t)i * e->vocab_stride);
+        if (whole) {
+            tern_exec_run(e, &job, 1, NULL);
+            e->read_bytes += w->head.read_bytes;
+        }
+        for (int i = 0; i < n; i++) {
+            const tern_output out = {.hidden = e->h + (size_t)i * e->x_stride,
+                                     .logits =
+                                         whole ? e->logits + (size_t)i * e->vocab_stride : NULL,
+                                     .screen = screened ? &screen[i] : NULL};
+            sink(ctx, picked[i], &out);
+        }
     }
 }
 
-void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_logits_fn sink, void *ctx)
+void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn sink, void *ctx)
 {
     const tern_weights *w = e->w;
     embed_task task = {.e = e, .rows = rows, .n_row = n_row};

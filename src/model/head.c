@@ -15,11 +15,14 @@
 /* Rows whose norms are beyond this are not screened: products stay far from the ends of f32. */
 #define MAX_NORM 1e15f
 
+/* So many rows are read before their pages are let go: some MiB. */
+#define LET_GO_ROWS 1024
+
 bool tern_head_pays(const tern_linear *l)
 {
     tern_dtype_class cls = tern_dtype_get(l->src->dtype)->cls;
     return (cls == TERN_CLASS_FLOAT || cls == TERN_CLASS_BLOCK) && !l->bias &&
-           l->src->bytes >= LEAST_BYTES && l->cols + TERN_HEAD_EXTRA <= TERN_SCREEN_MAX_COLS;
+           l->src->bytes >= LEAST_BYTES && l->cols + 2 * TERN_HEAD_EXTRA <= TERN_SCREEN_MAX_COLS;
 }
 
 size_t tern_head_plane_bytes(const tern_head *h)
@@ -37,14 +40,14 @@ size_t tern_head_memory(const tern_head *h)
 
 typedef struct build {
     tern_head *h;
-    bool expand;    /* BLOCK class */
-    float *work;    /* [n_lane][work_stride]: one row and its absolute form */
-    uint8_t *codes; /* [n_lane][codes_stride]: 16 rows of 4-bit codes, one of 2-bit codes */
-    double *sums;   /* [n_lane][cols]: for the mean */
+    const tern_dir *dir; /* NULL: none */
+    bool expand;         /* BLOCK class */
+    float *work;         /* [n_lane][work_stride]: one row and its absolute form */
+    uint8_t *codes;      /* [n_lane][codes_stride]: 16 rows of 4-bit codes, one of 2-bit codes */
+    double *sums;        /* [n_lane][cols]: for the mean */
     size_t work_stride, codes_stride;
     double mean_norm;
     _Atomic bool beyond; /* a row that is not screened; any lane may raise it */
-    float *lane_norm;    /* [n_lane]: largest norm */
 } build;
 
 /* Row r as its kernel sees it; *norm: with the parts of each value taken absolutely. */
@@ -71,6 +74,18 @@ static void row_of(const build *b, size_t r, float *w, float *work, double *norm
     *norm = sqrt(sum);
 }
 
+/* Rows [row0, row1) were read, and are not needed for a while. */
+static void let_go(const build *b, int row0, int row1)
+{
+    tern_tensor part = *b->h->l->src;
+    size_t row = part.bytes / part.ne[1];
+    part.data += (size_t)row0 * row;
+    part.offset += (size_t)row0 * row;
+    part.bytes = (size_t)(row1 - row0) * row;
+    if (b->dir && row1 > row0)
+        tern_dir_tensor_drop(b->dir, &part);
+}
+
 /* Every 16th row is enough for a mean; any vector serves, this one leaves little. */
 static void mean_lane(void *arg, int lane, int n_lane)
 {
@@ -86,7 +101,10 @@ static void mean_lane(void *arg, int lane, int n_lane)
             continue; /* the pass over all rows will see it */
         for (int i = 0; i < b->h->cols; i++)
             sum[i] += (double)w[i];
+        if (r / 16 % (LET_GO_ROWS / 16) == 0)
+            let_go(b, r > LET_GO_ROWS ? r - LET_GO_ROWS : 0, r);
     }
+    let_go(b, begin, end);
 }
 
 static void take_mean(build *b, int n_lane)
@@ -106,7 +124,7 @@ static void take_mean(build *b, int n_lane)
 /* Columns whose remainders are stored again, so that the largest inputs meet little error. */
 static void choose_extra(tern_head *h, const float *energy)
 {
-    int want = h->cols / 64 < TERN_HEAD_EXTRA ? h->cols / 64 : TERN_HEAD_EXTRA;
+    int want = h->cols / 32 < TERN_HEAD_EXTRA ? h->cols / 32 : TERN_HEAD_EXTRA;
     double sum = 0, mean;
     if (!energy)
         return;
@@ -122,12 +140,11 @@ static void choose_extra(tern_head *h, const float *energy)
             if (!had && (best < 0 || energy[i] > energy[best]))
                 best = i;
         }
-        if (!((double)energy[best] >
-              4.0 * mean)) /* twice the usual size, or it is not worth a byte */
+        if (!((double)energy[best] > 1.5 * mean)) /* else it is not worth a byte */
             break;
         h->extra[h->n_extra] = best;
     }
-    h->n_col = h->cols + h->n_extra;
+    h->n_col = h->cols + 2 * h->n_extra;
 }
 
 #define WAYS 8 /* independent sums, for compilers to keep in one register */
@@ -179,19 +196,28 @@ static float norm_of(const float *v, int n)
     return sqrtf(sum_of(part)) * (1.0f + 0x1p-10f); /* cols / 8 additions of positive terms */
 }
 
-/* Columns given twice do not take part in the second plane: its codes have no zero. */
-static void take_extra(const tern_head *h, float *v, float step, uint8_t *codes, float *kept)
+/* Remainders of the columns of extra after two more codes each; they do not take part in the second
+ * plane, whose codes have no zero. */
+static void take_extra(const tern_head *h, const float *v, float step, uint8_t *codes, float *kept)
 {
-    float s = step / 16.0f, inverse = s > 0.0f ? 1.0f / s : 0.0f;
     for (int j = 0; j < h->n_extra; j++) {
-        float *p = &v[h->extra[j]], c = nearest(*p * inverse + 7.5f, 15.0f);
-        *p -= (c - 7.5f) * s;
-        codes[h->cols + j] = (uint8_t)(int)c;
-        kept[j] = *p;
+        kept[j] = v[h->extra[j]];
+        code4(&kept[j], 1, step, &codes[h->cols + 2 * j]);
+        code4(&kept[j], 1, step / 16.0f, &codes[h->cols + 2 * j + 1]);
     }
 }
 
-static void build_row(build *b, int r, float *v, float *work, uint8_t *codes, uint8_t *two)
+/* |D v| for the remainders v, of which extra ones are in kept. */
+static float radius_of(const tern_head *h, float *v, const float *kept)
+{
+    for (int j = 0; j < h->n_extra; j++)
+        v[h->extra[j]] = kept[j] * 16.0f;
+    return norm_of(v, h->cols);
+}
+
+/* rest: room for a row. */
+static void build_row(build *b, int r, float *v, float *rest, float *work, uint8_t *codes,
+                      uint8_t *two)
 {
     tern_head *h = b->h;
     int n = h->cols;
@@ -206,26 +232,24 @@ static void build_row(build *b, int r, float *v, float *work, uint8_t *codes, ui
         v[i] -= h->mean[i];
         max = fabsf(v[i]) > max ? fabsf(v[i]) : max;
     }
-    /* Of Gauss-like values in 16 steps the error is least at 0.34 of their deviation a step; with two
-     * planes clipping weighs more and 0.4 is better. */
-    float step = norm_of(v, n) / sqrtf((float)n) * (h->w2 ? 0.4f : 0.345f);
+    /* Of Gauss-like values in 16 steps the error is least at 0.34 of their deviation a step. Rows are
+     * not quite like that, and in 64 steps clipping weighs more. */
+    float step = norm_of(v, n) / sqrtf((float)n) * 0.4f;
     if (step > max / 7.5f)
         step = max / 7.5f;
-    /* |coarse row| <= 7.5 step sqrt(n_col) */
-    float slack =
-        (float)((norm + b->mean_norm + 7.5 * (double)step * sqrt((double)h->n_col)) * 0x1p-20);
-    slack += (float)(norm * ((double)n / 16.0 + 10.0) * 0x1.02p-24) + 1e-30f;
+    /* |coarse row| <= 7.5 step sqrt(n_col). Sixteen times, for |x| <= 16 |x / D|. */
+    double size = norm + b->mean_norm + 7.5 * (double)step * sqrt((double)h->n_col);
+    float slack = (float)(size * 0x1p-16 + norm * ((double)n / 16.0 + 10.0) * 0x1.02p-20) + 1e-30f;
     code4(v, n, step, codes);
     take_extra(h, v, step, codes, kept);
-    h->scale[r] = step / 2;
-    h->radius4[r] = (norm_of(v, n) + slack) * (1.0f + 0x1p-20f);
     if (h->w2) {
-        code2(v, n, step / 4, two);
-        for (int j = 0; j < h->n_extra; j++)
-            v[h->extra[j]] = kept[j];
+        memcpy(rest, v, (size_t)n * sizeof *rest);
+        code2(rest, n, step / 4, two);
         tern_n2_pack_row(two, n, h->w2 + (size_t)r * h->w2_stride);
-        h->radius2[r] = (norm_of(v, n) + slack) * (1.0f + 0x1p-20f);
+        h->radius2[r] = (radius_of(h, rest, kept) + slack) * (1.0f + 0x1p-20f);
     }
+    h->scale[r] = step / 2;
+    h->radius4[r] = (radius_of(h, v, kept) + slack) * (1.0f + 0x1p-20f);
 }
 
 static void build_lane(void *arg, int lane, int n_lane)
@@ -234,25 +258,29 @@ static void build_lane(void *arg, int lane, int n_lane)
     tern_head *h = b->h;
     int begin, end;
     float *v = b->work + (size_t)lane * b->work_stride;
-    float *work = v + tern_round_up((size_t)h->cols, 64);
+    float *rest = v + tern_round_up((size_t)h->cols, 64);
+    float *work = rest + tern_round_up((size_t)h->cols, 64);
     uint8_t *codes = b->codes + (size_t)lane * 17 * b->codes_stride;
     tern_pool_split(h->rows, 16, lane, n_lane, &begin, &end);
     for (int row0 = begin; row0 < end; row0 += 16) {
         memset(codes, 0, 16 * b->codes_stride);
         for (int i = 0; i < 16 && row0 + i < h->rows; i++)
-            build_row(b, row0 + i, v, work, codes + (size_t)i * b->codes_stride,
+            build_row(b, row0 + i, v, rest, work, codes + (size_t)i * b->codes_stride,
                       codes + 16 * b->codes_stride);
         tern_n4_pack_stripe(codes, b->codes_stride, h->n_col,
                             h->w4 + (size_t)(row0 / 16) * h->w4_stride);
+        if (row0 / 16 % (LET_GO_ROWS / 16) == 0)
+            let_go(b, row0 > LET_GO_ROWS ? row0 - LET_GO_ROWS : 0, row0);
     }
+    let_go(b, begin, end);
 }
 
 static tern_code allocate(build *b, bool two, int n_lane, tern_err *err)
 {
     tern_head *h = b->h;
     size_t cols = tern_round_up((size_t)h->cols, 64), rows = tern_round_up((size_t)h->rows, 64);
-    b->work_stride = cols + tern_row_slot_bytes(h->cols) / sizeof(float) + 64;
-    b->codes_stride = cols + TERN_HEAD_EXTRA;
+    b->work_stride = 2 * cols + tern_row_slot_bytes(h->cols) / sizeof(float) + 64;
+    b->codes_stride = cols + 2 * TERN_HEAD_EXTRA;
     b->work = tern_calloc((size_t)n_lane * b->work_stride, sizeof *b->work);
     b->codes = tern_calloc((size_t)n_lane * 17, b->codes_stride);
     b->sums = tern_calloc((size_t)n_lane * (size_t)h->cols, sizeof *b->sums);
@@ -275,10 +303,11 @@ static tern_code allocate(build *b, bool two, int n_lane, tern_err *err)
 }
 
 tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy, bool two,
-                         tern_pool *pool, tern_err *err)
+                         const tern_dir *dir, tern_pool *pool, tern_err *err)
 {
     int n_lane = tern_pool_size(pool);
-    build b = {.h = h, .expand = tern_dtype_get(l->src->dtype)->cls == TERN_CLASS_BLOCK};
+    build b = {
+        .h = h, .dir = dir, .expand = tern_dtype_get(l->src->dtype)->cls == TERN_CLASS_BLOCK};
     *h = (tern_head){.l = l, .rows = l->rows, .cols = l->cols, .n_col = l->cols};
     tern_code rc = allocate(&b, two, n_lane, err);
     if (rc == TERN_OK) {
@@ -303,12 +332,19 @@ tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy
     return rc;
 }
 
-void tern_head_done(tern_head *h)
+void tern_head_keep_one(tern_head *h)
 {
-    if (h->w4)
-        tern_pages_free(h->w4, h->w4_bytes);
     if (h->w2)
         tern_pages_free(h->w2, h->w2_bytes);
+    h->w2 = NULL;
+    h->w2_bytes = h->w2_stride = 0;
+}
+
+void tern_head_done(tern_head *h)
+{
+    tern_head_keep_one(h);
+    if (h->w4)
+        tern_pages_free(h->w4, h->w4_bytes);
     tern_free(h->extra);
     tern_free(h->mean);
     tern_free(h->scale);

@@ -6,30 +6,34 @@
  *
  * The bound. Let w be a row as its kernel sees it (a BLOCK row expanded), x what it is multiplied by (the
  * hidden row; for BLOCK its int8 form A8B times its scales), m one vector taken off all rows, v the
- * coarse row (step * (code - 7.5) each column, columns of `extra` given again in sixteenths of a step),
+ * coarse row (step * (code - 7.5) each column; columns of `extra`, whose inputs are large, have two more
+ * codes each, one more of steps and one of sixteenths, so that their remainder is a sixteenth too),
+ * D the diagonal matrix of 16 in columns of extra and 1 elsewhere,
  * x' the 15-bit form of x, y what the coarse kernel returns and z what the head's own kernel would.
  * With u = 2^-24:
  *     z - m.x - y = (z - w.x) + (w - m - v).x + v.(x - x') + (v.x' - y)
  *   |z - w.x|         <= k u |w|_a |x|    roundings of products and of the k - 2 additions that one term
  *                                         goes through; |w|_a: norm of the row with the parts a BLOCK value
  *                                         is made of taken absolutely
- *   |(w - m - v).x|   <= |w - m - v| |x|  Cauchy-Schwarz; the norm is computed in f32 from differences
- *                                         that are rounded themselves, as is x of A8B: 16 u (|w|_a + |m| + |v|) more
+ *   |(w - m - v).x|   <= |D (w - m - v)| |x / D|   Cauchy-Schwarz. The first is computed in f32 from
+ *                                         differences that are rounded themselves, as is x of A8B: 16 u
+ *                                         (|w|_a + |m| + |v|) |x| more
  *   |v.(x - x')|      <= |v| |x - x'|     with |v| <= 7.5 step sqrt(columns)
  *   |v.x' - y|        <= 8 u step * 7.5 (|x'|_1 + 128 columns x'.scale)   five roundings of sums that are
  *                                         exact integers up to then, and the one of adding the bound to y
- * so |z - m.x - y| <= radius * norm + scale * rho, radius and scale (half a step) per row, norm and rho
- * per token, all rounded up. The second plane repeats this with the remainders, at a quarter of a step.
+ * so with |x| <= 16 |x / D| it is |z - m.x - y| <= radius * norm + scale * rho: radius and scale (half a
+ * step) per row, norm = |x / D| and rho per token, all rounded up. The second plane repeats this with the remainders, at a quarter of a step.
  * Rows and inputs for which a product could overflow or vanish are not screened. */
 #ifndef TERN_MODEL_HEAD_H
 #define TERN_MODEL_HEAD_H
 
+#include "file/dir.h"
 #include "model/linear.h"
 
 /* Rows that share one entry of the maxima. */
 #define TERN_HEAD_BLOCK 64
-/* Most columns that are stored twice. */
-#define TERN_HEAD_EXTRA 64
+/* Most columns with three codes. */
+#define TERN_HEAD_EXTRA 128
 
 typedef struct tern_head {
     const tern_linear *l; /* borrowed; NULL: nothing is screened */
@@ -40,7 +44,6 @@ typedef struct tern_head {
     size_t w4_bytes, w2_bytes, w4_stride, w2_stride;
     float *scale;             /* owned, with the next two; [rows padded to 64] */
     float *radius4, *radius2; /* after one plane; after both */
-    float max_norm;           /* of any row */
 } tern_head;
 
 /* What is read of the head for every token; a row of a plane or of the head only if it must be. */
@@ -52,10 +55,13 @@ size_t tern_head_memory(const tern_head *h);
 bool tern_head_pays(const tern_linear *l);
 
 /* Make the planes of l on the pool. energy [cols]: mean squares of inputs, for the choice of `extra`;
- * NULL: none. two: with the second plane. h stays empty (h->l NULL) when some row is beyond bounds.
+ * NULL: none. two: with the second plane. dir: where l's rows are mapped, whose pages are let go as they
+ * have been read; may be NULL. h stays empty (h->l NULL) when some row is beyond bounds.
  * Codes: TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy,
-                                    bool two, tern_pool *pool, tern_err *err);
+                                    bool two, const tern_dir *dir, tern_pool *pool, tern_err *err);
+/* Give the second plane up. */
+void tern_head_keep_one(tern_head *h);
 void tern_head_done(tern_head *h);
 
 /* One input of the head, screened. y [rows]: the coarse products. up, top [ceil(rows / 64)]: for each

@@ -3,8 +3,8 @@
 #ifndef TERN_MODEL_MODEL_H
 #define TERN_MODEL_MODEL_H
 
-#include "model/hparams.h"
 #include "model/head.h"
+#include "model/hparams.h"
 #include "model/linear.h"
 
 /* Softmax attention with grouped KV heads (mixer/attention.c). Norm and bias vectors are NULL when
@@ -48,7 +48,7 @@ typedef struct tern_weights {
     const tern_arch *arch;    /* static */
     const tern_tensor *embed; /* [n_vocab, d_model], rows unpacked on demand */
     tern_linear head;
-    tern_head screen; /* of head; empty: it is read whole. Made after binding (tern_screen_open) */
+    tern_head screen; /* of head; empty: it is read whole. Made after binding */
     bool head_tied;
     const float *output_norm;
     float *inv_freq;    /* owned; [n_rot / 2], scaling applied */
@@ -80,6 +80,13 @@ TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o,
 /* Does any matrix have a ternary format? */
 bool tern_weights_ternary(const tern_weights *w);
 void tern_weights_done(tern_weights *w);
+
+/* Weight bytes read per decoded token: of a screened head its plane. */
+static inline size_t tern_weights_token_bytes(const tern_weights *w)
+{
+    return w->screen.l ? w->read_bytes - w->head.read_bytes + tern_head_plane_bytes(&w->screen)
+                       : w->read_bytes;
+}
 
 /* RoPE frequencies of a model: inv_freq[i] multiplies the position; *mscale multiplies cos and sin.
  * factors [n_rot/2] (rope_freqs.weight) may be NULL. */

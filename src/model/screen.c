@@ -32,11 +32,16 @@ static const float *seen_by_head(tern_exec *e, const float *x, int n, size_t *st
     return e->mid;
 }
 
-static double norm_of(const float *x, int n)
+/* |x / D| of head.h. */
+static double norm_of(const tern_head *h, const float *x)
 {
     double sum = 0;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < h->cols; i++)
         sum += (double)x[i] * (double)x[i];
+    for (int j = 0; j < h->n_extra; j++) {
+        double v = (double)x[h->extra[j]];
+        sum -= v * v * (255.0 / 256.0);
+    }
     return sqrt(sum);
 }
 
@@ -60,7 +65,7 @@ static void put15(const tern_act15 *a, int t, int i, float x, float inverse, rou
     r->cols++;
 }
 
-/* Token t's form of x, of whose columns extra follow again in sixteenths (many), or are left out. */
+/* Token t's form of x, of whose columns extra follow twice again, as the planes have them, or are left out. */
 static float put_input(const tern_head *h, const tern_act15 *a, int t, const float *x, bool again,
                        float quarter, float middle)
 {
@@ -78,7 +83,8 @@ static float put_input(const tern_head *h, const tern_act15 *a, int t, const flo
     for (int j = 0; j < h->n_extra; j++) {
         int i = h->extra[j];
         if (again) {
-            put15(a, t, h->cols + j, x[i] / 16.0f, inverse, &r);
+            put15(a, t, h->cols + 2 * j, x[i], inverse, &r);
+            put15(a, t, h->cols + 2 * j + 1, x[i] / 16.0f, inverse, &r);
             continue;
         }
         size_t at = (size_t)t * a->stride + (size_t)i;
@@ -160,7 +166,7 @@ bool tern_screen_rows(tern_exec *e, const float *x, int n, tern_screen *out)
     act.stride = tern_round_up((size_t)h->n_col, 256);
     for (int t = 0; t < n; t++) {
         const float *v = seen + (size_t)t * stride;
-        double norm = norm_of(v, h->cols), mean = 0;
+        double norm = norm_of(h, v), mean = 0;
         if (!(norm > 1e-4 && norm < 1e15))
             return false;
         for (int i = 0; i < h->cols; i++)
@@ -188,6 +194,7 @@ bool tern_screen_rows(tern_exec *e, const float *x, int n, tern_screen *out)
                         .max = e->head_max,
                         .n_block = tern_head_n_block(h)};
     tern_pool_run(e->pool, screen_lane, &task);
+    e->read_bytes += tern_head_plane_bytes(h);
     return true;
 }
 
@@ -238,6 +245,7 @@ void tern_screen_exact(tern_exec *e, const float *x, const int32_t *ids, int n, 
     tern_exec_prepare(e, &p, &in);
     rows_task task = {.e = e, .ids = ids, .n = n, .z = z, .in = &in};
     run_rows(e, exact_lane, &task);
+    e->read_bytes += (size_t)n * l->w_stride;
 }
 
 static void refine_lane(void *arg, int lane, int n_lane)
@@ -268,6 +276,7 @@ int tern_screen_refine(tern_exec *e, const tern_screen *s, float least, int32_t 
                       .y = e->logits};
     rows_task task = {.e = e, .n = n, .k = &k};
     run_rows(e, refine_lane, &task);
+    e->read_bytes += (size_t)n * h->w2_stride;
     for (int i = 0; i < n; i++) {
         int id = ids[i];
         float y = s->y[id] + e->logits[i];
@@ -286,4 +295,5 @@ void tern_screen_logits(tern_exec *e, const float *x, float *logits)
     tern_exec_prepare(e, &p, &in);
     tern_job job = {l, &in, logits, (size_t)l->rows};
     tern_exec_run(e, &job, 1, NULL);
+    e->read_bytes += l->read_bytes;
 }

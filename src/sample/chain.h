@@ -38,6 +38,8 @@ void tern_sampler_free(tern_sampler *s);
 void tern_sampler_accept(tern_sampler *s, int32_t id);
 /* Forget the context ids but not the parameters. */
 void tern_sampler_reset(tern_sampler *s);
+/* Whether bounds of logits can be enough for a choice (sample/screen.h); else all are needed. */
+bool tern_sampler_screens(const tern_sampler *s);
 /* Choose the id for sequence position pos from logits[0..n_vocab) (left unchanged). NaN logits
  * count as -inf; if nothing is finite the lowest id of the largest is chosen. Does not accept it.
  * Allocates nothing. */

@@ -197,12 +197,18 @@ static float least_logit(const pick *p, tern_chain_kind kind)
     }
 }
 
+bool tern_sampler_screens(const tern_sampler *s)
+{
+    tern_chain_kind kind = tern_sampler_kind(s);
+    return kind != TERN_CHAIN_ALL && (kind != TERN_CHAIN_TOP_K || s->p.top_k <= MAX_SEEDS);
+}
+
 /* All that may matter become candidates. */
 static bool find(pick *p, tern_chain_kind kind)
 {
     tern_sampler *s = p->s;
     int n, want = 32;
-    if (kind == TERN_CHAIN_ALL || (kind == TERN_CHAIN_TOP_K && s->p.top_k > MAX_SEEDS))
+    if (!tern_sampler_screens(s))
         return false;
     if (kind == TERN_CHAIN_TOP_K)
         want = s->p.top_k + s->p.top_k / 4 + 8;
