@@ -110,8 +110,9 @@ typedef enum tern_pin {
 /* Reading a coarse copy of a large output head to choose a token, and exactly those of its rows that
  * bounds do not rule out (docs/HEAD.md). The tokens are the same. */
 typedef enum tern_head_mode {
-    TERN_HEAD_AUTO, /* where it pays */
-    TERN_HEAD_FULL  /* never: all logits for every token */
+    TERN_HEAD_AUTO,  /* where it pays */
+    TERN_HEAD_FULL,  /* never: all logits for every token */
+    TERN_HEAD_ALWAYS /* where it can be done, whatever the size */
 } tern_head_mode;
 
 typedef struct tern_model_opts {
@@ -161,9 +162,10 @@ typedef struct tern_model_info {
     uint64_t n_param;
     uint64_t file_bytes;
     uint64_t packed_bytes; /* memory taken by repacked weights */
-    uint64_t read_bytes;   /* weight bytes read per decoded token, KV not; of a screened head its coarse copy */
+    uint64_t
+        read_bytes; /* weight bytes read per decoded token, KV not; of a screened head its coarse copy */
     uint64_t kv_f16_bytes; /* KV bytes per token of context with an f16 cache */
-    uint64_t head_bytes;   /* memory taken by a coarse copy of the output head; 0: it is read whole */
+    uint64_t head_bytes; /* memory taken by a coarse copy of the output head; 0: it is read whole */
 } tern_model_info;
 
 /* What the steps of all sessions have done so far; the difference of two calls tells of what lies
@@ -341,8 +343,9 @@ typedef struct tern_request_stats {
     size_t n_drafted, n_accepted; /* tokens suggested by the text so far; those that came true */
     size_t n_screened;   /* tokens chosen with a screened output head (docs/HEAD.md), of which */
     size_t n_head_whole; /* so many needed all logits after all */
-    size_t n_head_row, max_head_row; /* rows of the head computed exactly, in all and at most for one */
-    uint64_t head_bytes;             /* read for that, besides the coarse copy */
+    size_t n_head_row,
+        max_head_row;    /* rows of the head computed exactly, in all and at most for one */
+    uint64_t head_bytes; /* read for that, besides the coarse copy */
 } tern_request_stats;
 
 /* Answer prompt ids in session s, whose tokens are kept as far as they agree with the prompt. One

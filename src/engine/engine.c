@@ -135,7 +135,8 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     m->mu_ready = true;
     TERN_TRY(selftest(m, o, err));
-    return o->head == TERN_HEAD_AUTO ? tern_model_screen(m, err) : TERN_OK;
+    return o->head == TERN_HEAD_FULL ? TERN_OK
+                                     : tern_model_screen(m, o->head == TERN_HEAD_ALWAYS, err);
 }
 
 static tern_code open_common(const char *path, const void *data, size_t n_bytes,

@@ -114,7 +114,7 @@ TERN_CHECK tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, uns
 json_t *tern_calibration_json(const tern_model *m);
 
 /* Screen the output head if that pays (engine/head.c); the rest of the model is ready. */
-TERN_CHECK tern_code tern_model_screen(tern_model *m, tern_err *err);
+TERN_CHECK tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err);
 /* Rows of the head were read where the file is mapped: now and then their pages are let go. m->mu is
  * held. */
 void tern_model_touched(tern_model *m, int n_row);

@@ -109,12 +109,12 @@ static tern_code trial(tern_model *m, const sample *s, size_t *n_row, tern_err *
     return rc;
 }
 
-tern_code tern_model_screen(tern_model *m, tern_err *err)
+tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err)
 {
     tern_weights *w = &m->w;
     sample s = {.e = &m->e};
     size_t n_row = 0;
-    if (!tern_head_pays(&w->head))
+    if (!tern_head_pays(&w->head, any_size))
         return TERN_OK;
     s.rows = tern_calloc(MAX_SAMPLE * m->e.x_stride, sizeof *s.rows);
     s.energy = tern_calloc((size_t)w->h.d_model, sizeof *s.energy);

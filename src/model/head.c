@@ -18,11 +18,12 @@
 /* So many rows are read before their pages are let go: some MiB. */
 #define LET_GO_ROWS 1024
 
-bool tern_head_pays(const tern_linear *l)
+bool tern_head_pays(const tern_linear *l, bool any_size)
 {
     tern_dtype_class cls = tern_dtype_get(l->src->dtype)->cls;
     return (cls == TERN_CLASS_FLOAT || cls == TERN_CLASS_BLOCK) && !l->bias &&
-           l->src->bytes >= LEAST_BYTES && l->cols + 2 * TERN_HEAD_EXTRA <= TERN_SCREEN_MAX_COLS;
+           (any_size || l->src->bytes >= LEAST_BYTES) &&
+           l->cols + 2 * TERN_HEAD_EXTRA <= TERN_SCREEN_MAX_COLS;
 }
 
 size_t tern_head_plane_bytes(const tern_head *h)

@@ -50,9 +50,9 @@ typedef struct tern_head {
 size_t tern_head_plane_bytes(const tern_head *h);
 size_t tern_head_memory(const tern_head *h);
 
-/* Is this head worth screening? Not a ternary one, which is small already, nor one that the caches
- * hold anyway. */
-bool tern_head_pays(const tern_linear *l);
+/* Can this head be screened, and if not any_size, is it worth it? Not a ternary one, which is small
+ * already, nor one that the caches hold anyway. */
+bool tern_head_pays(const tern_linear *l, bool any_size);
 
 /* Make the planes of l on the pool. energy [cols]: mean squares of inputs, for the choice of `extra`;
  * NULL: none. two: with the second plane. dir: where l's rows are mapped, whose pages are let go as they
