@@ -14,7 +14,7 @@ static const char sample_text[] =
     "bridge; "
     "it cost $4.5 million.\n"
     "User: What is the capital of France?\nAssistant: The capital of France is Paris.\n"
-    "int main(void) { for (int i = 0; i < 10; i++) printf(\"%d\\n\", i); return 0; }\n"
+    "double sum(const double *x, int n) { double s = 0; for (int i = 0; i < n; i++) s += x[i]; }\n"
     "Es war einmal ein K\xc3\xb6nig, der hatte drei S\xc3\xb6hne. If x^2 = 16, then x = 4 or x = "
     "-4.";
 
