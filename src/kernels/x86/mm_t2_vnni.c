@@ -5,12 +5,12 @@
 #include "kernels/x86/t2_tile.h"
 
 /* Three and four tokens take four stripes: each activation is read half as often as with two (AMD
- * Zen 5: 25 instead of 20 GB/s), and four streams are best prefetched half a page ahead. */
+ * Zen 5: 25 instead of 20 GB/s). */
 /* clang-format off */
 STREAM(1, 8192)
 STREAM(2, 8192)
-T2R16(3, 4, 2048)
-T2R16(4, 4, 2048)
+T2R16(3, 4, 0)
+T2R16(4, 4, 0)
 T2R16(5, 2, 4096)
 T2R16(6, 2, 4096)
 T2R16(7, 2, 4096)

@@ -4,8 +4,9 @@
 
 /* Products of one packed vector of each row set at w with all tokens, added to dot; q is the first
  * token's activations. Token t is a base plus one of six offsets, which addressing modes make from
- * few registers. Bytes are prefetched `ahead` of their use: the hardware's streams stop at each
- * 4 KiB page. A macro, for compilers keep an array in registers only within one function. */
+ * few registers. Bytes are prefetched `ahead` of their use, for the hardware's streams stop at each
+ * 4 KiB page; 0 is at the same place of the next tile, which streams side by side need: looking ahead each in
+ * itself they would miss their beginnings. A macro, for compilers keep an array in registers only within one function. */
 #define STEP(w, q)                                                                                 \
     {                                                                                              \
         const uint8_t *wp = (w);                                                                   \
@@ -19,7 +20,7 @@
 #define STEP_LOAD(t, i)                                                                            \
     v[i] = v_load(wp + vec_at(i, w_stride));                                                       \
     if (VL == 16 || i % 2 == 0)                                                                    \
-        _mm_prefetch((const char *)wp + vec_at(i, w_stride) + ahead, _MM_HINT_T0);
+        _mm_prefetch((const char *)wp + vec_at(i, w_stride) + further, _MM_HINT_T0);
 #define STEP_PLANE(p)                                                                              \
     {                                                                                              \
         enum { plane = p };                                                                        \
@@ -35,6 +36,7 @@
 INLINE void tile_t2r16(const int nt, const int nw, const int ahead, const tern_mm *k, const tile *a)
 {
     const size_t w_stride = k->w_stride, stride = k->act.stride;
+    const size_t further = ahead ? (size_t)ahead : (size_t)nw * VL / 16 * w_stride;
     const size_t n_vec = ((size_t)k->cols + 15) / 16;
     const int8_t *q = k->act.q + (size_t)a->tok * stride;
     const vi mask = v_set1(0x03030303);
@@ -74,6 +76,7 @@ INLINE void tile_t2r16(const int nt, const int nw, const int ahead, const tern_m
 INLINE void tile_t2g(const int nt, const int nw, const int ahead, const tern_mm *k, const tile *a)
 {
     const size_t w_stride = k->w_stride, stride = k->act.stride;
+    const size_t further = ahead ? (size_t)ahead : (size_t)nw * VL / 16 * w_stride;
     const size_t n_blk = ((size_t)k->cols + 31) / 32, per_group = (size_t)k->group / 32;
     const size_t n_group = (n_blk + per_group - 1) / per_group;
     const uint8_t *w = a->w;
