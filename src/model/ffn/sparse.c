@@ -123,25 +123,32 @@ typedef struct down_task {
     int n_list, n_part;
 } down_task;
 
-/* Work is cut into slices of 256 rows by parts of the list, so that lanes have equal shares. */
+static int row_of(const down_task *t, int slice)
+{
+    return slice * 256 < t->l->rows ? slice * 256 : t->l->rows;
+}
+
+/* Work is cut into slices of 256 rows by parts of the list, so that lanes have equal shares. Slices
+ * that have all of the list go to the kernel together, which gathers their input once. */
 static void down_range(void *arg, int lane, int begin, int end)
 {
     const down_task *t = arg;
     const tern_exec *e = t->e;
     tern_mm mm = tern_linear_mm(t->l, t->in, e->out, e->x_stride, tern_exec_scratch(e, lane));
+    mm.list = t->list;
+    mm.n_list = t->n_list;
+    if (t->n_part == 1) {
+        e->k.mm_t2c1(&mm, row_of(t, begin), row_of(t, end));
+        return;
+    }
     for (int u = begin; u < end; u++) {
-        int part = u % t->n_part, row0 = u / t->n_part * 256, first, last;
-        int row1 = row0 + 256 < t->l->rows ? row0 + 256 : t->l->rows;
+        int part = u % t->n_part, slice = u / t->n_part, first, last;
         tern_pool_split(t->n_list, 4, part, t->n_part, &first, &last);
-        if (t->list) {
-            mm.list = t->list + first;
-            mm.n_list = last - first;
-        }
-        if (t->n_part > 1) {
-            mm.acc = e->part + (size_t)part * TERN_SKIP_MAX_TOK * e->part_stride;
-            mm.acc_stride = e->part_stride;
-        }
-        e->k.mm_t2c1(&mm, row0, row1);
+        mm.list = t->list + first;
+        mm.n_list = last - first;
+        mm.acc = e->part + (size_t)part * TERN_SKIP_MAX_TOK * e->part_stride;
+        mm.acc_stride = e->part_stride;
+        e->k.mm_t2c1(&mm, row_of(t, slice), row_of(t, slice + 1));
     }
 }
 
