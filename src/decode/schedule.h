@@ -13,12 +13,12 @@
 typedef struct tern_feed tern_feed;
 struct tern_feed {
     /* The caller's. */
-    tern_seq *seq;       /* borrowed; one feed per sequence in a pass */
-    const int32_t *ids;  /* borrowed; [n_tok] */
-    size_t n_tok;        /* at least 1 */
-    int n_out;           /* 1..n_tok rows at the end that choices are made from; they share a pass */
-    bool all_logits;     /* every row's logits are wanted */
-    bool whole_head;     /* choices need all logits */
+    tern_seq *seq;      /* borrowed; one feed per sequence in a pass */
+    const int32_t *ids; /* borrowed; [n_tok] */
+    size_t n_tok;       /* at least 1 */
+    int n_out;          /* 1..n_tok rows at the end that choices are made from; they share a pass */
+    bool all_logits;    /* every row's logits are wanted */
+    bool whole_head;    /* choices need all logits */
     tern_output_fn sink; /* row counts from the first id */
     void *sink_ctx;
     void (*progress)(void *ctx, size_t done, size_t total); /* after each pass; may be NULL */

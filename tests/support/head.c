@@ -52,7 +52,8 @@ static void open_model(head_model *m, int rows, int cols)
                             .rms_eps = 1e-5f,
                             .rope.n_rot = 8};
     assert_int_equal(tern_pool_new(3, &m->pool, NULL), TERN_OK);
-    assert_int_equal(tern_linear_init(&m->w.head, &m->tensor, false, TERN_PACK_T2R16, m->pool, NULL), TERN_OK);
+    assert_int_equal(
+        tern_linear_init(&m->w.head, &m->tensor, false, TERN_PACK_T2R16, m->pool, NULL), TERN_OK);
     assert_int_equal(tern_cpu_flags(&cpu, NULL), TERN_OK);
     assert_int_equal(tern_exec_init(&m->e, &m->w, m->pool, cpu, 16, NULL), TERN_OK);
     m->x = aligned_alloc(64, 16 * m->e.x_stride * sizeof *m->x);
@@ -103,7 +104,8 @@ void head_model_screen(head_model *m, int n_x, bool two)
                          m->x[(size_t)t * m->e.x_stride + (size_t)i];
     tern_head_done(&m->w.screen);
     assert_int_equal(
-        tern_head_init(&m->w.screen, &m->w.head, n_x ? energy : NULL, two, NULL, m->pool, NULL), TERN_OK);
+        tern_head_init(&m->w.screen, &m->w.head, n_x ? energy : NULL, two, NULL, m->pool, NULL),
+        TERN_OK);
     free(energy);
 }
 
