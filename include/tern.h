@@ -237,8 +237,15 @@ TERN_API TERN_CHECK tern_code tern_model_chat_prompt(const tern_model *m, const 
  * evaluate or generate. */
 typedef struct tern_session tern_session;
 
-/* What keys and values are stored as. F32 adds no rounding, for comparisons with references. */
-typedef enum tern_cache_type { TERN_CACHE_F16, TERN_CACHE_Q8, TERN_CACHE_F32 } tern_cache_type;
+/* What keys and values are stored as. AUTO is Q8, int8 with a scale per head and token, which costs
+ * 0.02 % of perplexity (docs/CACHE.md), but F16 where heads are smaller than 32 and it costs more. F32
+ * adds no rounding, for comparisons with references. */
+typedef enum tern_cache_type {
+    TERN_CACHE_AUTO,
+    TERN_CACHE_Q8,
+    TERN_CACHE_F16,
+    TERN_CACHE_F32
+} tern_cache_type;
 
 typedef struct tern_session_opts {
     size_t size;

@@ -38,9 +38,11 @@ typedef struct derived {
 } derived;
 
 /* Bytes of a cached number, against those of f16. */
-static double cache_width(const cli *c, cli_opt id)
+static double cache_width(const cli *c, const tern_model_info *i, cli_opt id)
 {
-    static const double width[] = {1.0, 34.0 / 64.0, 2.0}; /* in the order of tern_cache_type */
+    const double q8 = (i->d_head + 4.0) / (2.0 * i->d_head); /* a float beside each head's bytes */
+    /* In the order of tern_cache_type. */
+    const double width[] = {i->d_head >= 32 ? q8 : 1.0, q8, 1.0, 2.0};
     return width[(size_t)c->opt.value[id].num];
 }
 
@@ -60,7 +62,8 @@ static derived derive(const bench_table *t, bench_row *r, bench_walls *w)
     d.macs = bench_median(&w->macs);
     double compute = d.macs > 0.0 ? d.mid * block_macs(&t->info) / d.macs : 0.0, read = 0.0;
     if (r->kind == BENCH_GENERATE) {
-        double width = 0.5 * (cache_width(t->c, OPT_CACHE_K) + cache_width(t->c, OPT_CACHE_V));
+        double width = 0.5 * (cache_width(t->c, &t->info, OPT_CACHE_K) +
+                              cache_width(t->c, &t->info, OPT_CACHE_V));
         double n_past = (double)r->n_depth + 0.5 * (double)r->n_tok;
         d.weight_bytes = r->weight_bytes;
         d.kv_bytes = (double)t->info.kv_f16_bytes * width * n_past;

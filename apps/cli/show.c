@@ -78,7 +78,7 @@ static void print_summary(const cli *c, const json_t *o)
     (void)printf("chat template  %s%s\n", json_is_null(chat) ? "none" : text_at(chat, "origin"),
                  json_is_null(chat) ? "" : " (tern show --template prints it)");
     (void)printf("memory         %.2f MiB repacked weights, %.1f KiB per token of context\n",
-                 mib(b, "packed"), (double)int_at(b, "kv_per_token_f16") / 1024.0);
+                 mib(b, "packed"), (double)int_at(b, "kv_per_token") / 1024.0);
     (void)printf("read per token %.2f MiB\n", mib(b, "read_per_token"));
     (void)printf("kernels       ");
     int i = 0;

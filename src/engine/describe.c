@@ -170,9 +170,12 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
         ratio(c.n_ternary, c.n_param), "zero_share_of_ternary", ratio(c.n_zero, c.n_ternary),
         "bits_per_weight", 8.0 * ratio(c.bytes, c.n_param), "bits_per_ternary_weight",
         8.0 * ratio(c.ternary_bytes, c.n_ternary), "head_tied", m->w.head_tied);
-    json_t *sizes = json_pack("{s:I, s:I, s:I, s:I}", "file", (json_int_t)m->file_bytes, "packed",
-                              (json_int_t)m->w.packed_bytes, "read_per_token",
-                              (json_int_t)tern_weights_token_bytes(&m->w), "kv_per_token_f16",
+    tern_kv_shape kv = m->kv_f16;
+    kv.k = kv.v = tern_kv_auto(h->d_head);
+    json_t *sizes = json_pack("{s:I, s:I, s:I, s:I, s:I}", "file", (json_int_t)m->file_bytes,
+                              "packed", (json_int_t)m->w.packed_bytes, "read_per_token",
+                              (json_int_t)tern_weights_token_bytes(&m->w), "kv_per_token",
+                              (json_int_t)tern_kv_token_bytes(&kv), "kv_per_token_f16",
                               (json_int_t)tern_kv_token_bytes(&m->kv_f16));
     json_t *tok = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:b}", "model", t->model, "pre",
                             t->pre, "tokens", t->n_vocab, "bos", t->bos, "eos", t->eos, "eot",

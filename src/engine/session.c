@@ -50,9 +50,10 @@ tern_code tern_session_new(tern_model *m, const tern_session_opts *opts, tern_se
     s->progress = o.progress;
     s->ctx = o.ctx;
     tern_kv_shape shape = m->kv_f16;
-    static const tern_kv_dtype dtypes[] = {[TERN_CACHE_F16] = TERN_KV_F16,
-                                           [TERN_CACHE_Q8] = TERN_KV_I8,
-                                           [TERN_CACHE_F32] = TERN_KV_F32};
+    const tern_kv_dtype dtypes[] = {[TERN_CACHE_AUTO] = tern_kv_auto(m->w.h.d_head),
+                                    [TERN_CACHE_F16] = TERN_KV_F16,
+                                    [TERN_CACHE_Q8] = TERN_KV_I8,
+                                    [TERN_CACHE_F32] = TERN_KV_F32};
     shape.k = dtypes[o.cache_k];
     shape.v = dtypes[o.cache_v];
     tern_code rc = tern_seq_init(&s->seq, &shape, o.n_ctx ? o.n_ctx : m->w.h.n_ctx_train, err);

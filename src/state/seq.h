@@ -16,6 +16,12 @@
 
 typedef enum tern_kv_dtype { TERN_KV_F16, TERN_KV_I8, TERN_KV_F32 } tern_kv_dtype;
 
+/* int8, but halves for heads so small that a scale for each is coarse (docs/CACHE.md). */
+static inline tern_kv_dtype tern_kv_auto(int d_head)
+{
+    return d_head >= 32 ? TERN_KV_I8 : TERN_KV_F16;
+}
+
 /* Shape of the state, fixed for a session. */
 typedef struct tern_kv_shape {
     int n_block; /* attention blocks */

@@ -1,7 +1,7 @@
 # tern chat: from a pipe, and on a terminal.
 . tests/e2e/lib.sh
 jinja='{% for m in messages %}{{m.content}} {% endfor %}'
-chat="chat $small --temp 0 -n 8"
+chat="chat $small --temp 0 -n 8 -ctk f16 -ctv f16" # greedy text of the reference
 
 # A pipe: its text is one message.
 printf 'Once upon\na time\n' | "$TERN" $chat --chat-template "$jinja" >"$out" 2>"$err"
@@ -199,7 +199,7 @@ end 0
 END
 
 # First message from -p, one turn.
-dialogue chat $small --chat-template "$jinja" -p 'Once upon a time' -st --temp 0 -n 8 <<'END'
+dialogue chat $small --chat-template "$jinja" -p 'Once upon a time' -st --temp 0 -n 8 -ctk f16 -ctv f16 <<'END'
 wait Anna and her
 end 0
 END

@@ -73,7 +73,7 @@ has_status 2
 err_has 'needs N'
 fails_with 2 'from 0 to 1' run --top-p 1.5 -p x
 fails_with 2 'whole number' run -n 1.5 -p x
-fails_with 2 'f16|q8_0' run -ctk q4_0 -p x
+fails_with 2 'q8_0|f16' run -ctk q4_0 -p x
 fails_with 2 'needs -p' run $small 'Once upon'
 fails_with 2 'unexpected' version x
 TERN_TOP_K=many fails_with 2 'TERN_TOP_K' run $small -p x

@@ -121,7 +121,7 @@ fails_with 2 'no jokes' run $small --chat-template "{{ raise_exception('no jokes
 fails_with 3 'no chat template' run $small -cnv -p x
 
 # Cache formats and a context that the prompt does not fit in.
-run run $small -p 'Once upon a time' -n 12 --temp 0 -ctk q8_0 -ctv=q8_0
+run run $small -p 'Once upon a time' -n 12 --temp 0 -ctk f16 -ctv=f16
 has_status 0
 out_has 'there was'
 long=$(yes word | head -n 600 | tr '\n' ' ')

@@ -360,6 +360,6 @@ void test_model_use(tern_model *m)
     tern_string_free(text);
     if (n == 0) /* a vocabulary may lack everything the text needs */
         ids[n++] = 0;
-    for (int cache = TERN_CACHE_F16; cache <= TERN_CACHE_F32; cache++)
+    for (int cache = TERN_CACHE_Q8; cache <= TERN_CACHE_F32; cache++)
         use_session(m, ids, n, (tern_cache_type)cache);
 }

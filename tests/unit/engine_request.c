@@ -39,7 +39,7 @@ static tern_session *open_session_with(tern_model *m, int n_ctx, tern_cache_type
 
 static tern_session *open_session(tern_model *m, int n_ctx)
 {
-    return open_session_with(m, n_ctx, TERN_CACHE_F16);
+    return open_session_with(m, n_ctx, TERN_CACHE_Q8);
 }
 
 typedef struct answer {

@@ -18,12 +18,15 @@
  * f16 cache, u = 2^-11: K perturbs scores and V the output of each of the 2 blocks by u; a block's
  * output is about as large as the stream it joins and the two norms after it at most double that, so
  * 2 * 2 * 2 * u = 2^-8.
+ * int8 cache: half a step is 1 / 254 of a head's largest element; with u = 2^-8 likewise 2^-5,
+ * as much as int8 inputs, so that where there are both they add up.
  * int8 inputs: any perturbation moves some roundings by one step, which perturbs the next input more,
  * until roundings are independent: sqrt(2/12) of a step, 1 % of an input whose largest element is
  * 3 sigma. Four inputs in each of 2 blocks give sqrt(8) %, and the largest of 17 thousand differences
  * is 4.5 sigma where the largest logit is 4: 3.1 % = 2^-5. */
 #define BOUND_F32_CACHE 0x1p-12
 #define BOUND_F16_CACHE 0x1p-8
+#define BOUND_I8_CACHE  0x1p-5
 #define BOUND_INT8      0x1p-5
 
 /* With an f32 cache only the order of float sums differs, so int8 inputs are the same but where that
@@ -150,6 +153,16 @@ static void test_an_f16_cache_stays_within_its_rounding(void **state)
     }
 }
 
+static void test_an_int8_cache_stays_near(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASE; i++) {
+        comparison c = compare(cases[i].name, TERN_CACHE_Q8);
+        assert_int_equal(c.n_top1, N_POS);
+        assert_true(c.diff <= (BOUND_I8_CACHE + (cases[i].int8 ? BOUND_INT8 : 0)) * c.largest);
+    }
+}
+
 /* The numeric contract: the same bits for every thread count and every chunk of a prefill. */
 static void test_bits_do_not_depend_on_threads_or_chunks(void **state)
 {
@@ -159,7 +172,7 @@ static void test_bits_do_not_depend_on_threads_or_chunks(void **state)
         size_t chunk;
     } ways[] = {{1, 1}, {2, 7}, {4, N_POS}, {3, 33}, {1, 5}};
     for (size_t c = 0; c < N_CASE; c++)
-        for (int cache = TERN_CACHE_F16; cache <= TERN_CACHE_F32; cache++) {
+        for (int cache = TERN_CACHE_Q8; cache <= TERN_CACHE_F32; cache++) {
             float *base = run(cases[c].name, 1, N_POS, (tern_cache_type)cache);
             for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
                 float *other =
@@ -178,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_equal_transformers),
         cmocka_unit_test(test_an_f16_cache_stays_within_its_rounding),
+        cmocka_unit_test(test_an_int8_cache_stays_near),
         cmocka_unit_test(test_bits_do_not_depend_on_threads_or_chunks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
