@@ -182,6 +182,20 @@ typedef struct tern_model_counters {
 /* Waits for a running step. Fills the fields that fit c->size. */
 TERN_API void tern_model_counters_get(tern_model *m, tern_model_counters *c);
 
+/* One part of what steps do, as long as a profile was taken. */
+typedef struct tern_profile_part {
+    const char *name;    /* static */
+    double seconds;      /* of the thread that ran the steps, waiting for the others included */
+    uint64_t read_bytes; /* weight bytes read in it */
+} tern_profile_part;
+
+/* Count from zero from now on; stop counting. Both wait for a running step. */
+TERN_API void tern_model_profile_start(tern_model *m);
+TERN_API void tern_model_profile_stop(tern_model *m);
+/* Fill up to cap parts, in the order of a step; returns how many there are. The first one is the time
+ * between steps: of a generation, what samplers and callers take. */
+TERN_API size_t tern_model_profile_get(tern_model *m, tern_profile_part *parts, size_t cap);
+
 /* Zeros of one layer's feed-forward over the tokens evaluated while they were counted. */
 typedef struct tern_ffn_stats {
     size_t size;

@@ -31,6 +31,8 @@ static tern_code bench_depth(bench_rig *g, bench_table *t, size_t n_depth, bench
             TERN_TRY(bench_rig_time(g, &rows[i], &rate, err));
             if (round >= 0)
                 bench_sample_add(&rows[i].rate, rate);
+            else
+                rows[i].profile = (bench_profile){0};
         }
         uint64_t rss = bench_peak_rss();
         t->peak_rss = rss > t->peak_rss ? rss : t->peak_rss;

@@ -1,6 +1,6 @@
 /* What the parts of `tern bench` share: bench.c plans and sweeps, bench_run.c measures, bench_machine.c
  * describes the machine and its walls, bench_model.c makes synthetic models, bench_energy.c reads the
- * machine's energy counters, bench_baseline.c compares with an earlier run, bench_print.c writes the
+ * machine's energy counters, bench_profile.c asks where the time went, bench_baseline.c compares with an earlier run, bench_print.c writes the
  * rows. */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
@@ -67,6 +67,14 @@ typedef struct bench_energy {
     double seconds, tokens, joules, idle_watts;
 } bench_energy;
 
+#define BENCH_MAX_PART 32
+/* Parts of the steps of all runs. */
+typedef struct bench_profile {
+    tern_profile_part part[BENCH_MAX_PART];
+    size_t n; /* 0: not asked for */
+    double n_tok;
+} bench_profile;
+
 typedef struct bench_row {
     bench_kind kind;
     int32_t n_thread;
@@ -75,6 +83,7 @@ typedef struct bench_row {
     bench_samples rate;  /* tokens a second, of all streams together */
     double weight_bytes; /* read per generated token, as the model counted in the last run */
     bench_energy energy; /* zeros: not measured */
+    bench_profile profile;
 } bench_row;
 
 /* Sessions of one model, with the ids they are fed. */
@@ -85,6 +94,7 @@ typedef struct bench_rig {
     tern_session *s[BENCH_MAX_STREAM];
     int n_stream;
     cli_ids ids; /* owned; as many as the context takes */
+    bool profile;
 } bench_rig;
 
 TERN_CHECK tern_code bench_rig_init(bench_rig *g, cli *c, int32_t n_thread, int n_stream,
@@ -98,6 +108,16 @@ TERN_CHECK tern_code bench_rig_time(bench_rig *g, bench_row *row, double *rate, 
  * standard deviations. NULL when the model is not synthetic. */
 TERN_CHECK tern_code bench_model_describe(const bench_model *b, bench_rig *g, json_t **out,
                                           tern_err *err);
+
+/* ---- bench_profile.c ----------------------------------------------------------------------- */
+
+/* Around a run; they do nothing unless a profile was asked for. */
+void bench_profile_begin(const bench_rig *g);
+void bench_profile_end(const bench_rig *g, bench_row *row);
+/* A table, and a list of parts; nothing and NULL without a profile. wall_bytes: read bandwidth, bytes a
+ * second; 0: not measured. */
+void bench_profile_text(const bench_row *row, double wall_bytes, tern_str *out);
+json_t *bench_profile_json(const bench_row *row);
 
 /* ---- bench_energy.c, bench_arith.c --------------------------------------------------------- */
 

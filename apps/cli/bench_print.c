@@ -176,6 +176,9 @@ static json_t *row_json(const bench_table *t, const bench_row *r, const derived 
     json_t *energy = bench_energy_json(&t->meter, r, d->mid);
     if (energy)
         (void)json_object_set_new(o, "energy", energy);
+    json_t *profile = bench_profile_json(r);
+    if (profile)
+        (void)json_object_set_new(o, "profile", profile);
     if (t->synthetic)
         (void)json_object_set(o, "synthetic", t->synthetic);
     (void)json_object_set(o, "machine", t->machine);
@@ -192,6 +195,8 @@ tern_code bench_print_row(bench_table *t, bench_row *r, bench_walls *w, tern_err
     print_head(t);
     print_text_row(t, r, &d);
     bench_energy_text(&t->meter, r, d.mid, &t->foot);
+    if (strcmp(t->p->format, "md") == 0)
+        bench_profile_text(r, d.read_bytes, &t->foot);
     return cli_flush(err);
 }
 

@@ -21,7 +21,8 @@ static tern_code make_ids(size_t n, int32_t n_vocab, cli_ids *ids, tern_err *err
 tern_code bench_rig_init(bench_rig *g, cli *c, int32_t n_thread, int n_stream, size_t n_ctx,
                          tern_err *err)
 {
-    *g = (bench_rig){.c = c, .info.size = sizeof g->info};
+    *g = (bench_rig){
+        .c = c, .info.size = sizeof g->info, .profile = cli_flag(&c->opt, OPT_BENCH_PROFILE)};
     TERN_TRY(cli_model_open(c, n_thread, &g->m, err));
     tern_model_info_get(g->m, &g->info);
     TERN_TRY(make_ids(n_ctx, g->info.n_vocab, &g->ids, err));
@@ -78,12 +79,14 @@ static double seconds_since(uint64_t begin)
     return (double)(tern_clock_ns() - begin) * 1e-9;
 }
 
-static tern_code time_prompt(bench_rig *g, const bench_row *row, double *rate, tern_err *err)
+static tern_code time_prompt(bench_rig *g, bench_row *row, double *rate, tern_err *err)
 {
     tern_session_rewind(g->s[0], row->n_depth);
+    bench_profile_begin(g);
     uint64_t begin = tern_clock_ns();
     TERN_TRY(eval(g, 0, g->ids.v + row->n_depth, row->n_tok, err));
     *rate = (double)row->n_tok / seconds_since(begin);
+    bench_profile_end(g, row);
     return TERN_OK;
 }
 
@@ -142,12 +145,14 @@ static tern_code time_generate(bench_rig *g, bench_row *row, double *rate, tern_
     for (int i = 0; i < row->n_stream; i++)
         TERN_TRY_GOTO(open_request(g, i, row, &r[i], err));
     TERN_TRY_GOTO(step(r, row->n_stream, err));
+    bench_profile_begin(g);
     uint64_t bytes = bytes_so_far(g), begin = tern_clock_ns();
     for (size_t i = 0; i < row->n_tok; i++)
         TERN_TRY_GOTO(step(r, row->n_stream, err));
     double n_tok = (double)row->n_tok * row->n_stream;
     *rate = n_tok / seconds_since(begin);
     row->weight_bytes = (double)(bytes_so_far(g) - bytes) / n_tok;
+    bench_profile_end(g, row);
 fail:
     for (int i = 0; i < row->n_stream; i++)
         tern_request_free(r[i]);

@@ -14,6 +14,35 @@ void tern_model_counters_get(tern_model *m, tern_model_counters *c)
     memcpy(c, &full, full.size);
 }
 
+void tern_model_profile_start(tern_model *m)
+{
+    pthread_mutex_lock(&m->mu);
+    m->e.spans =
+        (tern_spans){.on = true, .since_ns = tern_clock_ns(), .since_bytes = m->e.read_bytes};
+    pthread_mutex_unlock(&m->mu);
+}
+
+void tern_model_profile_stop(tern_model *m)
+{
+    pthread_mutex_lock(&m->mu);
+    tern_exec_span(&m->e, TERN_SPAN_BETWEEN);
+    m->e.spans.on = false;
+    pthread_mutex_unlock(&m->mu);
+}
+
+size_t tern_model_profile_get(tern_model *m, tern_profile_part *parts, size_t cap)
+{
+#define SPAN(id, name) name,
+    static const char *const names[] = {TERN_SPANS(SPAN)};
+#undef SPAN
+    pthread_mutex_lock(&m->mu);
+    const tern_spans s = m->e.spans;
+    pthread_mutex_unlock(&m->mu);
+    for (size_t i = 0; i < TERN_N_SPAN && i < cap; i++)
+        parts[i] = (tern_profile_part){names[i], (double)s.ns[i] * 1e-9, s.bytes[i]};
+    return TERN_N_SPAN;
+}
+
 void tern_model_count_zeros(tern_model *m, bool on)
 {
     pthread_mutex_lock(&m->mu);

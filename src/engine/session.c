@@ -209,6 +209,7 @@ static bool pick_screened(tern_session *s, tern_sampler *sampler, int out_row, u
                      .rho = k->rho,
                      .mean = k->mean};
     pthread_mutex_lock(&m->mu);
+    tern_exec_span(e, TERN_SPAN_PICK);
     c.x = lend_hidden(s, out_row);
     use->screened = true;
     use->whole = !tern_sampler_pick_screened(sampler, e, &c, pos, id, &use->picked);
@@ -222,6 +223,7 @@ static bool pick_screened(tern_session *s, tern_sampler *sampler, int out_row, u
         e->n_unscreened /= 2;
     }
     tern_model_touched(m, use->picked.n_exact);
+    tern_exec_span(e, TERN_SPAN_BETWEEN);
     pthread_mutex_unlock(&m->mu);
     return !use->whole;
 }

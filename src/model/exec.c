@@ -169,6 +169,7 @@ void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in)
 {
     prepare_task task = {
         .e = e, .p = p, .a8t = view(e->a8t, p->cols), .a8b = view(e->a8b, p->cols)};
+    tern_exec_span(e, TERN_SPAN_PREPARE);
     run_rows(e, prepare_lane, &task, p->n_tok);
     *in = (tern_input){.x = p->norm ? p->y : p->x,
                        .x_stride = p->norm ? p->y_stride : p->x_stride,
@@ -226,12 +227,15 @@ static int piece_of(const run_task *t, int n_row)
     return n_piece < 1 ? n_row : t->grain * (int)((n_grain + n_piece - 1) / n_piece);
 }
 
-void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn glu)
+void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job, tern_glu_fn glu)
 {
     run_task task = {.e = e, .jobs = jobs, .n_job = n_job, .glu = glu, .grain = 16};
     int n = 0;
-    for (int j = 0; j < n_job; j++)
+    tern_exec_span(e, span);
+    for (int j = 0; j < n_job; j++) {
         task.grain = jobs[j].l->grain > task.grain ? jobs[j].l->grain : task.grain;
+        e->read_bytes += jobs[j].l->read_bytes;
+    }
     for (int j = 0; j < (glu ? 1 : n_job); j++)
         n += (int)tern_round_up((size_t)jobs[j].l->rows, (size_t)task.grain);
     tern_pool_for(e->pool, n, piece_of(&task, n), run_range, &task);
@@ -250,8 +254,8 @@ void tern_exec_input(tern_exec *e, const float *norm, unsigned forms, int n_row,
     tern_exec_prepare(e, &p, in);
 }
 
-void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const float *const *norm_in,
-                       int n_job, tern_glu_fn glu, int n_row)
+void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job *jobs,
+                       const float *const *norm_in, int n_job, tern_glu_fn glu, int n_row)
 {
     tern_input in;
     unsigned forms = 0;
@@ -263,7 +267,7 @@ void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const fl
     }
     tern_exec_input(e, norm, own_norms ? 0 : forms, n_row, &in);
     if (!own_norms) {
-        tern_exec_run(e, jobs, n_job, glu);
+        tern_exec_run(e, span, jobs, n_job, glu);
         return;
     }
     /* Each product needs its own int8 form of the input, so they run one after the other. */
@@ -277,7 +281,7 @@ void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const fl
         p.norm = norm_in[i];
         p.forms = jobs[i].l->form;
         tern_exec_prepare(e, &p, &in);
-        tern_exec_run(e, &jobs[i], 1, NULL);
+        tern_exec_run(e, span, &jobs[i], 1, NULL);
     }
     for (int i = 0; glu && i < n_row; i++) {
         float *g = jobs[0].y + (size_t)i * jobs[0].y_stride;
@@ -287,6 +291,7 @@ void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const fl
 
 void tern_exec_residual(tern_exec *e, const float *y, int n_tok)
 {
+    tern_exec_span(e, TERN_SPAN_RESIDUAL);
     /* The rows lie one behind the other with equal strides, padding included. */
     for (int i = 0; i < n_tok; i++)
         e->k.add(e->x + (size_t)i * e->x_stride, y + (size_t)i * e->x_stride, e->w->h.d_model);

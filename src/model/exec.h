@@ -5,6 +5,7 @@
 
 #include "base/pool.h"
 #include "model/model.h"
+#include "model/span.h"
 #include "state/seq.h"
 
 /* What is computed of a row at the end. */
@@ -65,7 +66,8 @@ typedef struct tern_exec {
     tern_ffn_count *count;      /* [n_layer]; kept while count_zeros */
     uint64_t n_step, n_row;     /* so far */
     uint64_t read_bytes; /* weight bytes that the steps so far have read, each once per step */
-    int32_t *list;       /* [n_lane][list_stride] */
+    tern_spans spans;
+    int32_t *list; /* [n_lane][list_stride] */
     size_t list_stride;
     int32_t *n_listed; /* [n_lane], one cache line apart */
     int32_t *part;     /* [TERN_SKIP_PARTS][TERN_SKIP_MAX_TOK][d_model padded to 256] */
@@ -80,6 +82,11 @@ typedef struct tern_exec {
 TERN_CHECK tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool,
                                     unsigned cpu, int max_tok, tern_err *err);
 void tern_exec_done(tern_exec *e);
+/* What the step does from here on is counted as span; returns what it counted as before. */
+static inline tern_span tern_exec_span(tern_exec *e, tern_span span)
+{
+    return tern_span_begin(&e->spans, span, e->read_bytes);
+}
 static inline void *tern_exec_scratch(const tern_exec *e, int lane)
 {
     return e->scratch + (size_t)lane * e->scratch_stride;
@@ -124,11 +131,11 @@ typedef struct tern_job {
     float *y;
     size_t y_stride;
 } tern_job;
-void tern_exec_run(tern_exec *e, const tern_job *jobs, int n_job, tern_glu_fn glu);
+void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job, tern_glu_fn glu);
 /* Products of the normed residual stream: h = norm(x), which every job reads; a job with a norm of its
  * own (norm_in[i] not NULL) reads that norm of h. Fills jobs[i].in. glu as above. */
-void tern_exec_project(tern_exec *e, const float *norm, tern_job *jobs, const float *const *norm_in,
-                       int n_job, tern_glu_fn glu, int n_row);
+void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job *jobs,
+                       const float *const *norm_in, int n_job, tern_glu_fn glu, int n_row);
 
 /* x[t] += y[t] for all rows */
 void tern_exec_residual(tern_exec *e, const float *y, int n_tok);

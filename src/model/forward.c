@@ -74,10 +74,9 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn s
         tern_exec_prepare(e, &p, &in);
         bool screened = screens(e, want, n, screen), whole = want != TERN_WANT_HIDDEN && !screened;
         tern_job job = {&w->head, &in, e->logits, e->vocab_stride};
-        if (whole) {
-            tern_exec_run(e, &job, 1, NULL);
-            e->read_bytes += w->head.read_bytes;
-        }
+        if (whole)
+            tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
+        tern_exec_span(e, TERN_SPAN_BETWEEN);
         for (int i = 0; i < n; i++) {
             const tern_output out = {.hidden = e->h + (size_t)i * e->x_stride,
                                      .logits =
@@ -95,7 +94,7 @@ void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn 
     TERN_NO_ALLOC_BEGIN("step");
     e->n_step++;
     e->n_row += (uint64_t)n_row;
-    e->read_bytes += w->read_bytes - w->head.read_bytes; /* what is left out is taken off */
+    tern_exec_span(e, TERN_SPAN_EMBED);
     if (n_row < 4)
         embed_lane(&task, 0, 1);
     else
@@ -113,4 +112,5 @@ void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn 
     }
     TERN_NO_ALLOC_END();
     head(e, rows, n_row, sink, ctx);
+    tern_exec_span(e, TERN_SPAN_BETWEEN);
 }

@@ -162,6 +162,7 @@ bool tern_screen_rows(tern_exec *e, const float *x, int n, tern_screen *out)
     const tern_head *h = &e->w->screen;
     size_t stride;
     const float *seen = seen_by_head(e, x, n, &stride);
+    tern_exec_span(e, TERN_SPAN_PLANE);
     tern_act15 act = e->act15;
     act.stride = tern_round_up((size_t)h->n_col, 256);
     for (int t = 0; t < n; t++) {
@@ -242,10 +243,13 @@ void tern_screen_exact(tern_exec *e, const float *x, const int32_t *ids, int n, 
     tern_prepare p = {
         .x = x, .x_stride = e->x_stride, .cols = l->cols, .n_tok = 1, .forms = l->form};
     tern_input in;
+    tern_span was = tern_exec_span(e, TERN_SPAN_PREPARE);
     tern_exec_prepare(e, &p, &in);
+    tern_exec_span(e, TERN_SPAN_EXACT);
     rows_task task = {.e = e, .ids = ids, .n = n, .z = z, .in = &in};
     run_rows(e, exact_lane, &task);
     e->read_bytes += (size_t)n * l->w_stride;
+    tern_exec_span(e, was);
 }
 
 static void refine_lane(void *arg, int lane, int n_lane)
@@ -265,8 +269,11 @@ int tern_screen_refine(tern_exec *e, const tern_screen *s, float least, int32_t 
     if (!h->w2 || n == 0)
         return n;
     tern_act15 act = e->act15;
+    tern_span was = tern_exec_span(e, TERN_SPAN_REFINE);
     act.stride = tern_round_up((size_t)h->cols, 256);
-    float rho = put_input(h, &act, 0, seen_by_head(e, s->x, 1, &stride), false, 0.25f, 1.5f);
+    const float *seen = seen_by_head(e, s->x, 1, &stride);
+    tern_exec_span(e, TERN_SPAN_REFINE);
+    float rho = put_input(h, &act, 0, seen, false, 0.25f, 1.5f);
     tern_screen2 k = {.w = h->w2,
                       .w_stride = h->w2_stride,
                       .cols = h->cols,
@@ -283,6 +290,7 @@ int tern_screen_refine(tern_exec *e, const tern_screen *s, float least, int32_t 
         if (!(y + (h->radius2[id] * s->norm + h->scale[id] * (s->rho + rho)) < least))
             ids[kept++] = id;
     }
+    tern_exec_span(e, was);
     return kept;
 }
 
@@ -294,6 +302,5 @@ void tern_screen_logits(tern_exec *e, const float *x, float *logits)
     tern_input in;
     tern_exec_prepare(e, &p, &in);
     tern_job job = {l, &in, logits, (size_t)l->rows};
-    tern_exec_run(e, &job, 1, NULL);
-    e->read_bytes += l->read_bytes;
+    tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
 }

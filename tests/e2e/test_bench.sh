@@ -41,6 +41,19 @@ fails_with 2 'nothing to measure' bench $small -p 0 -n 0
 fails_with 2 '--n-depth' bench $small -d 1,x
 fails_with 2 'from 1 to 256' bench $small -np 0
 
+# The parts of a profile are what a token takes, and its bytes are those that are counted.
+run bench $small -p 0 -n 16 -r 1 -t 1 --no-walls --profile --json
+awk -v rate="$("$E2E_JSON" 0 median_tok_s <"$out")" \
+    -v bytes="$("$E2E_JSON" 0 bytes_per_token <"$out")" -v kv="$("$E2E_JSON" 0 kv_bytes_per_token <"$out")" '
+    /"part":/ { n++ }
+    /"seconds_per_token":/ { sub(/.*: */, ""); s += $0 }
+    /"weight_bytes_per_token":/ { sub(/.*: */, ""); b += $0 }
+    END { b -= bytes - kv; exit !(n > 10 && s * rate > 0.9 && s * rate < 1.2 && b > -2 && b < 2) }
+' "$out"
+ok $? 'profile'
+run bench $small -p 4 -n 4 -r 1 -t 1 --no-walls --profile
+out_has '| gate, up |'
+
 # Energy is measured or it is said why not; an assumed power says so.
 run bench $small -p 8 -n 4 -r 1 -t 1 --no-walls --energy --energy-seconds 1
 has_status 0

@@ -18,9 +18,9 @@ static tern_glu_fn glu_of(const tern_kernels *k, tern_act_kind act)
 /* One after the other, with a look at the gate's outputs in between. */
 static void counted_gate_up(tern_exec *e, const tern_block *b, const tern_job *jobs, int n_row)
 {
-    tern_exec_run(e, &jobs[0], 1, NULL);
+    tern_exec_run(e, TERN_SPAN_GATE_UP, &jobs[0], 1, NULL);
     tern_count_gate_zeros(e, b, n_row);
-    tern_exec_run(e, &jobs[1], 1, NULL);
+    tern_exec_run(e, TERN_SPAN_GATE_UP, &jobs[1], 1, NULL);
     for (int i = 0; i < n_row; i++) {
         float *g = e->gate + (size_t)i * e->ff_stride;
         e->k.relu2_mul(g, e->up + (size_t)i * e->ff_stride, e->w->h.d_ff, g);
@@ -41,9 +41,10 @@ static void gate_up(tern_exec *e, const tern_block *b, int n_row)
         if (e->count_zeros && f->act == TERN_ACT_RELU2)
             counted_gate_up(e, b, jobs, n_row);
         else if (!tern_sparse_gate_up(e, b, &in))
-            tern_exec_run(e, jobs, 2, glu_of(&e->k, f->act));
+            tern_exec_run(e, TERN_SPAN_GATE_UP, jobs, 2, glu_of(&e->k, f->act));
     } else {
-        tern_exec_project(e, b->ffn_norm, jobs, norm_in, 2, glu_of(&e->k, f->act), n_row);
+        tern_exec_project(e, TERN_SPAN_GATE_UP, b->ffn_norm, jobs, norm_in, 2,
+                          glu_of(&e->k, f->act), n_row);
     }
 }
 
@@ -65,7 +66,7 @@ void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row)
         tern_count_input_zeros(e, b, &in);
     if (!tern_sparse_down(e, b, &in)) {
         tern_job job = {&f->down, &in, e->out, e->x_stride};
-        tern_exec_run(e, &job, 1, NULL);
+        tern_exec_run(e, TERN_SPAN_DOWN, &job, 1, NULL);
     }
     tern_exec_residual(e, e->out, n_row);
 }

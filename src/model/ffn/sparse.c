@@ -106,10 +106,12 @@ bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in
     int read = 0, n_lane = tern_pool_size(e->pool);
     for (int lane = 0; lane < n_lane; lane++)
         e->n_listed[lane * LANE_STEP] = 0;
+    tern_exec_span(e, TERN_SPAN_GATE_UP);
     tern_pool_for(e->pool, f->gate.rows, 16, gate_up_range, &task);
     for (int lane = 0; lane < n_lane; lane++)
         read += e->n_listed[lane * LANE_STEP];
-    e->read_bytes -= (uint64_t)(f->up.rows - read) * f->up.w_stride;
+    e->read_bytes +=
+        f->gate.read_bytes + f->up.read_bytes - (uint64_t)(f->up.rows - read) * f->up.w_stride;
     return true;
 }
 
@@ -185,6 +187,7 @@ bool tern_sparse_down(tern_exec *e, const tern_block *b, const tern_input *in)
     const tern_linear *l = &b->f.dense.down;
     if (in->n_tok > TERN_SKIP_MAX_TOK || l->op != TERN_OP_MM_T2C1 || l->bias)
         return false;
+    tern_exec_span(e, TERN_SPAN_DOWN);
     int32_t *list = list_of(e, 0);
     int n_slice = (l->rows + 255) / 256;
     int n = e->k.list_i8(in->a8t.q, in->a8t.stride, in->n_tok, 0, l->cols, list);
@@ -199,6 +202,6 @@ bool tern_sparse_down(tern_exec *e, const tern_block *b, const tern_input *in)
     tern_pool_for(e->pool, n_slice * task.n_part, 1, down_range, &task);
     if (task.n_part > 1)
         join_parts(e, &task);
-    e->read_bytes -= (uint64_t)(l->cols - n) * (uint64_t)n_slice * 64;
+    e->read_bytes += l->read_bytes - (uint64_t)(l->cols - n) * (uint64_t)n_slice * 64;
     return true;
 }
