@@ -33,8 +33,9 @@ struct tern_model {
     tern_tune tune;          /* what layouts were chosen by */
     const char *tune_origin; /* static: "measured", "cache"; NULL: nothing was to be chosen */
     tern_weight_bits weight_bits;
-    size_t head_touched; /* rows of the screened head read since its pages were dropped; guarded by
-                            mu */
+    /* Rows of the screened head read since its pages were dropped, and in how many choices; guarded by
+     * mu. */
+    size_t head_touched, n_touching;
     bool mu_ready;
     int n_selftest_mismatch;
 };
@@ -113,8 +114,11 @@ TERN_CHECK tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, uns
 /* The calibration as JSON, null when nothing was to be chosen. A new reference. */
 json_t *tern_calibration_json(const tern_model *m);
 
-/* Screen the output head if that pays (engine/head.c); the rest of the model is ready. */
+/* Screen the output head if that pays (engine/screen_open.c); the rest of the model is ready. */
 TERN_CHECK tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err);
+/* Whether a choice that needs so many rows is cheaper than the whole head. A byte of a single row counts
+ * twice: it comes from anywhere. */
+bool tern_model_screen_pays(const tern_model *m, size_t n_exact, size_t n_refined);
 /* Rows of the head were read where the file is mapped: now and then their pages are let go. m->mu is
  * held. */
 void tern_model_touched(tern_model *m, int n_row);

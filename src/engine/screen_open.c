@@ -22,10 +22,10 @@ static const char sample_text[] =
 #define MAX_SAMPLE 96
 /* Of these so many choose a token. */
 #define N_TRIAL 8
-/* Pages of rows that were read exactly leave the process when there are about so many bytes of them;
- * the system brings 64 KiB with each. */
-#define TOUCHED_BYTES ((size_t)48 << 20)
-#define TOUCH_BYTES   ((size_t)64 << 10)
+/* Pages of rows that were read exactly leave the process once there are so many rows, with each of which
+ * the system brings 64 KiB, but not after every choice: getting them back takes longer than reading. */
+#define MAX_TOUCHED 768
+#define MIN_PICKS   16
 
 typedef struct sample {
     const tern_exec *e;
@@ -72,48 +72,88 @@ static tern_code take_sample(tern_model *m, sample *s, tern_err *err)
     return rc;
 }
 
-/* Rows that a choice of the default sampler needs after the first plane, on average; the whole head counts as itself. */
-static tern_code trial(tern_model *m, const sample *s, size_t *n_row, tern_err *err)
+/* What choices of one sampler need, on average. */
+typedef struct need {
+    size_t n_exact, n_refined;
+} need;
+
+/* One choice; the caller's floats hold the screen, as a session's would. */
+static void try_one(tern_model *m, tern_sampler *sampler, const float *x, float *kept, uint64_t pos,
+                    need *sum)
 {
     const tern_exec *e = &m->e;
-    tern_sample_params params;
-    tern_sampler *sampler;
     size_t n_block = (size_t)tern_head_n_block(&m->w.screen);
-    float *kept = tern_calloc(e->vocab_stride + 2 * n_block, sizeof *kept);
-    tern_code rc = kept ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory");
-    tern_sample_params_init(&params);
-    *n_row = 0;
-    if (rc == TERN_OK)
-        rc = tern_sampler_new(&params, m->w.h.n_vocab, &sampler, err);
-    for (int i = 0; rc == TERN_OK && i < N_TRIAL; i++) {
-        tern_screen c;
-        tern_picked picked = {0};
-        int32_t id;
-        memcpy(m->e.h, s->rows + (size_t)(s->n - 1 - i * (s->n - 1) / N_TRIAL) * e->x_stride,
-               e->x_stride * sizeof *kept);
-        bool done = tern_screen_rows(&m->e, e->h, 1, &c);
-        if (done) {
-            memcpy(kept, c.y, (size_t)m->w.h.n_vocab * sizeof *kept);
-            memcpy(kept + e->vocab_stride, c.up, 2 * n_block * sizeof *kept);
-            c.y = kept;
-            c.up = kept + e->vocab_stride;
-            c.top = c.up + n_block;
-            done = tern_sampler_pick_screened(sampler, &m->e, &c, (uint64_t)i, &id, &picked);
-        }
-        *n_row += done ? (size_t)picked.n_refined : (size_t)m->w.h.n_vocab;
+    tern_screen c;
+    tern_picked picked = {0};
+    int32_t id;
+    memcpy(e->h, x, e->x_stride * sizeof *x);
+    bool done = tern_screen_rows(&m->e, e->h, 1, &c);
+    if (done) {
+        memcpy(kept, c.y, (size_t)m->w.h.n_vocab * sizeof *kept);
+        memcpy(kept + e->vocab_stride, c.up, 2 * n_block * sizeof *kept);
+        c.y = kept;
+        c.up = kept + e->vocab_stride;
+        c.top = c.up + n_block;
+        done = tern_sampler_pick_screened(sampler, &m->e, &c, pos, &id, &picked);
     }
-    *n_row /= N_TRIAL;
+    sum->n_refined += done ? (size_t)picked.n_refined : (size_t)m->w.h.n_vocab;
+    sum->n_exact += done ? (size_t)picked.n_exact : (size_t)m->w.h.n_vocab;
+    if (picked.n_exact > MAX_TOUCHED)
+        tern_dir_tensor_drop(m->dir, m->w.head.src);
+}
+
+static tern_code try_sampler(tern_model *m, const sample *s, const tern_sample_params *params,
+                             need *mean, tern_err *err)
+{
+    const tern_exec *e = &m->e;
+    tern_sampler *sampler;
+    float *kept =
+        tern_calloc(e->vocab_stride + 2 * (size_t)tern_head_n_block(&m->w.screen), sizeof *kept);
+    tern_code rc = kept ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory");
+    if (rc == TERN_OK)
+        rc = tern_sampler_new(params, m->w.h.n_vocab, &sampler, err);
+    for (int i = 0; rc == TERN_OK && i < N_TRIAL; i++)
+        try_one(m, sampler, s->rows + (size_t)(s->n - 1 - i * (s->n - 1) / N_TRIAL) * e->x_stride,
+                kept, (uint64_t)i, mean);
+    mean->n_exact /= N_TRIAL;
+    mean->n_refined /= N_TRIAL;
     if (rc == TERN_OK)
         tern_sampler_free(sampler);
     tern_free(kept);
     return rc;
 }
 
+bool tern_model_screen_pays(const tern_model *m, size_t n_exact, size_t n_refined)
+{
+    const tern_linear *l = &m->w.head;
+    const tern_head *h = &m->w.screen;
+    return h->w4_bytes + n_refined * h->w2_stride + 2 * n_exact * l->w_stride <
+           l->read_bytes / 5 * 4;
+}
+
+/* Choices of the default and of the greedy sampler say whether screening pays for either, and whether the
+ * second plane is worth its memory, half as much as the first. */
+static tern_code judge(tern_model *m, const sample *s, bool any_size, tern_err *err)
+{
+    tern_head *h = &m->w.screen;
+    tern_sample_params params;
+    need usual = {0}, greedy = {0};
+    tern_sample_params_init(&params);
+    TERN_TRY(try_sampler(m, s, &params, &usual, err));
+    params.temp = 0;
+    TERN_TRY(try_sampler(m, s, &params, &greedy, err));
+    if (!any_size && !tern_model_screen_pays(m, usual.n_exact, usual.n_refined) &&
+        !tern_model_screen_pays(m, greedy.n_exact, greedy.n_refined))
+        tern_head_done(h);
+    else if (usual.n_refined * m->w.head.w_stride < h->w4_bytes / 16)
+        tern_head_keep_one(h);
+    return TERN_OK;
+}
+
 tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err)
 {
     tern_weights *w = &m->w;
     sample s = {.e = &m->e};
-    size_t n_row = 0;
     if (!tern_head_pays(&w->head, any_size))
         return TERN_OK;
     s.rows = tern_calloc(MAX_SAMPLE * m->e.x_stride, sizeof *s.rows);
@@ -125,11 +165,7 @@ tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err)
         rc =
             tern_head_init(&w->screen, &w->head, s.n ? s.energy : NULL, true, m->dir, m->pool, err);
     if (rc == TERN_OK && w->screen.l && s.n > N_TRIAL)
-        rc = trial(m, &s, &n_row, err);
-    /* The second plane takes half as much memory as the first, and gives way where it saves little. */
-    if (rc == TERN_OK && w->screen.l && s.n > N_TRIAL &&
-        n_row * w->head.w_stride < w->screen.w4_bytes / 16)
-        tern_head_keep_one(&w->screen);
+        rc = judge(m, &s, any_size, err);
     tern_free(s.rows);
     tern_free(s.energy);
     m->e.n_step = m->e.n_row = m->e.read_bytes = 0; /* nobody asked for these */
@@ -142,8 +178,10 @@ tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err)
 void tern_model_touched(tern_model *m, int n_row)
 {
     m->head_touched += (size_t)n_row;
-    if (m->w.screen.l && m->head_touched > TOUCHED_BYTES / TOUCH_BYTES) {
+    m->n_touching++;
+    if (m->w.screen.l && m->head_touched > MAX_TOUCHED && m->n_touching >= MIN_PICKS) {
         tern_dir_tensor_drop(m->dir, m->w.head.src);
         m->head_touched = 0;
+        m->n_touching = 0;
     }
 }

@@ -213,8 +213,10 @@ static bool pick_screened(tern_session *s, tern_sampler *sampler, int out_row, u
     c.x = lend_hidden(s, out_row);
     use->screened = true;
     use->whole = !tern_sampler_pick_screened(sampler, e, &c, pos, id, &use->picked);
-    if (use->whole) {
+    if (use->whole)
         complete(s, out_row);
+    if (use->whole ||
+        !tern_model_screen_pays(m, (size_t)use->picked.n_exact, (size_t)use->picked.n_refined)) {
         e->n_unscreened = e->n_unscreened ? e->n_unscreened * 2 : 1;
         if (e->n_unscreened > 32)
             e->n_unscreened = 32;

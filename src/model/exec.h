@@ -55,8 +55,8 @@ typedef struct tern_exec {
     float *logits;                /* [max_logit_rows][n_vocab]: logits or coarse products */
     float *head_max;              /* [max_logit_rows][2][blocks of the head], see head.h */
     tern_act15 act15;             /* input of the head's planes, max_logit_rows rows */
-    /* Choices in a row that had to read the whole head after all make the next ones do so at once,
-     * from 1 to 32 of them. */
+    /* Choices in a row that had to read the whole head after all, or nearly as much, make the next ones
+     * do so at once, from 1 to 32 of them. */
     int n_unscreened, unscreened_left;
     tern_act8 a8t, a8b; /* widest input, max_tok rows */
     size_t x_stride, q_stride, kv_stride, ff_stride, mid_stride, vocab_stride;

@@ -261,13 +261,14 @@ static void refine_lane(void *arg, int lane, int n_lane)
         t->e->k.screen2(t->k, begin, end);
 }
 
-int tern_screen_refine(tern_exec *e, const tern_screen *s, float least, int32_t *ids, int n)
+int tern_screen_refine(tern_exec *e, const tern_screen *s, float least, int32_t *ids, float *up,
+                       int n)
 {
     const tern_head *h = s->h;
     size_t stride;
     int kept = 0;
-    if (!h->w2 || n == 0)
-        return n;
+    if (n == 0)
+        return 0;
     tern_act15 act = e->act15;
     tern_span was = tern_exec_span(e, TERN_SPAN_REFINE);
     act.stride = tern_round_up((size_t)h->cols, 256);
@@ -287,8 +288,11 @@ int tern_screen_refine(tern_exec *e, const tern_screen *s, float least, int32_t 
     for (int i = 0; i < n; i++) {
         int id = ids[i];
         float y = s->y[id] + e->logits[i];
-        if (!(y + (h->radius2[id] * s->norm + h->scale[id] * (s->rho + rho)) < least))
-            ids[kept++] = id;
+        float most = y + (h->radius2[id] * s->norm + h->scale[id] * (s->rho + rho));
+        if (most < least)
+            continue;
+        up[kept] = most;
+        ids[kept++] = id;
     }
     tern_exec_span(e, was);
     return kept;

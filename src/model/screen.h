@@ -12,9 +12,10 @@ bool tern_screen_rows(tern_exec *e, const float *x, int n, tern_screen *out);
 /* z[i] = the logit of ids[i], bit for bit as in the whole product. */
 void tern_screen_exact(tern_exec *e, const float *x, const int32_t *ids, int n, float *z);
 
-/* Keep those of ids whose logit may reach least + s->mean, in order, by the second plane if there is one;
- * returns how many. */
-int tern_screen_refine(tern_exec *e, const tern_screen *s, float least, int32_t *ids, int n);
+/* Keep those of ids whose logit may reach least + s->mean, in order, by the second plane, which there is;
+ * returns how many. up[i]: the most that the logit of ids[i] can be, less s->mean. */
+int tern_screen_refine(tern_exec *e, const tern_screen *s, float least, int32_t *ids, float *up,
+                       int n);
 
 /* All logits [n_vocab] of one hidden row, without screening. */
 void tern_screen_logits(tern_exec *e, const float *x, float *logits);

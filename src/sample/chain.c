@@ -68,11 +68,12 @@ tern_code tern_sampler_new(const tern_sample_params *p, int n_vocab, tern_sample
     s->count = tern_calloc((size_t)n_vocab, sizeof *s->count);
     s->list = tern_calloc((size_t)n_vocab, sizeof *s->list);
     s->exact = tern_calloc((size_t)n_vocab, sizeof *s->exact);
+    s->up = tern_calloc((size_t)n_vocab, sizeof *s->up);
     s->known = tern_calloc((size_t)n_vocab, 1);
     s->bias = tern_calloc(p->n_bias, sizeof *s->bias);
     s->cap_ring = p->repeat_last_n > 0 ? (size_t)p->repeat_last_n : 256;
     s->ring = has_penalties(p) ? tern_calloc(s->cap_ring, sizeof *s->ring) : NULL;
-    if (!s->cand || !s->count || !s->list || !s->exact || !s->known || !s->bias ||
+    if (!s->cand || !s->count || !s->list || !s->exact || !s->up || !s->known || !s->bias ||
         (has_penalties(p) && !s->ring)) {
         tern_sampler_free(s);
         return tern_fail(err, TERN_E_NOMEM, "sampler: out of memory");
@@ -92,6 +93,7 @@ void tern_sampler_free(tern_sampler *s)
     tern_free(s->count);
     tern_free(s->list);
     tern_free(s->exact);
+    tern_free(s->up);
     tern_free(s->known);
     tern_free(s->bias);
     tern_free(s->ring);

@@ -13,7 +13,7 @@
 /* k of top-k up to which a heap of seeds is small. */
 #define MAX_SEEDS 1024
 /* Exact rows beyond this part of the head cost as much as reading it whole, in order. */
-#define MAX_PART 4
+#define MAX_PART 8
 
 typedef struct pick {
     tern_sampler *s;
@@ -197,6 +197,58 @@ static float least_logit(const pick *p, tern_chain_kind kind)
     }
 }
 
+/* Bring the m largest of up[0..n), with their ids, to the front; m < n. */
+static void bring_forward(tern_sampler *s, int m, int n)
+{
+    float *heap = s->exact; /* the m largest so far, the smallest on top */
+    int at = 0;
+    for (int i = 0; i < m; i++)
+        heap[i] = -HUGE_VALF;
+    for (int i = 0; i < n; i++) {
+        int k = 0;
+        if (s->up[i] <= heap[0])
+            continue;
+        for (int child; (child = 2 * k + 1) < m; k = child) {
+            if (child + 1 < m && heap[child + 1] < heap[child])
+                child++;
+            if (heap[child] >= s->up[i])
+                break;
+            heap[k] = heap[child];
+        }
+        heap[k] = s->up[i];
+    }
+    float least = heap[0];
+    for (int i = 0; i < n && at < m; i++)
+        if (s->up[i] >= least) {
+            int32_t id = s->list[i];
+            float up = s->up[i];
+            s->list[i] = s->list[at];
+            s->up[i] = s->up[at];
+            s->list[at] = id;
+            s->up[at++] = up;
+        }
+}
+
+/* The second plane on list[0..n): those with the largest bounds are much better seeds than the first
+ * plane's. Returns what is left to compute; -1: a logit is not finite. */
+static int narrow(pick *p, tern_chain_kind kind, float least, int want, int n)
+{
+    tern_sampler *s = p->s;
+    int kept = 0;
+    p->picked->n_refined += n;
+    n = tern_screen_refine(p->e, p->k, least, s->list, s->up, n);
+    if (n <= want)
+        return n;
+    bring_forward(s, want, n);
+    if (!take(p, want))
+        return -1;
+    least = below(p->k, (double)least_logit(p, kind));
+    for (int i = want; i < n; i++)
+        if (!(s->up[i] < least))
+            s->list[kept++] = s->list[i];
+    return kept;
+}
+
 bool tern_sampler_screens(const tern_sampler *s)
 {
     tern_chain_kind kind = tern_sampler_kind(s);
@@ -223,10 +275,8 @@ static bool find(pick *p, tern_chain_kind kind)
             return false;
         least = below(p->k, (double)least);
         n = may_reach(p, least);
-        if (p->k->h->w2) {
-            p->picked->n_refined += n;
-            n = tern_screen_refine(p->e, p->k, least, s->list, n);
-        }
+        if (p->k->h->w2)
+            n = narrow(p, kind, least, want, n);
     }
     return n >= 0 && n <= p->k->h->rows / MAX_PART && take(p, n);
 }

@@ -19,7 +19,7 @@ struct tern_sampler {
     int n_cand;
     /* Of picking from a screened row (screen.c); all owned, [n_vocab]. */
     int32_t *list;
-    float *exact;
+    float *exact, *up;
     uint8_t *known; /* ids that are candidates already; all 0 between picks */
     /* Context for the penalties: the last n_window ids in a ring, and how often each id is in it. */
     int32_t *ring; /* owned; grows when the window is the whole context */

@@ -19,6 +19,7 @@ static int hold_bounds(head_model *m, int n)
     int rows = m->w.h.n_vocab, n_kept = 0;
     int32_t *ids = malloc((size_t)rows * sizeof *ids);
     float *y = malloc((size_t)rows * sizeof *y), *z = malloc((size_t)rows * sizeof *z);
+    float *up = malloc((size_t)rows * sizeof *up);
     for (int t = 0; t < n; t++) {
         assert_true(tern_screen_rows(&m->e, m->x, n, s));
         memcpy(y, s[t].y, (size_t)rows * sizeof *y);
@@ -42,9 +43,15 @@ static int hold_bounds(head_model *m, int n)
         }
         float least = best - (best - worst) / 20;
         s[t].y = y;
-        int kept = tern_screen_refine(
-                &m->e, &s[t], nextafterf((float)((double)least - s[t].mean), -INFINITY), ids, rows),
-            at = 0;
+        float low = nextafterf((float)((double)least - s[t].mean), -INFINITY);
+        int kept = rows, at = 0;
+        for (int i = 0; i < rows; i++)
+            up[i] = s[t].up[i / TERN_HEAD_BLOCK];
+        if (m->w.screen.w2)
+            kept = tern_screen_refine(&m->e, &s[t], low, ids, up, rows);
+        for (int i = 0; i < kept; i++)
+            assert_true((double)up[i] + s[t].mean >=
+                        (double)logits[ids[i]] - fabs((double)logits[ids[i]]) * 0x1p-22);
         for (int i = 0; i < rows; i++) {
             bool in = at < kept && ids[at] == i;
             at += in;
@@ -55,6 +62,7 @@ static int hold_bounds(head_model *m, int n)
     free(ids);
     free(y);
     free(z);
+    free(up);
     return n_kept;
 }
 
