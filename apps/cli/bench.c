@@ -14,8 +14,9 @@ static tern_code bench_depth(bench_rig *g, bench_table *t, size_t n_depth, bench
                              tern_err *err)
 {
     const bench_plan *p = t->p;
-    bench_row rows[2] = {{.kind = BENCH_PROMPT, .n_tok = p->n_prompt, .n_stream = 1},
-                         {.kind = BENCH_GENERATE, .n_tok = p->n_gen, .n_stream = p->n_stream}};
+    bench_row rows[2] = {
+        {.kind = BENCH_PROMPT, .n_tok = p->n_prompt, .n_stream = 1},
+        {.kind = BENCH_GENERATE, .n_tok = p->n_gen, .n_stream = p->n_stream, .spec = p->spec}};
     TERN_TRY(bench_rig_depth(g, n_depth, err));
     for (int round = -1; round < p->n_repeat; round++) { /* -1: the warm-up, not counted */
         cli_progress(t->c, "measuring", round + 1, p->n_repeat + 1, "");
@@ -59,7 +60,8 @@ static tern_code bench_threads(bench_table *t, const bench_model *b, int32_t n_t
                                tern_err *err)
 {
     const bench_plan *p = t->p;
-    size_t n_max = deepest(p) + (p->n_prompt > p->n_gen + 2 ? p->n_prompt : p->n_gen + 2);
+    size_t n_gen = 2 * p->n_gen + 2; /* with a run-up */
+    size_t n_max = deepest(p) + (p->n_prompt > n_gen ? p->n_prompt : n_gen);
     bench_rig *g = calloc(1, sizeof *g);
     bench_walls *w = calloc(1, sizeof *w);
     tern_code rc = TERN_OK;
@@ -101,6 +103,8 @@ static tern_code read_plan(const cli *c, bench_plan *p, tern_err *err)
                       .n_gen = (size_t)cli_int(o, OPT_BENCH_GEN),
                       .n_stream = (int)cli_int(o, OPT_BENCH_STREAMS),
                       .n_repeat = (int)cli_int(o, OPT_BENCH_REPEAT),
+                      /* the choices stand in this order */
+                      .spec = (tern_spec_mode)cli_int(o, OPT_BENCH_SPEC),
                       .walls = !cli_flag(o, OPT_BENCH_NO_WALLS),
                       .format = c->json ? "json" : cli_text(o, OPT_FORMAT)};
     if (p->n_prompt + p->n_gen == 0)

@@ -17,6 +17,7 @@ typedef struct bench_plan {
     cli_ids threads, depths;
     int n_stream, n_repeat;
     bool walls; /* measure them between the runs */
+    tern_spec_mode spec;
     const char *format;
 } bench_plan;
 
@@ -82,6 +83,8 @@ typedef struct bench_row {
     int n_stream;
     bench_samples rate;  /* tokens a second, of all streams together */
     double weight_bytes; /* read per generated token, as the model counted in the last run */
+    tern_spec_mode spec; /* of generating */
+    double n_pass;       /* per generated token, in the last run */
     bench_energy energy; /* zeros: not measured */
     bench_profile profile;
 } bench_row;
@@ -102,6 +105,9 @@ TERN_CHECK tern_code bench_rig_init(bench_rig *g, cli *c, int32_t n_thread, int 
 void bench_rig_done(bench_rig *g);
 /* Bring all sessions to this many tokens. */
 TERN_CHECK tern_code bench_rig_depth(bench_rig *g, size_t n_depth, tern_err *err);
+/* Tokens of a generation that are not timed: its first, which reads the prompt's last token again, and
+ * with guesses as many as are timed, so that there is text to guess from. */
+size_t bench_run_up(const bench_row *row);
 /* Once, from row->n_depth tokens on. */
 TERN_CHECK tern_code bench_rig_time(bench_rig *g, bench_row *row, double *rate, tern_err *err);
 /* For the rows: shape, zeros after squared ReLU, how far the best logit stands above the mean, in

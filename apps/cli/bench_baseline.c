@@ -67,9 +67,9 @@ void bench_baseline_check(bench_baseline *b, cli *c, const bench_row *r, const b
     char key[160];
     if (!b->path)
         return;
-    (void)snprintf(key, sizeof key, "%s: %s %zu x %d, depth %zu, %d threads", cli_model_label(c),
+    (void)snprintf(key, sizeof key, "%s: %s %zu x %d%s, depth %zu, %d threads", cli_model_label(c),
                    r->kind == BENCH_PROMPT ? "prompt" : "generate", r->n_tok, r->n_stream,
-                   r->n_depth, r->n_thread);
+                   r->spec ? " with guesses" : "", r->n_depth, r->n_thread);
     const json_t *then = json_object_get(b->rows, key);
     double was = number(then, "best_tok_s"), was_wall = number(then, "wall");
     if (was <= 0.0) {

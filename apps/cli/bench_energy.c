@@ -48,8 +48,8 @@ static tern_code idle(bench_meter *m, double *watts, tern_err *err)
 static tern_code measure_row(bench_meter *m, bench_rig *g, bench_row *row, tern_err *err)
 {
     bench_energy *x = &row->energy;
-    /* Generating evaluates the prompt's last token too, which its rate does not count. */
-    size_t extra = row->kind == BENCH_GENERATE ? 1 : 0;
+    /* Tokens that its rate does not count take energy too. */
+    size_t extra = row->kind == BENCH_GENERATE ? bench_run_up(row) : 0;
     *x = (bench_energy){0};
     TERN_TRY(tern_energy_sample(m->e, err));
     uint64_t begin = tern_clock_ns();

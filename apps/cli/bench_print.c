@@ -64,15 +64,22 @@ static derived derive(const bench_table *t, bench_row *r, bench_walls *w)
     if (r->kind == BENCH_GENERATE) {
         double width = 0.5 * (cache_width(t->c, &t->info, OPT_CACHE_K) +
                               cache_width(t->c, &t->info, OPT_CACHE_V));
-        double n_past = (double)r->n_depth + 0.5 * (double)r->n_tok;
+        double n_past = (double)(r->n_depth + bench_run_up(r)) + 0.5 * (double)r->n_tok;
         d.weight_bytes = r->weight_bytes;
-        d.kv_bytes = (double)t->info.kv_f16_bytes * width * n_past;
+        d.kv_bytes = (double)t->info.kv_f16_bytes * width * n_past * r->n_pass;
         if (d.read_bytes > 0.0)
             read = d.mid * (d.weight_bytes + d.kv_bytes) / d.read_bytes;
     }
     d.of_macs = compute > read;
     d.share = d.of_macs ? compute : read;
     return d;
+}
+
+static const char *spec_name(tern_spec_mode mode)
+{
+    static const char *const name[] = {
+        [TERN_SPEC_OFF] = "off", [TERN_SPEC_NGRAM] = "ngram", [TERN_SPEC_ALWAYS] = "always"};
+    return name[mode];
 }
 
 static const char *test_name(const bench_row *r)
@@ -90,7 +97,8 @@ static void print_head(bench_table *t)
     if (strcmp(t->p->format, "csv") == 0)
         (void)puts("model,test,threads,tokens,depth,median_tok_s,min_tok_s,max_tok_s,"
                    "bytes_per_token,gb_per_s,streams,share_of_wall,read_gb_per_s,int8_gmacs_per_s,"
-                   "peak_rss_bytes,energy_source,gross_j_per_token,net_j_per_token");
+                   "peak_rss_bytes,energy_source,gross_j_per_token,net_j_per_token,guesses,"
+                   "passes_per_token");
     if (strcmp(t->p->format, "md") == 0)
         (void)printf("%s: %s, %.1f M parameters, %.2f MiB read per generated token\n\n"
                      "| test | threads | depth | tok/s (median) | min..max | GB/s | of the wall |\n"
@@ -116,17 +124,21 @@ static void energy_columns(const bench_table *t, const bench_row *r, const deriv
 static void print_text_row(const bench_table *t, const bench_row *r, const derived *d)
 {
     double bytes = d->weight_bytes + d->kv_bytes;
-    char gb[24] = "", share[24] = "", streams[24] = "", energy[96];
+    char gb[24] = "", share[24] = "", streams[24] = "", passes[24] = "", energy[96];
+    const char *guesses = r->spec ? ", guessing" : "";
     if (bytes > 0.0)
         (void)snprintf(gb, sizeof gb, "%.2f", bytes * d->mid * 1e-9);
     if (strcmp(t->p->format, "csv") == 0) {
         if (d->share > 0.0)
             (void)snprintf(share, sizeof share, "%.4f", d->share);
+        if (r->kind == BENCH_GENERATE)
+            (void)snprintf(passes, sizeof passes, "%.4f", r->n_pass);
         energy_columns(t, r, d, energy, sizeof energy);
-        (void)printf("\"%s\",%s,%d,%zu,%zu,%.3f,%.3f,%.3f,%.0f,%s,%d,%s,%.3f,%.3f,%llu%s\n",
+        (void)printf("\"%s\",%s,%d,%zu,%zu,%.3f,%.3f,%.3f,%.0f,%s,%d,%s,%.3f,%.3f,%llu%s,%s,%s\n",
                      cli_model_label(t->c), test_name(r), r->n_thread, r->n_tok, r->n_depth, d->mid,
                      d->low, d->high, bytes, gb, r->n_stream, share, d->read_bytes * 1e-9,
-                     d->macs * 1e-9, (unsigned long long)t->peak_rss, energy);
+                     d->macs * 1e-9, (unsigned long long)t->peak_rss, energy,
+                     r->kind == BENCH_GENERATE ? spec_name(r->spec) : "", passes);
         return;
     }
     if (d->share > 0.0)
@@ -134,8 +146,9 @@ static void print_text_row(const bench_table *t, const bench_row *r, const deriv
                        d->of_macs ? "int8" : "read");
     if (r->n_stream > 1)
         (void)snprintf(streams, sizeof streams, " x %d", r->n_stream);
-    (void)printf("| %s %zu%s | %d | %zu | %.2f | %.2f..%.2f | %s | %s |\n", test_name(r), r->n_tok,
-                 streams, r->n_thread, r->n_depth, d->mid, d->low, d->high, gb, share);
+    (void)printf("| %s %zu%s%s | %d | %zu | %.2f | %.2f..%.2f | %s | %s |\n", test_name(r),
+                 r->n_tok, streams, guesses, r->n_thread, r->n_depth, d->mid, d->low, d->high, gb,
+                 share);
 }
 
 static void set(json_t *o, const char *key, double v)
@@ -162,6 +175,10 @@ static json_t *row_json(const bench_table *t, const bench_row *r, const derived 
         set(o, "kv_bytes_per_token", d->kv_bytes);
     } else {
         set(o, "macs_per_token", block_macs(&t->info));
+    }
+    if (r->spec) {
+        (void)json_object_set_new(o, "spec", json_string(spec_name(r->spec)));
+        set(o, "passes_per_token", r->n_pass);
     }
     if (d->read_bytes > 0.0)
         set(o, "wall_read_bytes_per_s", d->read_bytes);

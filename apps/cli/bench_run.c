@@ -90,9 +90,13 @@ static tern_code time_prompt(bench_rig *g, bench_row *row, double *rate, tern_er
     return TERN_OK;
 }
 
+size_t bench_run_up(const bench_row *row)
+{
+    return row->spec ? row->n_tok + 1 : 1;
+}
+
 /* Greedy and to the given length: every step is one token of each stream. The prompt is what the
- * session has (one token at depth 0); its last token is read again by the first step, which is not
- * timed. */
+ * session has (one token at depth 0). */
 static tern_code open_request(bench_rig *g, int stream, const bench_row *row, tern_request **out,
                               tern_err *err)
 {
@@ -103,8 +107,8 @@ static tern_code open_request(bench_rig *g, int stream, const bench_row *row, te
     tern_gen_opts_init(&o);
     o.temp = 0.0f;
     o.ignore_eos = true;
-    o.spec = TERN_SPEC_OFF; /* what a draft saves depends on the text, and this one is no text */
-    o.n_predict = (int32_t)row->n_tok + 1;
+    o.spec = row->spec;
+    o.n_predict = (int32_t)(row->n_tok + bench_run_up(row));
     tern_session_rewind(g->s[stream], row->n_depth);
     if (row->n_depth > 0)
         ids = tern_session_tokens(g->s[stream], &n);
@@ -138,13 +142,26 @@ static uint64_t bytes_so_far(const bench_rig *g)
     return c.read_bytes;
 }
 
+static double passes_so_far(tern_request *const *r, int n)
+{
+    double sum = 0.0;
+    for (int i = 0; i < n; i++) {
+        tern_request_stats st;
+        tern_request_stats_get(r[i], &st);
+        sum += (double)st.n_pass;
+    }
+    return sum;
+}
+
 static tern_code time_generate(bench_rig *g, bench_row *row, double *rate, tern_err *err)
 {
     tern_request *r[BENCH_MAX_STREAM] = {NULL};
     tern_code rc = TERN_OK;
     for (int i = 0; i < row->n_stream; i++)
         TERN_TRY_GOTO(open_request(g, i, row, &r[i], err));
-    TERN_TRY_GOTO(step(r, row->n_stream, err));
+    for (size_t i = 0; i < bench_run_up(row); i++)
+        TERN_TRY_GOTO(step(r, row->n_stream, err));
+    double n_pass = passes_so_far(r, row->n_stream);
     bench_profile_begin(g);
     uint64_t bytes = bytes_so_far(g), begin = tern_clock_ns();
     for (size_t i = 0; i < row->n_tok; i++)
@@ -152,6 +169,7 @@ static tern_code time_generate(bench_rig *g, bench_row *row, double *rate, tern_
     double n_tok = (double)row->n_tok * row->n_stream;
     *rate = n_tok / seconds_since(begin);
     row->weight_bytes = (double)(bytes_so_far(g) - bytes) / n_tok;
+    row->n_pass = (passes_so_far(r, row->n_stream) - n_pass) / n_tok;
     bench_profile_end(g, row);
 fail:
     for (int i = 0; i < row->n_stream; i++)

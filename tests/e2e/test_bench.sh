@@ -25,7 +25,7 @@ has_status 0
 ok $? 'not a head and two rows for each depth'
 [ "$(head -1 "$out" | cut -d, -f1-10)" = 'model,test,threads,tokens,depth,median_tok_s,min_tok_s,max_tok_s,bytes_per_token,gb_per_s' ]
 ok $? 'the first columns changed'
-[ "$(awk -F, '{ print NF }' "$out" | sort -u)" = 18 ]
+[ "$(awk -F, '{ print NF }' "$out" | sort -u)" = 20 ]
 ok $? 'rows of different length'
 run bench $small -p 0 -n 2 -r 1 -t 1 --no-walls
 out_has '| generate 2 | 1 | 0 |'
@@ -40,6 +40,14 @@ ok $? 'bytes per token of three streams'
 fails_with 2 'nothing to measure' bench $small -p 0 -n 0
 fails_with 2 '--n-depth' bench $small -d 1,x
 fails_with 2 'from 1 to 256' bench $small -np 0
+
+# The built-in model repeats itself soon enough for guesses to come true.
+run bench -p 0 -n 64 -r 1 -t 1 --no-walls --spec ngram --json
+json_is ngram 0 spec
+awk -v n="$("$E2E_JSON" 0 passes_per_token <"$out")" 'BEGIN { exit !(n > 0.1 && n < 0.95) }'
+ok $? 'passes per token with guesses'
+run bench $small -p 0 -n 4 -r 1 -t 1 --no-walls --spec always
+out_has '| generate 4, guessing | 1 | 0 |'
 
 # The parts of a profile are what a token takes, and its bytes are those that are counted.
 run bench $small -p 0 -n 16 -r 1 -t 1 --no-walls --profile --json
