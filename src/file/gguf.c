@@ -8,7 +8,7 @@
 #include "base/num.h"
 #include "base/reader.h"
 #include "base/str.h"
-#include "file/dir.h"
+#include "file/dir_make.h"
 #include "file/typeid.h"
 
 #include <stdarg.h>
@@ -543,20 +543,6 @@ static tern_code check_first(const shard *s, const char *path, uint32_t n, tern_
     return TERN_OK;
 }
 
-static tern_code add_map(tern_dir *d, const char *path, tern_err *err)
-{
-    if ((d->n_map & (d->n_map - 1)) == 0) { /* full at 0 and each power of two */
-        size_t cap = d->n_map ? d->n_map * 2 : 1;
-        tern_map_file *maps = tern_realloc(d->maps, d->n_map * sizeof *maps, cap * sizeof *maps);
-        if (!maps)
-            return tern_fail(err, TERN_E_NOMEM, "no memory for the list of files");
-        d->maps = maps;
-    }
-    TERN_TRY(tern_map_open(path, &d->maps[d->n_map], err));
-    d->n_map++;
-    return TERN_OK;
-}
-
 /* Open shard i and count its tensors. */
 static tern_code open_shard(tern_dir *d, const shard *first, uint32_t i, uint32_t n,
                             size_t *n_tensor, tern_err *err)
@@ -566,7 +552,7 @@ static tern_code open_shard(tern_dir *d, const shard *first, uint32_t i, uint32_
     char *path = shard_path(d->path, i, n);
     if (!path)
         return no_memory(first, err, "a path");
-    tern_code rc = add_map(d, path, err);
+    tern_code rc = tern_dir_map(d, path, err);
     if (rc == TERN_E_NOT_FOUND)
         rc = tern_fail(err, rc, "%s: part %" PRIu32 " of %" PRIu32 " is missing: %s", first->path,
                        i + 1, n, tern_quote(shown, sizeof shown, path, strlen(path)));
@@ -643,21 +629,6 @@ static tern_code read_others(tern_dir *d, shard *first, const tern_dir_opts *opt
 
 /* ---- opening ---------------------------------------------------------------------------- */
 
-static tern_code dir_new(const char *path, tern_dir **out, tern_err *err)
-{
-    tern_dir *d = tern_calloc(1, sizeof *d);
-    if (d) {
-        tern_arena_init(&d->arena, ARENA_BASE);
-        d->path = tern_arena_strdup_n(&d->arena, path, strlen(path));
-    }
-    if (!d || !d->path) {
-        tern_dir_close(d);
-        return tern_fail(err, TERN_E_NOMEM, "no memory to open a model file");
-    }
-    *out = d;
-    return TERN_OK;
-}
-
 static tern_code read_all(tern_dir *d, const tern_map_file *file, const tern_dir_opts *opts,
                           tern_err *err)
 {
@@ -681,8 +652,8 @@ static tern_code read_all(tern_dir *d, const tern_map_file *file, const tern_dir
 tern_code tern_gguf_open(const char *path, const tern_dir_opts *opts, tern_dir **out, tern_err *err)
 {
     tern_dir *d = NULL;
-    TERN_TRY(dir_new(path, &d, err));
-    tern_code rc = add_map(d, path, err);
+    TERN_TRY(tern_dir_new(path, ARENA_BASE, &d, err));
+    tern_code rc = tern_dir_map(d, path, err);
     if (rc == TERN_OK)
         rc = read_all(d, &(tern_map_file){d->maps[0].data, d->maps[0].size}, opts, err);
     if (rc != TERN_OK) {
@@ -697,7 +668,7 @@ tern_code tern_gguf_open_memory(const void *data, size_t size, const char *name,
                                 const tern_dir_opts *opts, tern_dir **out, tern_err *err)
 {
     tern_dir *d = NULL;
-    TERN_TRY(dir_new(name, &d, err));
+    TERN_TRY(tern_dir_new(name, ARENA_BASE, &d, err));
     tern_code rc = read_all(d, &(tern_map_file){.data = data, .size = size}, opts, err);
     if (rc != TERN_OK) {
         tern_dir_close(d);
@@ -705,15 +676,4 @@ tern_code tern_gguf_open_memory(const void *data, size_t size, const char *name,
     }
     *out = d;
     return TERN_OK;
-}
-
-void tern_dir_close(tern_dir *d)
-{
-    if (!d)
-        return;
-    for (size_t i = 0; i < d->n_map; i++)
-        tern_map_close(&d->maps[i]);
-    tern_free(d->maps);
-    dir_done(d);
-    tern_free(d);
 }
