@@ -58,8 +58,11 @@ typedef struct tern_dtype_info {
      * ne[0] / code_group of them, or one. */
     void (*unpack_codes)(const tern_tensor *t, size_t row, uint8_t *codes, float *scales);
     /* Pack src [rows, cols] (row-major) into dst of tern_dtype_bytes({cols, rows}). NULL: this
-     * engine does not write the format. Bytes equal the field's reference quantiser. */
-    void (*pack)(const float *src, size_t rows, size_t cols, uint8_t *dst);
+     * engine does not write the format. Bytes equal the field's reference quantiser, with its
+     * importance matrix too: importance [cols] is how much an error in the column weighs, the mean
+     * square of what the matrix is multiplied with; NULL weighs by the values alone. Formats whose
+     * codes leave no choice ignore it. */
+    void (*pack)(const float *src, size_t rows, size_t cols, const float *importance, uint8_t *dst);
 } tern_dtype_info;
 
 /* NULL for a number that is no row of the table. */

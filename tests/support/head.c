@@ -78,7 +78,7 @@ void head_model_init(head_model *m, tern_dtype dt, int rows, int cols, head_fill
     if (info->pack) {
         float *w = malloc((size_t)rows * (size_t)cols * sizeof *w);
         fill(w, rows, cols, f, &seed);
-        info->pack(w, (size_t)rows, (size_t)cols, m->bytes);
+        info->pack(w, (size_t)rows, (size_t)cols, NULL, m->bytes);
         free(w);
     } else {
         assert_int_equal(dt, TERN_DT_Q6_K);

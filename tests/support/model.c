@@ -158,7 +158,7 @@ void test_model_add(test_model *m, const char *name, tern_dtype dt, size_t rows,
     for (size_t i = 0; i < n; i++)
         x[i] = ((float)test_rand(&seed) / 32768.0f - 0.5f) * 0.2f + (rows ? 0.0f : 1.0f);
     if (info->pack)
-        info->pack(x, ne[1], cols, packed);
+        info->pack(x, ne[1], cols, NULL, packed);
     else
         random_bytes(packed, bytes, &seed);
     tern_str_put(&t->data, packed, bytes);

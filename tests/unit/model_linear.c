@@ -71,7 +71,7 @@ static tern_tensor tensor_of(tern_dtype dt, const float *w)
     tern_tensor t = {.name = "w", .dtype = dt, .n_dim = 2, .ne = {COLS, ROWS, 1, 1}};
     assert_true(tern_dtype_bytes(dt, t.ne, &t.bytes));
     uint8_t *data = calloc(1, t.bytes);
-    tern_dtype_get(dt)->pack(w, ROWS, COLS, data);
+    tern_dtype_get(dt)->pack(w, ROWS, COLS, NULL, data);
     t.data = data;
     return t;
 }

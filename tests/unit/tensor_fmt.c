@@ -89,7 +89,7 @@ static void assert_packs(tern_dtype dt, size_t rows, size_t cols, const float *x
     uint8_t *got = malloc(bytes);
     assert_non_null(got);
     memset(got, 0xaa, bytes);
-    tern_dtype_get(dt)->pack(x, rows, cols, got);
+    tern_dtype_get(dt)->pack(x, rows, cols, NULL, got);
     assert_memory_equal(got, want, bytes);
     free(got);
 }
@@ -389,7 +389,7 @@ static void test_ternary_round_trips(void **state)
             x[i] = (float)trits[i] * (float)(1 + i / group) * 0.25f;
         tern_tensor t = view((tern_dtype)dt, COLS, ROWS, bytes);
         assert_true(t.bytes <= sizeof bytes);
-        d->pack(x, ROWS, COLS, bytes);
+        d->pack(x, ROWS, COLS, NULL, bytes);
         for (size_t row = 0; row < ROWS; row++) {
             d->unpack_row(&t, row, back);
             d->unpack_codes(&t, row, codes, scales);
@@ -421,7 +421,7 @@ static void test_packing_anything_is_defined(void **state)
             for (size_t i = 0; i < 512; i++)
                 x[i] = odd[(round < 12 ? (unsigned)round : first + test_rand(&s) % kinds) % 12];
             tern_tensor t = view((tern_dtype)dt, 512, 1, bytes);
-            d->pack(x, 1, 512, bytes);
+            d->pack(x, 1, 512, NULL, bytes);
             d->unpack_row(&t, 0, back);
             if (!d->unpack_codes)
                 continue;
@@ -434,7 +434,7 @@ static void test_packing_anything_is_defined(void **state)
     memset(x, 0, sizeof x);
     x[0] = 1e-6f, x[1] = -1e-6f, x[2] = 9.9e-7f, x[3] = NAN;
     tern_tensor t = view(TERN_DT_I2_S, 512, 1, bytes);
-    tern_dtype_get(TERN_DT_I2_S)->pack(x, 1, 512, bytes);
+    tern_dtype_get(TERN_DT_I2_S)->pack(x, 1, 512, NULL, bytes);
     tern_dtype_get(TERN_DT_I2_S)->unpack_codes(&t, 0, codes, scales);
     assert_true(scales[0] == 1e-6f);
     assert_true(codes[0] == 2 && codes[1] == 0 && codes[2] == 1 && codes[3] == 1);

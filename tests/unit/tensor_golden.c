@@ -42,7 +42,7 @@ static void check_pack(tern_dtype dt, const tern_tensor *t, const uint8_t *sourc
     assert_true(x && out);
     for (size_t i = 0; i < n; i++)
         x[i] = tern_lef32(source + 4 * i);
-    tern_dtype_get(dt)->pack(x, t->ne[1], t->ne[0], out);
+    tern_dtype_get(dt)->pack(x, t->ne[1], t->ne[0], NULL, out);
     for (size_t i = 0; i < t->bytes; i++)
         if (out[i] != t->data[i])
             fail_msg("%s byte %zu: %02x, expected %02x", t->name, i, out[i], t->data[i]);

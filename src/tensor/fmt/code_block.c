@@ -42,6 +42,8 @@ void tern_code_pack(const tern_code_block *f, const float *src, size_t n, uint8_
          * give NaN the code of zero. */
         for (size_t j = 0; j < f->elems; j++)
             codes[j] = (uint8_t)(1 + (x[j] * id >= 0.5f) - (x[j] * id <= -0.5f));
+        if (isinf(id))
+            memset(codes, f->lost, f->elems);
         f->encode(codes, dst);
         store_half(dst + f->d_at, d);
     }

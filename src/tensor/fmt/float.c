@@ -27,20 +27,26 @@ void tern_bf16_unpack_row(const tern_tensor *t, size_t row, float *restrict dst)
         dst[i] = tern_bhalf_f32(load16(src + 2 * i));
 }
 
-void tern_f32_pack(const float *src, size_t rows, size_t cols, uint8_t *restrict dst)
+void tern_f32_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                   uint8_t *restrict dst)
 {
+    (void)importance;
     for (size_t i = 0, n = rows * cols; i < n; i++)
         store32(dst + 4 * i, tern_f32_bits(src[i]));
 }
 
-void tern_f16_pack(const float *src, size_t rows, size_t cols, uint8_t *restrict dst)
+void tern_f16_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                   uint8_t *restrict dst)
 {
+    (void)importance;
     for (size_t i = 0, n = rows * cols; i < n; i++)
         store_half(dst + 2 * i, src[i]);
 }
 
-void tern_bf16_pack(const float *src, size_t rows, size_t cols, uint8_t *restrict dst)
+void tern_bf16_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                    uint8_t *restrict dst)
 {
+    (void)importance;
     for (size_t i = 0, n = rows * cols; i < n; i++)
         store16(dst + 2 * i, tern_f32_bhalf(src[i]));
 }

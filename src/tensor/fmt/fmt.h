@@ -9,6 +9,7 @@
 #include "tensor/tensor.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 /* TERN_Q4_0_ELEMS, TERN_Q4_0_BYTES and so on, for array sizes and the structs' assertions. */
@@ -27,7 +28,7 @@ enum {
         DECL_##has_codes(void tern_##prefix##_unpack_codes(const tern_tensor *t, size_t row,       \
                                                            uint8_t *codes, float *scales))         \
             DECL_##has_pack(void tern_##prefix##_pack(const float *src, size_t rows_, size_t cols, \
-                                                      uint8_t *dst))
+                                                      const float *importance, uint8_t *dst))
 #include "tensor/dtype.def"
 #undef DTYPE
 #undef DECL_0
@@ -91,10 +92,12 @@ static inline const uint8_t *block_row(const tern_tensor *t, size_t row, size_t 
     return t->data + row * (t->ne[0] / elems * bytes);
 }
 
-/* trunc(v) into [0, max]; NaN gives 0, so that no input reaches an undefined conversion. */
+/* trunc(v) into [0, max]; NaN and infinities give 0, so that no input reaches an undefined conversion.
+ * They come from blocks below 2^-128, whose scale has no inverse and is 0 in f16: 0 is what the
+ * reference quantisers, which do convert them, write on x86. */
 static inline int quant_trunc(float v, int max)
 {
-    return v >= (float)max ? max : v > 0.0f ? (int)v : 0;
+    return v >= (float)max ? (v < INFINITY ? max : 0) : v > 0.0f ? (int)v : 0;
 }
 
 /* 1/d, or 0 for a block of zeros, as every reference quantiser has it. */
@@ -106,6 +109,7 @@ static inline float quant_inverse(float d)
 /* A block format of ternary codes with one f16 scale at byte d_at. */
 typedef struct tern_code_block {
     size_t elems, bytes, d_at;
+    uint8_t lost; /* all codes of a block whose scale has no inverse, see quant_trunc */
     void (*decode)(const uint8_t *block, uint8_t *codes);
     void (*encode)(const uint8_t *codes, uint8_t *block); /* leaves the scale; NULL: no packing */
 } tern_code_block;

@@ -121,8 +121,10 @@ void tern_i2_s_rows4_unpack_codes(const tern_tensor *t, size_t row, uint8_t *cod
 
 /* The input is ternary already: its largest magnitude is the scale and the signs are the codes.
  * Below 1e-6 is zero, as the reference has it; NaN is zero too. */
-void tern_i2_s_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+void tern_i2_s_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                    uint8_t *dst)
 {
+    (void)importance;
     size_t n = rows * cols;
     float scale = 0.0f;
     for (size_t i = 0; i < n; i++)

@@ -41,10 +41,10 @@ static void decode_32(const uint8_t *block, uint8_t *codes)
     decode_bytes(((const block_q1_0_g32 *)(const void *)block)->qs, 4, codes);
 }
 
-static const tern_code_block q1_0 = {TERN_Q1_0_ELEMS, TERN_Q1_0_BYTES, offsetof(block_q1_0, d),
-                                     decode_128, NULL};
-static const tern_code_block q1_0_g32 = {TERN_Q1_0_G32_ELEMS, TERN_Q1_0_G32_BYTES,
-                                         offsetof(block_q1_0_g32, d), decode_32, NULL};
+static const tern_code_block q1_0 = {
+    TERN_Q1_0_ELEMS, TERN_Q1_0_BYTES, offsetof(block_q1_0, d), 1, decode_128, NULL};
+static const tern_code_block q1_0_g32 = {
+    TERN_Q1_0_G32_ELEMS, TERN_Q1_0_G32_BYTES, offsetof(block_q1_0_g32, d), 1, decode_32, NULL};
 
 void tern_q1_0_unpack_row(const tern_tensor *t, size_t row, float *dst)
 {
@@ -58,8 +58,10 @@ void tern_q1_0_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes, fl
 
 /* The scale is the mean magnitude, which is the best one for signs alone; the reference adds in
  * element order in f32. */
-void tern_q1_0_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+void tern_q1_0_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                    uint8_t *dst)
 {
+    (void)importance;
     block_q1_0 *b = (void *)dst;
     for (size_t i = 0, n = rows * cols; i < n; i += TERN_Q1_0_ELEMS, b++) {
         const float *x = src + i;

@@ -54,10 +54,10 @@ static void encode_128(const uint8_t *codes, uint8_t *block)
     encode_bytes(codes, 32, ((block_pq2_0 *)(void *)block)->qs);
 }
 
-static const tern_code_block q2_0 = {TERN_Q2_0_ELEMS, TERN_Q2_0_BYTES, offsetof(block_q2_0, d),
-                                     decode_64, encode_64};
-static const tern_code_block pq2_0 = {TERN_PQ2_0_ELEMS, TERN_PQ2_0_BYTES, offsetof(block_pq2_0, d),
-                                      decode_128, encode_128};
+static const tern_code_block q2_0 = {TERN_Q2_0_ELEMS, TERN_Q2_0_BYTES, offsetof(block_q2_0, d), 0,
+                                     decode_64,       encode_64};
+static const tern_code_block pq2_0 = {
+    TERN_PQ2_0_ELEMS, TERN_PQ2_0_BYTES, offsetof(block_pq2_0, d), 0, decode_128, encode_128};
 
 void tern_q2_0_unpack_row(const tern_tensor *t, size_t row, float *dst)
 {
@@ -69,8 +69,10 @@ void tern_q2_0_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes, fl
     tern_code_codes(&q2_0, t, row, codes, scales);
 }
 
-void tern_q2_0_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+void tern_q2_0_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                    uint8_t *dst)
 {
+    (void)importance;
     tern_code_pack(&q2_0, src, rows * cols, dst);
 }
 
@@ -84,7 +86,9 @@ void tern_pq2_0_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes, f
     tern_code_codes(&pq2_0, t, row, codes, scales);
 }
 
-void tern_pq2_0_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+void tern_pq2_0_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                     uint8_t *dst)
 {
+    (void)importance;
     tern_code_pack(&pq2_0, src, rows * cols, dst);
 }

@@ -5,7 +5,7 @@
  *   IQ4_NL | d f16 | qs[16] |            d * nl_values[q]
  *
  *   qs[j]  | 7..4: q of element 16 + j | 3..0: q of element j | */
-#include "tensor/fmt/fmt.h"
+#include "tensor/fmt/search.h"
 
 #include <float.h>
 #include <math.h>
@@ -63,11 +63,16 @@ void tern_iq4_nl_unpack_row(const tern_tensor *t, size_t row, float *restrict ds
     }
 }
 
-/* The element of largest magnitude becomes q = 0, so its sign is the scale's sign, reversed. */
-void tern_q4_0_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+static void encode(const uint8_t q[32], uint8_t qs[16])
 {
-    block_q4_0 *b = (void *)dst;
-    for (size_t i = 0, n = rows * cols; i < n; i += TERN_Q4_0_ELEMS, b++) {
+    for (size_t j = 0; j < 16; j++)
+        qs[j] = (uint8_t)(q[j] | q[16 + j] << 4);
+}
+
+/* The element of largest magnitude becomes q = 0, so its sign is the scale's sign, reversed. */
+static void pack_q4_0(const float *src, size_t n, block_q4_0 *b)
+{
+    for (size_t i = 0; i < n; i += TERN_Q4_0_ELEMS, b++) {
         const float *x = src + i;
         float peak = 0.0f;
         for (size_t j = 0; j < TERN_Q4_0_ELEMS; j++)
@@ -82,10 +87,33 @@ void tern_q4_0_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
     }
 }
 
-void tern_q4_1_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+static tern_f4 search_q4_0(tern_quad *g, tern_f4 *low)
 {
-    block_q4_1 *b = (void *)dst;
-    for (size_t i = 0, n = rows * cols; i < n; i += TERN_Q4_1_ELEMS, b++) {
+    (void)low;
+    return tern_quad_scale(g, 8);
+}
+
+static void store_q4_0(uint8_t *block, float scale, float low, const uint8_t codes[32])
+{
+    block_q4_0 *b = (void *)block;
+    (void)low;
+    store_half(b->d, scale);
+    encode(codes, b->qs);
+}
+
+void tern_q4_0_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                    uint8_t *dst)
+{
+    static const tern_block32 q4_0 = {sizeof(block_q4_0), false, search_q4_0, store_q4_0};
+    if (importance)
+        tern_block32_pack(&q4_0, src, rows, cols, importance, dst);
+    else
+        pack_q4_0(src, rows * cols, (void *)dst);
+}
+
+static void pack_q4_1(const float *src, size_t n, block_q4_1 *b)
+{
+    for (size_t i = 0; i < n; i += TERN_Q4_1_ELEMS, b++) {
         const float *x = src + i;
         float lowest = FLT_MAX, highest = -FLT_MAX;
         for (size_t j = 0; j < TERN_Q4_1_ELEMS; j++) {
@@ -101,4 +129,41 @@ void tern_q4_1_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
             b->qs[j] = (uint8_t)(lo | hi << 4);
         }
     }
+}
+
+static tern_f4 search_q4_1(tern_quad *g, tern_f4 *low)
+{
+    static const tern_line_plan plan = {15, 36, -0.9f, 0.05f, false};
+    return tern_quad_line(g, &plan, low);
+}
+
+static void store_q4_1(uint8_t *block, float scale, float low, const uint8_t codes[32])
+{
+    block_q4_1 *b = (void *)block;
+    store_half(b->d, scale);
+    store_half(b->m, -low);
+    encode(codes, b->qs);
+}
+
+void tern_q4_1_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                    uint8_t *dst)
+{
+    static const tern_block32 q4_1 = {sizeof(block_q4_1), false, search_q4_1, store_q4_1};
+    if (importance)
+        tern_block32_pack(&q4_1, src, rows, cols, importance, dst);
+    else
+        pack_q4_1(src, rows * cols, (void *)dst);
+}
+
+static tern_f4 search_iq4_nl(tern_quad *g, tern_f4 *low)
+{
+    (void)low;
+    return tern_quad_table(g, nl_values, 7);
+}
+
+void tern_iq4_nl_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                      uint8_t *dst)
+{
+    static const tern_block32 iq4_nl = {sizeof(block_q4_0), true, search_iq4_nl, store_q4_0};
+    tern_block32_pack(&iq4_nl, src, rows, cols, importance, dst);
 }

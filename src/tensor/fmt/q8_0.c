@@ -21,18 +21,22 @@ void tern_q8_0_unpack_row(const tern_tensor *t, size_t row, float *restrict dst)
     }
 }
 
-/* Half away from zero, into [-127, 127]; NaN gives 0. The fraction is exact at this size. */
+/* Half away from zero, into [-127, 127]; NaN and infinities give 0 as in quant_trunc. The fraction is
+ * exact at this size. */
 static inline int8_t round_i8(float v)
 {
-    v = v >= 127.0f ? 127.0f : v <= -127.0f ? -127.0f : v == v ? v : 0.0f;
+    v = isfinite(v) ? v : 0.0f;
+    v = v >= 127.0f ? 127.0f : v <= -127.0f ? -127.0f : v;
     int whole = (int)v;
     float rest = v - (float)whole;
     return (int8_t)(whole + (rest >= 0.5f) - (rest <= -0.5f));
 }
 
 /* The division uses the scale before it is rounded to f16. */
-void tern_q8_0_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+void tern_q8_0_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                    uint8_t *dst)
 {
+    (void)importance;
     block_q8_0 *b = (void *)dst;
     for (size_t i = 0, n = rows * cols; i < n; i += TERN_Q8_0_ELEMS, b++) {
         const float *x = src + i;

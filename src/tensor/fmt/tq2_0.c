@@ -35,8 +35,8 @@ static void encode(const uint8_t *codes, uint8_t *block)
                 (uint8_t)(codes[m] | codes[32 + m] << 2 | codes[64 + m] << 4 | codes[96 + m] << 6);
 }
 
-static const tern_code_block tq2_0 = {TERN_TQ2_0_ELEMS, TERN_TQ2_0_BYTES, offsetof(block_tq2_0, d),
-                                      decode, encode};
+static const tern_code_block tq2_0 = {
+    TERN_TQ2_0_ELEMS, TERN_TQ2_0_BYTES, offsetof(block_tq2_0, d), 1, decode, encode};
 
 void tern_tq2_0_unpack_row(const tern_tensor *t, size_t row, float *dst)
 {
@@ -48,7 +48,9 @@ void tern_tq2_0_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes, f
     tern_code_codes(&tq2_0, t, row, codes, scales);
 }
 
-void tern_tq2_0_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+void tern_tq2_0_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                     uint8_t *dst)
 {
+    (void)importance;
     tern_code_pack(&tq2_0, src, rows * cols, dst);
 }

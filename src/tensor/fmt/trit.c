@@ -82,10 +82,11 @@ static void encode_ptq1_0(const uint8_t *codes, uint8_t *block)
     encode_run(codes, 2, 4, b->qh);
 }
 
-static const tern_code_block tq1_0 = {TERN_TQ1_0_ELEMS, TERN_TQ1_0_BYTES, offsetof(block_tq1_0, d),
-                                      decode_tq1_0, encode_tq1_0};
-static const tern_code_block ptq1_0 = {TERN_PTQ1_0_ELEMS, TERN_PTQ1_0_BYTES,
-                                       offsetof(block_ptq1_0, d), decode_ptq1_0, encode_ptq1_0};
+static const tern_code_block tq1_0 = {
+    TERN_TQ1_0_ELEMS, TERN_TQ1_0_BYTES, offsetof(block_tq1_0, d), 1, decode_tq1_0, encode_tq1_0};
+static const tern_code_block ptq1_0 = {
+    TERN_PTQ1_0_ELEMS, TERN_PTQ1_0_BYTES, offsetof(block_ptq1_0, d), 1,
+    decode_ptq1_0,     encode_ptq1_0};
 
 void tern_tq1_0_unpack_row(const tern_tensor *t, size_t row, float *dst)
 {
@@ -97,8 +98,10 @@ void tern_tq1_0_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes, f
     tern_code_codes(&tq1_0, t, row, codes, scales);
 }
 
-void tern_tq1_0_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+void tern_tq1_0_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                     uint8_t *dst)
 {
+    (void)importance;
     tern_code_pack(&tq1_0, src, rows * cols, dst);
 }
 
@@ -112,7 +115,9 @@ void tern_ptq1_0_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes, 
     tern_code_codes(&ptq1_0, t, row, codes, scales);
 }
 
-void tern_ptq1_0_pack(const float *src, size_t rows, size_t cols, uint8_t *dst)
+void tern_ptq1_0_pack(const float *src, size_t rows, size_t cols, const float *importance,
+                      uint8_t *dst)
 {
+    (void)importance;
     tern_code_pack(&ptq1_0, src, rows * cols, dst);
 }
