@@ -33,9 +33,6 @@ struct tern_model {
     tern_tune tune;          /* what layouts were chosen by */
     const char *tune_origin; /* static: "measured", "cache"; NULL: nothing was to be chosen */
     tern_weight_bits weight_bits;
-    /* Rows of the screened head read since its pages were dropped, and in how many choices; guarded by
-     * mu. */
-    size_t head_touched, n_touching;
     bool mu_ready;
     int n_selftest_mismatch;
 };
@@ -80,17 +77,30 @@ struct tern_session {
 };
 
 /* Evaluate without touching the cancel flag. The outputs of the last n_out rows, 1..TERN_MAX_OUT and
- * not more than n_tok, are kept for tern_session_pick until the next step or rewind. On failure the
+ * not more than n_tok, are kept for tern_sessions_choose until the next step or rewind. On failure the
  * session is unchanged, kept outputs included. */
 TERN_CHECK tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
                                        tern_err *err);
 /* The same in parts: make s->feed, whose passes the caller then runs. ids stay until it is over. */
 TERN_CHECK tern_code tern_session_feed(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
                                        tern_err *err);
-/* The id that the sampler chooses for position pos from kept row out_row, 0..n_out-1 in the order of
- * the tokens. What a kept row consists of is between these two. */
-TERN_CHECK tern_code tern_session_pick(tern_session *s, tern_sampler *sampler, int out_row,
-                                       uint64_t pos, int32_t *id, tern_err *err);
+/* One token to be chosen from a kept row: out_row is 0..n_out-1, in the order of the tokens. What a kept
+ * row consists of is between the two. */
+typedef struct tern_choice {
+    tern_session *s;       /* borrowed, of no other choice */
+    tern_sampler *sampler; /* borrowed, the same */
+    int out_row;
+    uint64_t pos; /* that the token will have */
+    int32_t id;   /* what is chosen */
+} tern_choice;
+/* All of one model (engine/choose.c). Fills s->head_use too. */
+void tern_sessions_choose(tern_choice *c, int n);
+/* A screened kept row becomes all its logits. */
+void tern_session_complete(const tern_session *s, int out_row);
+static inline float *tern_session_row(const tern_session *s, int out_row)
+{
+    return s->logits + (size_t)out_row * s->kept_stride;
+}
 /* Tokens present that were chosen or given: what a user sees. Their last one's kept row is
  * n_out - 1 - n_ahead. */
 static inline int tern_session_n_tok(const tern_session *s)
@@ -119,9 +129,6 @@ TERN_CHECK tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *e
 /* Whether a choice that needs so many rows is cheaper than the whole head. A byte of a single row counts
  * twice: it comes from anywhere. */
 bool tern_model_screen_pays(const tern_model *m, size_t n_exact, size_t n_refined);
-/* Rows of the head were read where the file is mapped: now and then their pages are let go. m->mu is
- * held. */
-void tern_model_touched(tern_model *m, int n_row);
 
 /* Choose and compile the model's chat template (engine/chat.c). */
 TERN_CHECK tern_code tern_chat_init(tern_model *m, const char *option, tern_err *err);

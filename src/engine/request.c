@@ -26,6 +26,7 @@ struct tern_request {
     tern_spec spec; /* if drafts */
     /* Of one call. */
     bool fed;      /* the session's feed is this request's */
+    bool chooses;  /* its next row is there */
     double *spent; /* what the call's time counts as */
     double idle_s; /* waited for others after the end */
     tern_code rc;
@@ -373,51 +374,78 @@ static void count_head(tern_request *r)
                            (size_t)use->picked.n_refined * w->screen.w2_stride;
 }
 
-/* Choose the next token from its row. */
-static tern_code choose(tern_request *r, int32_t *id, tern_err *err)
+/* The next token is chosen. */
+static void take_token(tern_request *r, int32_t id)
 {
     tern_session *s = r->s;
-    TERN_TRY(tern_session_pick(s, r->sampler, s->n_out - 1 - s->n_ahead,
-                               (uint64_t)tern_session_n_tok(s), id, err));
     count_head(r);
     r->has_row = false;
-    r->next[0] = *id;
+    r->next[0] = id;
     r->stats.n_generated++;
-    if (s->n_ahead && s->seq.ids[tern_session_n_tok(s)] == *id)
+    if (s->n_ahead && s->seq.ids[tern_session_n_tok(s)] == id)
         r->stats.n_accepted++;
-    if (tern_token_is_eog(s->m->tok, *id) && !r->ignore_eos) {
+    if (tern_token_is_eog(s->m->tok, id) && !r->ignore_eos) {
         finish(r, TERN_FINISH_EOG);
-        return TERN_OK;
+        return;
     }
-    tern_sampler_accept(r->sampler, *id);
+    tern_sampler_accept(r->sampler, id);
     if (r->drafts)
-        tern_spec_accept(&r->spec, *id);
-    tern_detok_push(&r->detok, *id, &r->piece);
+        tern_spec_accept(&r->spec, id);
+    tern_detok_push(&r->detok, id, &r->piece);
     if (show(r))
         finish(r, TERN_FINISH_STOP);
     else if (r->stats.n_generated == (size_t)r->n_predict || tern_session_n_tok(s) >= s->seq.n_ctx)
         finish(r, TERN_FINISH_LENGTH);
-    return TERN_OK;
+}
+
+/* The passes are over: is there a token to choose? */
+static void settle(tern_request *r)
+{
+    r->chooses = false;
+    if (r->finish != TERN_FINISH_NONE)
+        return;
+    take_feed(r);
+    if (r->rc == TERN_E_CANCELLED) {
+        finish(r, TERN_FINISH_CANCELLED);
+        r->rc = TERN_OK;
+    } else if (r->rc == TERN_OK && r->started) {
+        const tern_session *s = r->s;
+        if (r->n_predict == 0)
+            finish(r, TERN_FINISH_LENGTH);
+        else if (s->n_out <= s->n_ahead)
+            r->rc = tern_fail(&r->err, TERN_E_INTERNAL, "request: no row to choose from");
+        else
+            r->chooses = true;
+    }
+}
+
+/* Tokens for all that have a row, some at a time as there may be any number of them. */
+static void choose(tern_request *const *r, size_t n, tern_event *ev)
+{
+    tern_choice c[TERN_SCREEN_ROWS];
+    for (size_t i = 0; i < n;) {
+        size_t first = i;
+        int n_choice = 0;
+        for (; i < n && n_choice < TERN_SCREEN_ROWS; i++) {
+            tern_session *s = r[i]->s;
+            if (r[i]->chooses)
+                c[n_choice++] = (tern_choice){.s = s,
+                                              .sampler = r[i]->sampler,
+                                              .out_row = s->n_out - 1 - s->n_ahead,
+                                              .pos = (uint64_t)tern_session_n_tok(s)};
+        }
+        tern_sessions_choose(c, n_choice);
+        n_choice = 0;
+        for (; first < i; first++)
+            if (r[first]->chooses)
+                take_token(r[first], ev[first].id = c[n_choice++].id);
+    }
 }
 
 /* End a call. */
 static void conclude(tern_request *r, tern_event *ev)
 {
-    *ev = (tern_event){.id = -1};
-    if (r->finish != TERN_FINISH_NONE) {
-        ev->finish = r->finish;
-    } else {
-        take_feed(r);
-        if (r->rc == TERN_E_CANCELLED) {
-            finish(r, TERN_FINISH_CANCELLED);
-            r->rc = TERN_OK;
-        } else if (r->rc == TERN_OK && r->started && r->n_predict == 0) {
-            finish(r, TERN_FINISH_LENGTH);
-        } else if (r->rc == TERN_OK && r->started) {
-            r->rc = choose(r, &ev->id, &r->err);
-        }
-        ev->finish = r->finish;
-    }
+    ev->finish = r->finish;
     if (r->rc == TERN_OK && (r->piece.failed || r->text.failed)) {
         r->rc = tern_fail(&r->err, TERN_E_NOMEM, "request: out of memory for the text");
         r->finish = TERN_FINISH_FAILED; /* a piece of it is lost, so there is no going on */
@@ -433,6 +461,11 @@ static void step(tern_request *const *r, size_t n, bool whole, tern_event *ev)
     for (size_t i = 0; i < n; i++)
         prepare(r[i]);
     run(r, n, whole);
+    for (size_t i = 0; i < n; i++) {
+        ev[i] = (tern_event){.id = -1};
+        settle(r[i]);
+    }
+    choose(r, n, ev);
     for (size_t i = 0; i < n; i++)
         conclude(r[i], &ev[i]);
     double spent = (double)(tern_clock_ns() - begin) * 1e-9;

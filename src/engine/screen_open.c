@@ -22,11 +22,6 @@ static const char sample_text[] =
 #define MAX_SAMPLE 96
 /* Of these so many choose a token. */
 #define N_TRIAL 8
-/* Pages of rows that were read exactly leave the process once there are so many rows, with each of which
- * the system brings 64 KiB, but not after every choice: getting them back takes longer than reading. */
-#define MAX_TOUCHED 768
-#define MIN_PICKS   16
-
 typedef struct sample {
     const tern_exec *e;
     float *rows;   /* owned; [MAX_SAMPLE][x_stride] */
@@ -84,22 +79,18 @@ static void try_one(tern_model *m, tern_sampler *sampler, const float *x, float 
     const tern_exec *e = &m->e;
     size_t n_block = (size_t)tern_head_n_block(&m->w.screen);
     tern_screen c;
-    tern_picked picked = {0};
-    int32_t id;
+    tern_pick p = {.s = sampler, .pos = pos};
     memcpy(e->h, x, e->x_stride * sizeof *x);
-    bool done = tern_screen_rows(&m->e, e->h, 1, &c);
-    if (done) {
+    if (tern_screen_rows(&m->e, e->h, 1, &c)) {
         memcpy(kept, c.y, (size_t)m->w.h.n_vocab * sizeof *kept);
         memcpy(kept + e->vocab_stride, c.up, 2 * n_block * sizeof *kept);
         c.y = kept;
         c.up = kept + e->vocab_stride;
         c.top = c.up + n_block;
-        done = tern_sampler_pick_screened(sampler, &m->e, &c, pos, &id, &picked);
+        tern_sampler_pick_screened(&m->e, &c, &p, 1);
     }
-    sum->n_refined += done ? (size_t)picked.n_refined : (size_t)m->w.h.n_vocab;
-    sum->n_exact += done ? (size_t)picked.n_exact : (size_t)m->w.h.n_vocab;
-    if (picked.n_exact > MAX_TOUCHED)
-        tern_dir_tensor_drop(m->dir, m->w.head.src);
+    sum->n_refined += p.done ? (size_t)p.picked.n_refined : (size_t)m->w.h.n_vocab;
+    sum->n_exact += p.done ? (size_t)p.picked.n_exact : (size_t)m->w.h.n_vocab;
 }
 
 static tern_code try_sampler(tern_model *m, const sample *s, const tern_sample_params *params,
@@ -173,15 +164,4 @@ tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err)
     if (w->screen.l)
         tern_dir_tensor_drop(m->dir, w->head.src);
     return rc;
-}
-
-void tern_model_touched(tern_model *m, int n_row)
-{
-    m->head_touched += (size_t)n_row;
-    m->n_touching++;
-    if (m->w.screen.l && m->head_touched > MAX_TOUCHED && m->n_touching >= MIN_PICKS) {
-        tern_dir_tensor_drop(m->dir, m->w.head.src);
-        m->head_touched = 0;
-        m->n_touching = 0;
-    }
 }

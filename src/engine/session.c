@@ -96,16 +96,11 @@ bool tern_session_catch_up(tern_session *s, int32_t id)
     return false;
 }
 
-static float *row_at(const tern_session *s, int row)
-{
-    return s->logits + (size_t)row * s->kept_stride;
-}
-
 static void keep(tern_session *s, const tern_output *out)
 {
     const tern_exec *e = &s->m->e;
     tern_kept *k = &s->kept[s->n_out];
-    float *row = row_at(s, s->n_out++);
+    float *row = tern_session_row(s, s->n_out++);
     const tern_screen *c = out->screen;
     memcpy(row, c ? c->y : out->logits, (size_t)s->m->w.h.n_vocab * sizeof *row);
     memcpy(row + e->vocab_stride, out->hidden, e->x_stride * sizeof *row);
@@ -176,71 +171,6 @@ tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok, i
     return eval(s, ids, n_tok, n_out, NULL, NULL, err);
 }
 
-/* The hidden row where kernels can read it. m->mu is held. */
-static const float *lend_hidden(const tern_session *s, int out_row)
-{
-    tern_exec *e = &s->m->e;
-    memcpy(e->h, row_at(s, out_row) + e->vocab_stride, e->x_stride * sizeof *e->h);
-    return e->h;
-}
-
-/* A screened row becomes all its logits. m->mu is held. */
-static void complete(const tern_session *s, int out_row)
-{
-    tern_screen_logits(&s->m->e, lend_hidden(s, out_row), row_at(s, out_row));
-    s->kept[out_row].screened = false;
-    tern_model_touched(s->m, s->m->w.h.n_vocab);
-}
-
-/* Choose from a screened row; false: it holds all logits now, to choose from. */
-static bool pick_screened(tern_session *s, tern_sampler *sampler, int out_row, uint64_t pos,
-                          int32_t *id)
-{
-    tern_model *m = s->m;
-    tern_exec *e = &m->e;
-    const tern_kept *k = &s->kept[out_row];
-    const float *row = row_at(s, out_row), *max = row + e->vocab_stride + e->x_stride;
-    tern_head_use *use = &s->head_use;
-    tern_screen c = {.h = &m->w.screen,
-                     .y = row,
-                     .up = max,
-                     .top = max + tern_head_n_block(&m->w.screen),
-                     .norm = k->norm,
-                     .rho = k->rho,
-                     .mean = k->mean};
-    pthread_mutex_lock(&m->mu);
-    tern_exec_span(e, TERN_SPAN_PICK);
-    c.x = lend_hidden(s, out_row);
-    use->screened = true;
-    use->whole = !tern_sampler_pick_screened(sampler, e, &c, pos, id, &use->picked);
-    if (use->whole)
-        complete(s, out_row);
-    if (use->whole ||
-        !tern_model_screen_pays(m, (size_t)use->picked.n_exact, (size_t)use->picked.n_refined)) {
-        e->n_unscreened = e->n_unscreened ? e->n_unscreened * 2 : 1;
-        if (e->n_unscreened > 32)
-            e->n_unscreened = 32;
-        e->unscreened_left = e->n_unscreened;
-    } else {
-        e->n_unscreened /= 2;
-    }
-    tern_model_touched(m, use->picked.n_exact);
-    tern_exec_span(e, TERN_SPAN_BETWEEN);
-    pthread_mutex_unlock(&m->mu);
-    return !use->whole;
-}
-
-tern_code tern_session_pick(tern_session *s, tern_sampler *sampler, int out_row, uint64_t pos,
-                            int32_t *id, tern_err *err)
-{
-    if (out_row < 0 || out_row >= s->n_out)
-        return tern_fail(err, TERN_E_INTERNAL, "session: output row %d of %d", out_row, s->n_out);
-    s->head_use = (tern_head_use){0};
-    if (!s->kept[out_row].screened || !pick_screened(s, sampler, out_row, pos, id))
-        *id = tern_sampler_pick(sampler, row_at(s, out_row), pos);
-    return TERN_OK;
-}
-
 tern_code tern_session_eval(tern_session *s, const int32_t *ids, size_t n_tok, tern_err *err)
 {
     atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
@@ -263,12 +193,9 @@ const float *tern_session_logits(const tern_session *s)
     int row = s->n_out - 1 - s->n_ahead;
     if (s->n_out == 0 || half_done)
         return NULL;
-    if (s->kept[row].screened) {
-        pthread_mutex_lock(&s->m->mu);
-        complete(s, row);
-        pthread_mutex_unlock(&s->m->mu);
-    }
-    return row_at(s, row);
+    if (s->kept[row].screened)
+        tern_session_complete(s, row);
+    return tern_session_row(s, row);
 }
 
 const int32_t *tern_session_tokens(const tern_session *s, size_t *n_tok)

@@ -48,6 +48,14 @@ void tern_dir_tensor_drop(const tern_dir *d, const tern_tensor *t)
         tern_map_drop(m, t->offset, t->bytes);
 }
 
+bool tern_dir_tensor_read(const tern_dir *d, const tern_tensor *t, size_t offset, void *to,
+                          size_t size)
+{
+    const tern_map_file *m = map_of(d, t);
+    return m && offset <= t->bytes && size <= t->bytes - offset &&
+           tern_map_read(m, t->offset + offset, to, size);
+}
+
 static const char *type_name(tern_meta_type type)
 {
     static const char *const names[TERN_META_COUNT] = {

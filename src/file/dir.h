@@ -87,6 +87,10 @@ const tern_meta *tern_dir_meta_find(const tern_dir *d, const char *key);
  * the file soon, which the system may fetch from disk meanwhile. drop: its pages need not stay. */
 void tern_dir_tensor_want(const tern_dir *d, const tern_tensor *t);
 void tern_dir_tensor_drop(const tern_dir *d, const tern_tensor *t);
+/* Copy [offset, offset + size) of a tensor, for single rows of one whose pages are not to stay. False:
+ * there is no file to read, or it failed; the tensor's data serve as ever. */
+bool tern_dir_tensor_read(const tern_dir *d, const tern_tensor *t, size_t offset, void *to,
+                          size_t size);
 
 /* Typed look-ups. Absent key: *found = false, *out untouched, TERN_OK (found may be NULL). Wrong
  * type or a value that does not fit: TERN_E_FORMAT. Any integer type serves for an integer, f32 or

@@ -655,7 +655,8 @@ tern_code tern_gguf_open(const char *path, const tern_dir_opts *opts, tern_dir *
     TERN_TRY(tern_dir_new(path, ARENA_BASE, &d, err));
     tern_code rc = tern_dir_map(d, path, err);
     if (rc == TERN_OK)
-        rc = read_all(d, &(tern_map_file){d->maps[0].data, d->maps[0].size}, opts, err);
+        rc = read_all(d, &(tern_map_file){.data = d->maps[0].data, .size = d->maps[0].size}, opts,
+                      err);
     if (rc != TERN_OK) {
         tern_dir_close(d);
         return rc;

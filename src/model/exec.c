@@ -82,6 +82,8 @@ static void lay_out(tern_exec *e, cutter *c)
     e->part = cut(c, TERN_SKIP_PARTS * TERN_SKIP_MAX_TOK, e->part_stride, sizeof *e->part);
     e->count = cut(c, (size_t)h->n_layer, 1, sizeof *e->count);
     e->scratch = cut(c, n_lane, e->scratch_stride, 1);
+    e->head_rows_stride = tern_round_up(TERN_HEAD_READ * e->w->head.w_stride, 64);
+    e->head_rows = cut(c, n_lane, e->head_rows_stride, 1);
 }
 
 tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, unsigned cpu,

@@ -76,6 +76,7 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn s
         tern_job job = {&w->head, &in, e->logits, e->vocab_stride};
         if (whole)
             tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
+        e->head_mapped |= whole;
         tern_exec_span(e, TERN_SPAN_BETWEEN);
         for (int i = 0; i < n; i++) {
             const tern_output out = {.hidden = e->h + (size_t)i * e->x_stride,

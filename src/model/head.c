@@ -309,7 +309,7 @@ tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy
     int n_lane = tern_pool_size(pool);
     build b = {
         .h = h, .dir = dir, .expand = tern_dtype_get(l->src->dtype)->cls == TERN_CLASS_BLOCK};
-    *h = (tern_head){.l = l, .rows = l->rows, .cols = l->cols, .n_col = l->cols};
+    *h = (tern_head){.l = l, .dir = dir, .rows = l->rows, .cols = l->cols, .n_col = l->cols};
     tern_code rc = allocate(&b, two, n_lane, err);
     if (rc == TERN_OK) {
         choose_extra(h, energy);

@@ -32,11 +32,14 @@
 
 /* Rows that share one entry of the maxima. */
 #define TERN_HEAD_BLOCK 64
+/* Rows that a lane reads at a time to compute them exactly. */
+#define TERN_HEAD_READ 4
 /* Most columns with three codes. */
 #define TERN_HEAD_EXTRA 128
 
 typedef struct tern_head {
     const tern_linear *l; /* borrowed; NULL: nothing is screened */
+    const tern_dir *dir;  /* borrowed; where single rows of l are read; NULL: only in memory */
     int rows, cols, n_col, n_extra;
     int32_t *extra;   /* owned; the columns whose inputs are the largest */
     float *mean;      /* owned; [cols padded to 64] */
@@ -56,7 +59,7 @@ bool tern_head_pays(const tern_linear *l, bool any_size);
 
 /* Make the planes of l on the pool. energy [cols]: mean squares of inputs, for the choice of `extra`;
  * NULL: none. two: with the second plane. dir: where l's rows are mapped, whose pages are let go as they
- * have been read; may be NULL. h stays empty (h->l NULL) when some row is beyond bounds.
+ * have been read, and single rows copied later; may be NULL. h stays empty (h->l NULL) when some row is beyond bounds.
  * Codes: TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy,
                                     bool two, const tern_dir *dir, tern_pool *pool, tern_err *err);

@@ -5,19 +5,37 @@
 
 #include "model/exec.h"
 
-/* Screen n <= max_logit_rows hidden rows (normed, e->x_stride apart, zeros behind them). out points into
+/* Most rows screened at a time. */
+#define TERN_SCREEN_ROWS 16
+
+/* Screen n <= e->max_logit_rows hidden rows (normed, e->x_stride apart, zeros behind them). out points into
  * e and to x, until the next call. False: some row's logits cannot be bounded. */
 bool tern_screen_rows(tern_exec *e, const float *x, int n, tern_screen *out);
 
-/* z[i] = the logit of ids[i], bit for bit as in the whole product. */
-void tern_screen_exact(tern_exec *e, const float *x, const int32_t *ids, int n, float *z);
+/* Rows screened by tern_screen_rows whose choices are made together; e is theirs for the time. */
+typedef struct tern_screening {
+    const tern_screen *s; /* [n], their x e->x_stride apart and their y not in e */
+    int n;
+    tern_input in;               /* of the head's own kernel */
+    tern_act15 act;              /* of the second plane */
+    float rho[TERN_SCREEN_ROWS]; /* the same */
+} tern_screening;
+void tern_screen_begin(tern_exec *e, const tern_screen *s, int n, tern_screening *k);
 
-/* Keep those of ids whose logit may reach least + s->mean, in order, by the second plane, which there is;
- * returns how many. up[i]: the most that the logit of ids[i] can be, less s->mean. */
-int tern_screen_refine(tern_exec *e, const tern_screen *s, float least, int32_t *ids, float *up,
-                       int n);
+/* up[i] = the most that row t's logit of ids[i] can be, less its mean; from the second plane if there is
+ * one. For a lane of a region. */
+void tern_screen_bound(const tern_exec *e, const tern_screening *k, int t, const int32_t *ids,
+                       int n, float *up);
 
-/* All logits [n_vocab] of one hidden row, without screening. */
-void tern_screen_logits(tern_exec *e, const float *x, float *logits);
+/* z[i] = the logit of ids[i], bit for bit as in the whole product. list [k->n]: for each row. */
+typedef struct tern_wanted {
+    const int32_t *ids;
+    float *z;
+    int n;
+} tern_wanted;
+void tern_screen_exact(tern_exec *e, const tern_screening *k, const tern_wanted *list);
+
+/* All logits of n hidden rows as for tern_screen_rows, without screening, to e->logits. */
+void tern_screen_logits(tern_exec *e, const float *x, int n);
 
 #endif

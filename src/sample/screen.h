@@ -1,4 +1,4 @@
-/* From a screened row of the head (model/head.h) to the id that the sampler would choose from all its
+/* From screened rows of the head (model/head.h) to the ids that samplers would choose from all their
  * logits. Rows that no bound rules out are computed exactly and go through the same chain. */
 #ifndef TERN_SAMPLE_SCREEN_H
 #define TERN_SAMPLE_SCREEN_H
@@ -12,10 +12,18 @@ typedef struct tern_picked {
     int n_refined; /* bounded by both planes */
 } tern_picked;
 
-/* Choose the id for sequence position pos. e is the caller's for the time, and its logits are not what
- * k points to. False: this chain, these biases or this row need all logits; nothing is chosen, and
- * *picked says what was read for that. */
-bool tern_sampler_pick_screened(tern_sampler *s, tern_exec *e, const tern_screen *k, uint64_t pos,
-                                int32_t *id, tern_picked *picked);
+/* One choice of several that are made together. */
+typedef struct tern_pick {
+    tern_sampler *s; /* borrowed; of no other choice */
+    uint64_t pos;    /* in its sequence */
+    /* What comes out. */
+    bool done;  /* false: this chain, these biases or this row need all logits; nothing is chosen */
+    int32_t id; /* if done */
+    tern_picked picked; /* also if not: what was read for that */
+} tern_pick;
+
+/* Choose p[i] from row k[i], n <= e->max_logit_rows of them; what k must be is said at tern_screening. e
+ * is the caller's for the time. */
+void tern_sampler_pick_screened(tern_exec *e, const tern_screen *k, tern_pick *p, int n);
 
 #endif

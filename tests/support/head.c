@@ -58,6 +58,8 @@ static void open_model(head_model *m, int rows, int cols)
     assert_int_equal(tern_exec_init(&m->e, &m->w, m->pool, cpu, 16, NULL), TERN_OK);
     m->x = aligned_alloc(64, 16 * m->e.x_stride * sizeof *m->x);
     m->logits = calloc((size_t)rows, sizeof *m->logits);
+    m->kept_stride = (size_t)(rows + 2 * ((rows + TERN_HEAD_BLOCK - 1) / TERN_HEAD_BLOCK));
+    m->kept = calloc(16 * m->kept_stride, sizeof *m->kept);
     memset(m->x, 0, 16 * m->e.x_stride * sizeof *m->x);
 }
 
@@ -117,6 +119,7 @@ void head_model_done(head_model *m)
     tern_pool_free(m->pool);
     free(m->x);
     free(m->logits);
+    free(m->kept);
     free(m->bytes);
 }
 
@@ -134,6 +137,23 @@ void head_model_input(head_model *m, int t, int kind, int toward, uint32_t *seed
 
 const float *head_model_logits(head_model *m, int t)
 {
-    tern_screen_logits(&m->e, m->x + (size_t)t * m->e.x_stride, m->logits);
+    tern_screen_logits(&m->e, m->x + (size_t)t * m->e.x_stride, 1);
+    memcpy(m->logits, m->e.logits, (size_t)m->w.h.n_vocab * sizeof *m->logits);
     return m->logits;
+}
+
+bool head_model_keep(head_model *m, int t0, int n, tern_screen *k)
+{
+    size_t rows = (size_t)m->w.h.n_vocab, n_block = (size_t)tern_head_n_block(&m->w.screen);
+    if (!tern_screen_rows(&m->e, m->x + (size_t)t0 * m->e.x_stride, n, k))
+        return false;
+    for (int i = 0; i < n; i++) {
+        float *to = m->kept + (size_t)i * m->kept_stride;
+        memcpy(to, k[i].y, rows * sizeof *to);
+        memcpy(to + rows, k[i].up, 2 * n_block * sizeof *to);
+        k[i].y = to;
+        k[i].up = to + rows;
+        k[i].top = k[i].up + n_block;
+    }
+    return true;
 }

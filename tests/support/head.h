@@ -12,7 +12,9 @@ typedef struct head_model {
     tern_exec e;
     uint8_t *bytes; /* owned */
     float *x;       /* owned; [16][e.x_stride], to be filled by the test, zeros behind the rows */
-    float *logits;  /* owned; [n_vocab] */
+    float *logits;  /* owned; [e.vocab_stride] */
+    float *kept;    /* owned; [16][kept_stride] */
+    size_t kept_stride;
 } head_model;
 
 /* How to fill a head. */
@@ -36,6 +38,9 @@ void head_model_done(head_model *m);
 void head_model_input(head_model *m, int t, int kind, int toward, uint32_t *seed);
 /* logits of x[t], read from the whole head. */
 const float *head_model_logits(head_model *m, int t);
+/* Screen x[t0..t0 + n) and keep what e would lose, as sessions do: k[i] is ready to choose from.
+ * False: they cannot be screened. */
+bool head_model_keep(head_model *m, int t0, int n, tern_screen *k);
 /* In -1..1, from sums of uniforms. */
 float head_gauss(uint32_t *seed);
 

@@ -58,6 +58,24 @@ static void test_hints_change_no_byte(void **state)
     tern_map_close(&m);
 }
 
+/* Copies are the file's bytes wherever they begin and end; beyond the end there is nothing. */
+static void test_read(void **state)
+{
+    (void)state;
+    static const size_t ranges[][2] = {{0, 0},       {0, 1},       {4095, 2},   {65536, 65536},
+                                       {N + 122, 1}, {7, N + 116}, {N + 123, 0}};
+    static uint8_t got[N + 123];
+    tern_map_file m;
+    assert_int_equal(tern_map_open(path, &m, NULL), TERN_OK);
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        memset(got, 0, sizeof got);
+        assert_true(tern_map_read(&m, ranges[i][0], got, ranges[i][1]));
+        assert_memory_equal(got, m.data + ranges[i][0], ranges[i][1]);
+    }
+    assert_false(tern_map_read(&m, N + 120, got, 4));
+    tern_map_close(&m);
+}
+
 #if defined(__linux__)
 /* KiB of the file's map that this process holds, as the system counts them. */
 static size_t resident_kib(const void *p)
@@ -102,6 +120,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hints_change_no_byte),
+        cmocka_unit_test(test_read),
 #if defined(__linux__)
         cmocka_unit_test(test_dropped_pages_leave_the_process),
 #endif

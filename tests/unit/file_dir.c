@@ -119,11 +119,36 @@ static void test_edges(void **state)
     tern_str_done(&s);
 }
 
+/* Parts of a tensor as in its file; a directory from memory has none to read, nor has what lies behind. */
+static void test_read(void **state)
+{
+    (void)state;
+    tern_dir *d;
+    tern_err err;
+    uint8_t got[256];
+    assert_int_equal(tern_gguf_open(GOLDEN "types.gguf", NULL, &d, &err), TERN_OK);
+    for (size_t i = 0; i < d->n_tensor; i++) {
+        const tern_tensor *t = &d->tensors[i];
+        for (size_t at = 0; at < t->bytes && at < sizeof got; at += 7) {
+            size_t n = t->bytes - at < 9 ? t->bytes - at : 9;
+            assert_true(tern_dir_tensor_read(d, t, at, got, n));
+            assert_memory_equal(got, t->data + at, n);
+        }
+        assert_false(tern_dir_tensor_read(d, t, t->bytes, got, 1));
+        assert_false(tern_dir_tensor_read(d, t, 1, got, SIZE_MAX));
+    }
+    tern_tensor other = d->tensors[0];
+    other.data = got;
+    assert_false(tern_dir_tensor_read(d, &other, 0, got, 1));
+    tern_dir_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_getters),
         cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,27 +19,18 @@ typedef struct tally {
 /* One choice from all logits and one from bounds; true if the bounds sufficed. */
 static bool same_choice(head_model *m, tern_sampler *s, int t, uint64_t pos, tally *sum)
 {
-    tern_screen k[16];
-    tern_picked picked;
-    int rows = m->w.h.n_vocab, n_block = (rows + 63) / 64;
-    int32_t id = -1, want = tern_sampler_pick(s, head_model_logits(m, t), pos);
-    assert_true(tern_screen_rows(&m->e, m->x + (size_t)t * m->e.x_stride, 1, k));
-    float *y = malloc((size_t)rows * sizeof *y), *max = malloc((size_t)n_block * 2 * sizeof *max);
-    memcpy(y, k[0].y, (size_t)rows * sizeof *y);
-    memcpy(max, k[0].up, (size_t)n_block * 2 * sizeof *max);
-    k[0].y = y;
-    k[0].up = max;
-    k[0].top = max + n_block;
-    bool screened = tern_sampler_pick_screened(s, &m->e, &k[0], pos, &id, &picked);
-    if (screened)
-        assert_int_equal(id, want);
+    tern_screen k[1];
+    tern_pick p = {.s = s, .pos = pos};
+    int32_t want = tern_sampler_pick(s, head_model_logits(m, t), pos);
+    assert_true(head_model_keep(m, t, 1, k));
+    tern_sampler_pick_screened(&m->e, k, &p, 1);
+    if (p.done)
+        assert_int_equal(p.id, want);
     sum->n_pick++;
-    sum->n_screened += screened;
-    sum->n_exact += picked.n_exact;
-    sum->max_exact = picked.n_exact > sum->max_exact ? picked.n_exact : sum->max_exact;
-    free(y);
-    free(max);
-    return screened;
+    sum->n_screened += p.done;
+    sum->n_exact += p.picked.n_exact;
+    sum->max_exact = p.picked.n_exact > sum->max_exact ? p.picked.n_exact : sum->max_exact;
+    return p.done;
 }
 
 static tern_sampler *sampler(const tern_sample_params *p, int n_vocab)
@@ -279,6 +270,51 @@ static void all_logits_after_all(void **state)
     head_model_done(&m);
 }
 
+/* Choices made together are those made one by one, whatever samplers are beside each other, one that needs
+ * all logits among them. */
+static void together(void **state)
+{
+    (void)state;
+    enum { R = 3300, C = 128 };
+    for (int two = 0; two < 2; two++)
+        for (int f = 0; f < 2; f++) {
+            head_model m;
+            uint32_t seed = (uint32_t)(400 + two);
+            head_model_init(&m, f ? TERN_DT_Q8_0 : TERN_DT_F16, R, C, HEAD_GAUSS, seed);
+            for (int t = 0; t < 16; t++)
+                head_model_input(&m, t, t % 3, 31 * t + 5, &seed);
+            head_model_screen(&m, 0, two);
+            for (int n = 2; n <= 16; n += 7) {
+                tern_screen k[16];
+                tern_pick p[16];
+                int32_t want[16];
+                int n_done = 0;
+                for (int i = 0; i < n; i++) {
+                    tern_sample_params params;
+                    chain((i + n) % N_CHAIN, &params);
+                    params.repeat_penalty = i % 2 ? 1.1f : 1.0f;
+                    p[i] = (tern_pick){.s = sampler(&params, i % 5 ? R : R - 100),
+                                       .pos = (uint64_t)(7 * i)};
+                    for (int j = 0; j < i; j++)
+                        tern_sampler_accept(p[i].s, 31 * j + 5);
+                    want[i] = tern_sampler_pick(p[i].s, head_model_logits(&m, i), p[i].pos);
+                }
+                assert_true(head_model_keep(&m, 0, n, k));
+                tern_sampler_pick_screened(&m.e, k, p, n);
+                for (int i = 0; i < n; i++) {
+                    tern_sample_params params;
+                    if (p[i].done)
+                        assert_int_equal(p[i].id, want[i]);
+                    assert_true(chain((i + n) % N_CHAIN, &params) || !p[i].done);
+                    n_done += p[i].done;
+                    tern_sampler_free(p[i].s);
+                }
+                assert_true(n_done >= n / 3);
+            }
+            head_model_done(&m);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +323,7 @@ int main(void)
         cmocka_unit_test(ties),
         cmocka_unit_test(fewer_tokens_than_rows),
         cmocka_unit_test(all_logits_after_all),
+        cmocka_unit_test(together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,16 +33,19 @@ tern_code tern_map_open(const char *path, tern_map_file *out, tern_err *err)
             rc = tern_fail(err, errno == ENOMEM ? TERN_E_NOMEM : TERN_E_IO, "%s: cannot map: %s",
                            shown, strerror(errno));
         else
-            *out = (tern_map_file){.data = p, .size = (size_t)st.st_size};
+            *out = (tern_map_file){.data = p, .size = (size_t)st.st_size, .fd = fd};
     }
-    (void)close(fd);
+    if (!out->data)
+        (void)close(fd);
     return rc;
 }
 
 void tern_map_close(tern_map_file *m)
 {
-    if (m->data)
+    if (m->data) {
         (void)munmap((void *)(uintptr_t)m->data, m->size);
+        (void)close(m->fd);
+    }
     *m = (tern_map_file){0};
 }
 
@@ -64,4 +67,20 @@ void tern_map_want(const tern_map_file *m, size_t offset, size_t size)
 void tern_map_drop(const tern_map_file *m, size_t offset, size_t size)
 {
     advise(m, offset, size, FAULT_AROUND, MADV_DONTNEED);
+}
+
+bool tern_map_read(const tern_map_file *m, size_t offset, void *to, size_t size)
+{
+    uint8_t *at = to;
+    while (size > 0) {
+        ssize_t n = pread(m->fd, at, size, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        at += n;
+        offset += (size_t)n;
+        size -= (size_t)n;
+    }
+    return true;
 }

@@ -7,6 +7,7 @@
 typedef struct tern_map_file {
     const uint8_t *data; /* mapped; NULL for an empty file */
     size_t size;
+    int fd; /* open while data is mapped */
 } tern_map_file;
 
 /* Codes: TERN_E_NOT_FOUND, TERN_E_IO (also for a folder or a device), TERN_E_NOMEM. */
@@ -18,5 +19,9 @@ void tern_map_close(tern_map_file *m);
 void tern_map_want(const tern_map_file *m, size_t offset, size_t size);
 /* Bytes not needed any more: their pages leave this process, and come back when read. */
 void tern_map_drop(const tern_map_file *m, size_t offset, size_t size);
+
+/* Copy [offset, offset + size), which is inside a mapped file, without bringing its pages into this
+ * process: each that is touched brings its neighbours. False: it could not be read; the map is left. */
+bool tern_map_read(const tern_map_file *m, size_t offset, void *to, size_t size);
 
 #endif
