@@ -18,8 +18,10 @@
 #define MAX_SEEDS 1024
 /* Exact rows beyond this part of the head cost as much as reading it whole, in order. */
 #define MAX_PART 8
-/* Rows looked through at a time: of the second plane they fit in a core's cache. */
-#define UNIT (16 * TERN_HEAD_BLOCK)
+/* Rows looked through at a time: of the second plane they fit in a core's cache, for one choice after the
+ * other; a single one takes more, as what is asked for ahead ends with them. */
+#define UNIT        (16 * TERN_HEAD_BLOCK)
+#define UNIT_SINGLE (64 * TERN_HEAD_BLOCK)
 
 /* One choice on its way. */
 typedef struct pick {
@@ -31,6 +33,7 @@ typedef struct pick {
     int n;       /* s->list[0..n): rows that may matter */
     int n_now;   /* of these the first are computed next */
     int n_apart; /* of these the first have a bias or penalty */
+    int unit;    /* rows that were looked through at a time */
     int want;    /* rows worth computing before others are left out */
     float least; /* what a logit less k->mean must reach to matter */
     double top;  /* TERN_CHAIN_GUMBEL: what the sum of logit and noise must */
@@ -263,6 +266,7 @@ typedef struct search {
     const tern_exec *e;
     const tern_screening *k;
     pick *p;
+    int rows; /* of a unit */
 } search;
 
 /* Part i of p->s->list and ->up becomes what matters of these rows, and -1 less the number of rows that
@@ -270,7 +274,8 @@ typedef struct search {
 static void search_unit(const search *r, int t, int unit)
 {
     const pick *p = &r->p[t];
-    int i0 = unit * UNIT, n_id = p->s->n_vocab, i1 = n_id - i0 < UNIT ? n_id : i0 + UNIT;
+    int i0 = unit * r->rows, n_id = p->s->n_vocab;
+    int i1 = n_id - i0 < r->rows ? n_id : i0 + r->rows;
     if (p->failed || i0 >= n_id)
         return;
     int32_t *ids = p->s->list + i0;
@@ -297,8 +302,8 @@ static void join_list(pick *p)
 {
     tern_sampler *s = p->s;
     int n = 0, n_id = s->n_vocab;
-    for (int i0 = 0; i0 < n_id && !p->failed; i0 += UNIT) {
-        int i1 = n_id - i0 < UNIT ? n_id : i0 + UNIT, i = i0;
+    for (int i0 = 0; i0 < n_id && !p->failed; i0 += p->unit) {
+        int i1 = n_id - i0 < p->unit ? n_id : i0 + p->unit, i = i0;
         for (; i < i1 && s->list[i] >= 0; i++, n++) {
             s->list[n] = s->list[i];
             s->up[n] = s->up[i];
@@ -429,12 +434,14 @@ static void take_last(pick *p)
 
 static void search_all(tern_exec *e, const tern_screening *k, pick *p)
 {
-    search r = {e, k, p};
+    search r = {e, k, p, k->n == 1 ? UNIT_SINGLE : UNIT};
     int n_id = 0;
     tern_span was = tern_exec_span(e, TERN_SPAN_REFINE);
-    for (int i = 0; i < k->n; i++)
+    for (int i = 0; i < k->n; i++) {
+        p[i].unit = r.rows;
         n_id = !p[i].failed && p[i].s->n_vocab > n_id ? p[i].s->n_vocab : n_id;
-    tern_pool_for(e->pool, (n_id + UNIT - 1) / UNIT * k->n, k->n, search_range, &r);
+    }
+    tern_pool_for(e->pool, (n_id + r.rows - 1) / r.rows * k->n, k->n, search_range, &r);
     tern_exec_span(e, was);
 }
 

@@ -1,5 +1,6 @@
 /* What the 256-bit screening kernels have in common; v_halves, v_places and v_dot are their own. */
 typedef __m256i vi;
+typedef vi vsum;
 typedef __m256 vf;
 #define VL          8
 #define v_load(p)   _mm256_loadu_si256((const __m256i *)(const void *)(p))

@@ -9,15 +9,13 @@
  *   f_cvt f_set1 f_load f_add f_mul   floats; f_store(p, v, n) writes the first n
  *   v_hsum(v)       all 32-bit elements added
  *   SCREEN_FN(name) the function's name
- * One token at a time passes over a stripe: it comes from memory for the first and is in the first-level
- * cache for the others. */
+ * A stripe comes from memory for the first tokens and is in the first-level cache for the others. */
 #include "kernels/kernel.h"
 
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 #define PARTS  (16 / VL) /* vectors of one packed 64-byte vector */
-
 INLINE int32_t load_i32(const void *p)
 {
     int32_t v;
@@ -25,64 +23,108 @@ INLINE int32_t load_i32(const void *p)
     return v;
 }
 
+/* Of the sums of the high and the low plane, each with both halves of the bytes. */
+INLINE void put_sums(const tern_screen4 *k, int t, vsum h0, vsum h1, vsum l0, vsum l1, int row,
+                     int row1)
+{
+    const int32_t *all = k->act.sum + 2 * t;
+    vi h = v_add((vi)h0, v_sra((vi)h1, HIGH_SHIFT)), l = v_add((vi)l0, v_sra((vi)l1, HIGH_SHIFT));
+    vf y = f_mul(f_cvt(v_sub(v_add(h, h), v_set1(15 * all[0]))), f_set1(128.0f));
+    y = f_add(y, f_cvt(v_sub(v_add(l, l), v_set1(15 * all[1]))));
+    y = f_mul(f_mul(y, f_set1(k->act.scale[t])), f_load(k->scale + row));
+    f_store(k->y + (size_t)t * k->y_stride + (size_t)row, y, row1 - row);
+}
+
 INLINE void stripe(const tern_screen4 *k, int t, int row, int row1, const uint8_t *w, int ahead)
 {
     const int8_t *hi = k->act.hi + (size_t)t * k->act.stride;
     const int8_t *lo = k->act.lo + (size_t)t * k->act.stride;
     int n_vec = (k->cols + 7) / 8;
-    vi sum[PARTS][2][2]; /* [part][plane][half of the byte] */
+    vsum sum[PARTS][4];
     for (int i = 0; i < PARTS; i++)
         for (int j = 0; j < 4; j++)
-            sum[i][j / 2][j % 2] = v_set1(0);
+            sum[i][j] = (vsum)v_set1(0);
     for (int b = 0; b < n_vec; b++, w += 64, hi += 8, lo += 8) {
-        const vi hi0 = v_set1(load_i32(hi)), hi1 = v_set1(load_i32(hi + 4));
-        const vi lo0 = v_set1(load_i32(lo)), lo1 = v_set1(load_i32(lo + 4));
         if (ahead) /* the hardware's streams stop at each 4 KiB page */
             _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);
         for (int i = 0; i < PARTS; i++) {
             vi c0, c1;
             v_halves(v_load(w + i * 32), c0, c1);
-            sum[i][0][0] = v_dot(sum[i][0][0], c0, hi0);
-            sum[i][0][1] = v_dot(sum[i][0][1], c1, hi1);
-            sum[i][1][0] = v_dot(sum[i][1][0], c0, lo0);
-            sum[i][1][1] = v_dot(sum[i][1][1], c1, lo1);
+            sum[i][0] = v_dot(sum[i][0], c0, v_set1(load_i32(hi)));
+            sum[i][1] = v_dot(sum[i][1], c1, v_set1(load_i32(hi + 4)));
+            sum[i][2] = v_dot(sum[i][2], c0, v_set1(load_i32(lo)));
+            sum[i][3] = v_dot(sum[i][3], c1, v_set1(load_i32(lo + 4)));
         }
     }
-    const int32_t *all = k->act.sum + 2 * t;
-    for (int i = 0; i < PARTS && row < row1; i++, row += VL) {
-        vf y[2];
-        for (int p = 0; p < 2; p++) {
-            vi s = v_add(sum[i][p][0], v_sra(sum[i][p][1], HIGH_SHIFT));
-            y[p] = f_cvt(v_sub(v_add(s, s), v_set1(15 * all[p])));
-        }
-        y[0] = f_add(f_mul(y[0], f_set1(128.0f)), y[1]);
-        y[0] = f_mul(f_mul(y[0], f_set1(k->act.scale[t])), f_load(k->scale + row));
-        f_store(k->y + (size_t)t * k->y_stride + (size_t)row, y[0], row1 - row);
-    }
+    for (int i = 0; i < PARTS && row < row1; i++, row += VL)
+        put_sums(k, t, sum[i][0], sum[i][1], sum[i][2], sum[i][3], row, row1);
 }
+
+#if VL == 16
+/* Four tokens at once, as the four sums of one do not hide what adding takes. With 256 bits there are
+ * eight, and no registers for more. Names, for arrays of vectors make gcc 12 store them. */
+#define SUMS(t) vsum h0_##t = zero, h1_##t = zero, l0_##t = zero, l1_##t = zero
+#define ADD(t)                                                                                     \
+    do {                                                                                           \
+        const int8_t *h = hi + t * stride, *l = lo + t * stride;                                   \
+        h0_##t = v_dot(h0_##t, c0, v_set1(load_i32(h)));                                           \
+        h1_##t = v_dot(h1_##t, c1, v_set1(load_i32(h + 4)));                                       \
+        l0_##t = v_dot(l0_##t, c0, v_set1(load_i32(l)));                                           \
+        l1_##t = v_dot(l1_##t, c1, v_set1(load_i32(l + 4)));                                       \
+    } while (0)
+#define PUT(t) put_sums(k, t0 + t, h0_##t, h1_##t, l0_##t, l1_##t, row, row1)
+INLINE void stripe_4(const tern_screen4 *k, int t0, int row, int row1, const uint8_t *w, int ahead)
+{
+    const size_t stride = k->act.stride;
+    const int8_t *hi = k->act.hi + (size_t)t0 * stride;
+    const int8_t *lo = k->act.lo + (size_t)t0 * stride;
+    const vsum zero = (vsum)v_set1(0);
+    SUMS(0);
+    SUMS(1);
+    SUMS(2);
+    SUMS(3);
+    for (int b = 0, n_vec = (k->cols + 7) / 8; b < n_vec; b++, w += 64, hi += 8, lo += 8) {
+        vi c0, c1;
+        if (ahead)
+            _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);
+        v_halves(v_load(w), c0, c1);
+        ADD(0);
+        ADD(1);
+        ADD(2);
+        ADD(3);
+    }
+    PUT(0);
+    PUT(1);
+    PUT(2);
+    PUT(3);
+}
+#endif
 
 void SCREEN_FN(screen4)(const tern_screen4 *k, int row0, int row1)
 {
     for (int r = row0; r < row1; r += 16) {
         const uint8_t *w = k->w + (size_t)(r / 16) * k->w_stride;
-        if (k->n_tok > 0)
-            stripe(k, 0, r, row1, w, 8192);
-        for (int t = 1; t < k->n_tok; t++)
-            stripe(k, t, r, row1, w, 0);
+        int t = 0, ahead = 8192;
+#if VL == 16
+        for (; t + 4 <= k->n_tok; t += 4, ahead = 0)
+            stripe_4(k, t, r, row1, w, ahead);
+#endif
+        for (; t < k->n_tok; t++, ahead = 0)
+            stripe(k, t, r, row1, w, ahead);
     }
 }
 
 void SCREEN_FN(screen2)(const tern_screen2 *k, int i0, int i1)
 {
-    enum { AHEAD = 4 }; /* rows are half a kilobyte and lie apart */
+    enum { AHEAD = 16 }; /* rows are half a kilobyte and lie apart */
     int n_vec = (k->cols + 255) / 256;
     for (int n = i0; n < i1; n++) {
         const uint8_t *w = k->w + (size_t)k->row[n] * k->w_stride;
         const uint8_t *next = n + AHEAD < i1 ? k->w + (size_t)k->row[n + AHEAD] * k->w_stride : w;
         const int8_t *hi = k->act.hi, *lo = k->act.lo;
-        vi sum[2][4]; /* [plane][place] */
+        vsum sum[2][4]; /* [plane][place] */
         for (int j = 0; j < 8; j++)
-            sum[j / 4][j % 4] = v_set1(0);
+            sum[j / 4][j % 4] = (vsum)v_set1(0);
         for (int b = 0; b < n_vec; b++, w += 64, next += 64, hi += 256, lo += 256) {
             _mm_prefetch((const char *)next, _MM_HINT_T0);
             for (int i = 0; i < PARTS; i++) {
@@ -97,10 +139,10 @@ void SCREEN_FN(screen2)(const tern_screen2 *k, int i0, int i1)
         }
         int32_t s[2];
         for (int j = 0; j < 2; j++) {
-            vi a = sum[j][0];
+            vi a = (vi)sum[j][0];
 #pragma GCC unroll 4
             for (int p = 1; p < 4; p++)
-                a = v_add(a, v_sra(sum[j][p], PLACE_SHIFT(p)));
+                a = v_add(a, v_sra((vi)sum[j][p], PLACE_SHIFT(p)));
             s[j] = 2 * v_hsum(a) - 3 * k->act.sum[j];
         }
         k->y[n] = ((float)s[0] * 128.0f + (float)s[1]) * k->act.scale[0] * k->scale[k->row[n]];

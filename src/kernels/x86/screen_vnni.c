@@ -8,6 +8,8 @@
 #endif
 
 typedef __m512i vi;
+/* In elements of its own, or gcc 12 copies each sum at each step. */
+typedef int32_t vsum __attribute__((vector_size(64)));
 typedef __m512 vf;
 #define VL             16
 #define v_load(p)      _mm512_loadu_si512(p)
@@ -24,7 +26,7 @@ typedef __m512 vf;
         c1 = _mm512_andnot_si512(_mm512_set1_epi8(0x0f), bytes_);                                  \
     } while (0)
 #define v_places(v, p) _mm512_and_si512(v, _mm512_set1_epi8((char)(3u << 2 * (p))))
-#define v_dot(s, c, x) _mm512_dpbusd_epi32(s, c, x)
+#define v_dot(s, c, x) (vsum) _mm512_dpbusd_epi32((vi)(s), c, x)
 #define v_hsum(a)      _mm512_reduce_add_epi32(a)
 #define f_cvt(a)       _mm512_cvtepi32_ps(a)
 #define f_set1(x)      _mm512_set1_ps(x)
