@@ -17,6 +17,7 @@
     SPAN(ATTEND, "attention")                                                                      \
     SPAN(O, "attention output")                                                                    \
     SPAN(GATE_UP, "gate, up")                                                                      \
+    SPAN(UP, "up, where the gate lets through")                                                    \
     SPAN(DOWN, "down")                                                                             \
     SPAN(RESIDUAL, "residual")                                                                     \
     SPAN(HEAD, "head, whole")                                                                      \

@@ -2,6 +2,7 @@
  * step of one token runs it, beside plain reads of as many bytes.
  *
  *   bench_ffn [--threads N] [--layers N] [--rounds N] [--d-model N] [--d-ff N] [--toks N]
+ *             [--share PERCENT]
  *
  * The layers together are far larger than the caches. A round takes every variant once, each behind a
  * sweep that empties the caches; times of a layer are the fastest of all rounds, for other processes
@@ -18,8 +19,8 @@
 #include "model/exec.h"
 
 static struct {
-    int threads, layers, rounds, d_model, d_ff, toks;
-} opt = {2, 30, 15, 2560, 6912, 1};
+    int threads, layers, rounds, d_model, d_ff, toks, percent;
+} opt = {2, 30, 15, 2560, 6912, 1, 0};
 
 enum { GATE, GATE_UP, DOWN, READ_UP, READ_DOWN, WAYS };
 enum { SWEEP = 64 << 20, PIECE = 1 << 20 };
@@ -109,7 +110,7 @@ static void make_model(bench *b)
         (void)fprintf(stderr, "%s\n", err.msg);
         exit(1);
     }
-    b->e.up_limit = b->e.down_limit = 2.0f;
+    b->e.up_limit = b->e.down_limit = 1.0f;
     size_t n;
     const tern_ceiling *all = tern_ceiling_all(&n);
     for (size_t i = 0; i < n; i++)
@@ -181,7 +182,7 @@ static void run_layer(bench *b, int way, int layer)
     bool done = true;
     switch (way) {
     case GATE:
-        tern_exec_run(&b->e, &gate, 1, NULL);
+        tern_exec_run(&b->e, TERN_SPAN_GATE_UP, &gate, 1, NULL);
         break;
     case GATE_UP:
         done = tern_sparse_gate_up(&b->e, k, &b->in);
@@ -268,7 +269,8 @@ int main(int argc, char **argv)
     }
     make_model(&b);
     for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++)
-        bench_share(&b, shares[i]);
+        if (!opt.percent || opt.percent == (int)(shares[i] * 100 + 0.5))
+            bench_share(&b, shares[i]);
     for (int i = 0; i < opt.layers; i++) {
         tern_linear_done(&b.w.blocks[i].f.dense.gate);
         tern_linear_done(&b.w.blocks[i].f.dense.up);

@@ -5,12 +5,9 @@
 
 #include "kernels/x86/t2r1_panel.h"
 
-STREAM(1)
-STREAM(2)
-
 void tern_mm_t2r1_avxvnni(const tern_mm *k, int row0, int row1)
 {
-    static const row_tile_fn fn[] = {NULL, t2r1_1, t2r1_2};
+    const row_span_fn fn[] = {NULL, stream_of(k), t2r1_2};
     if (k->n_tok <= 8)
         run_rows(k, row0, row1, fn, 2);
     else

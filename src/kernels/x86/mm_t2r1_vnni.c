@@ -5,8 +5,6 @@
 
 #include "kernels/x86/t2r1_panel.h"
 
-STREAM(1)
-STREAM(2)
 /* At most 24 sums, 4 codes, mask, activations. */
 TILE(3)
 TILE(4)
@@ -15,7 +13,7 @@ TILE(6)
 
 void tern_mm_t2r1_vnni(const tern_mm *k, int row0, int row1)
 {
-    static const row_tile_fn fn[] = {NULL, t2r1_1, t2r1_2, t2r1_3, t2r1_4, t2r1_5, t2r1_6};
+    const row_span_fn fn[] = {NULL, stream_of(k), t2r1_2, t2r1_3, t2r1_4, t2r1_5, t2r1_6};
     if (k->n_tok <= 12)
         run_rows(k, row0, row1, fn, 6);
     else

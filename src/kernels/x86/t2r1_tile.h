@@ -23,14 +23,20 @@
 #define ROWS_OF(t) EACH_ROW(CELL, t) /* CELL(t, r) is what the user of EACH_CELL defines */
 #define EACH_CELL  EACH_TOKEN(ROWS_OF)
 
-/* Four rows (at the end of a list some of them the same) and the tokens from tok. */
-typedef struct row_tile {
-    int row[4];
-    const uint8_t *w[4], *next[4]; /* rows to prefetch meanwhile */
+/* Rows row[0..n) and the tokens from tok. Behind the list come rows to prefetch, near ones and others
+ * that are twice as far. */
+typedef struct row_span {
+    const int32_t *row;
+    int n, near, far;
     int tok;
-} row_tile;
+} row_span;
 
-typedef void (*row_tile_fn)(const tern_mm *k, const row_tile *a);
+typedef void (*row_span_fn)(const tern_mm *k, const row_span *s);
+
+INLINE const uint8_t *row_at(const tern_mm *k, int row)
+{
+    return k->w + (size_t)row * k->w_stride;
+}
 
 /* Up to n of the four planes of the vectors `at` bytes into the rows; qp becomes their activations. */
 #define STEP(at, n)                                                                                \
@@ -47,6 +53,22 @@ typedef void (*row_tile_fn)(const tern_mm *k, const row_tile *a);
             PLANE(3)                                                                               \
     }
 
+/* The same of line i of some, and its prefetches. */
+#if VL == 16
+#define LINE(i, at, n)                                                                             \
+    {                                                                                              \
+        AHEAD(i, at)                                                                               \
+        STEP(at, n)                                                                                \
+    }
+#else
+#define LINE(i, at, n)                                                                             \
+    {                                                                                              \
+        AHEAD(i, at)                                                                               \
+        STEP(at, n)                                                                                \
+        STEP((at) + 32, n)                                                                         \
+    }
+#endif
+
 /* Sums of four vectors, in order. */
 INLINE __m128i fold_rows(vi a, vi b, vi c, vi d)
 {
@@ -54,21 +76,31 @@ INLINE __m128i fold_rows(vi a, vi b, vi c, vi d)
     return v_fold(v_add(v_lo64(ab, cd), v_hi64(ab, cd)));
 }
 
-INLINE void finish_rows(const tern_mm *k, const row_tile *a, int t, __m128i acc)
+/* Outputs of up to four rows. */
+INLINE void finish_rows(const tern_mm *k, const int32_t *row, int n, int t, __m128i acc)
 {
     float *y = k->y + (size_t)t * k->y_stride, v[4];
-    __m128 scale = _mm_setr_ps(k->scale[a->row[0]], k->scale[a->row[1]], k->scale[a->row[2]],
-                               k->scale[a->row[3]]);
+    __m128 scale =
+        _mm_setr_ps(k->scale[row[0]], k->scale[row[1]], k->scale[row[2]], k->scale[row[3]]);
     acc = _mm_sub_epi32(acc, _mm_set1_epi32(k->act.sum[t]));
     _mm_storeu_ps(
         v, _mm_mul_ps(_mm_div_ps(_mm_cvtepi32_ps(acc), _mm_set1_ps(k->act.scale[t])), scale));
-    for (int r = 0; r < 4; r++)
-        y[a->row[r]] = v[r];
+    y[row[0]] = v[0];
+    for (int r = 1; r < 4 && r < n; r++)
+        y[row[r]] = v[r];
 }
 
 /* Row after row, and one or two tokens. Where sums have 32 bits planes are masked where they stand in
  * their byte, worth 4^p times as much, and have sums of their own; exact shifts undo the factors at the
- * end. Sums of one lane stay within 192 * 128 * cols / 16 < 2^31. */
+ * end. Sums of one lane stay within 192 * 128 * cols / 16 < 2^31.
+ *
+ * A core has few buffers for lines on their way to the first cache. So of rows far ahead only every
+ * other line is asked for: the second cache, which has more, brings its neighbour along (AMD Zen 5, 30 %
+ * of rows of 640 bytes listed: 23 GB/s for one core, 19 without). Lines go by fours, lest one
+ * instruction walk along a row, which the prefetcher that watches instructions takes for a sweep. */
+#ifdef SPAN
+_Static_assert(SPAN *VL == 256, "four lines are what 16 bits can sum");
+#endif
 #ifdef SPAN
 #define SUM_OF(p)   0
 #define PLANE_OF(p) v_and((p) ? v_shr(v, 2 * (p)) : v, mask[0])
@@ -76,78 +108,107 @@ INLINE void finish_rows(const tern_mm *k, const row_tile *a, int t, __m128i acc)
 #define SUM_OF(p)   (p)
 #define PLANE_OF(p) v_and(v, mask[p])
 #endif
-INLINE void stream_t2r1(const int nt, const tern_mm *k, const row_tile *a)
+/* Four rows of s from i on. */
+INLINE void stream_t2r1(const int nt, const size_t n64, const tern_mm *k, const row_span *s, int i)
 {
-    const size_t stride = k->act.stride, n64 = ((size_t)k->cols + 63) / 64;
+    const size_t stride = k->act.stride;
     const size_t whole = n64 / 4 * 64, left = n64 % 4;
-    const int8_t *q = k->act.q + (size_t)a->tok * stride;
+    const int8_t *q = k->act.q + (size_t)s->tok * stride;
     const vi mask[4] = {v_set1(0x03030303), v_set1(0x0c0c0c0c), v_set1(0x30303030),
                         v_set1((int32_t)0xc0c0c0c0u)};
     vdot dot[MAX_TOK][4];
     vi sum[MAX_TOK][4];
-#define LOAD_STEP                                                                                  \
-    vi v = v_load(w + a0);                                                                         \
-    if (VL == 16 || a0 % 64 == 0)                                                                  \
-        _mm_prefetch((const char *)next + a0, _MM_HINT_T0);
+    const int32_t *at = s->row + i;
+#define AHEAD(i, at)                                                                               \
+    if ((i) % 2 == 0)                                                                              \
+        _mm_prefetch((const char *)far + (at), _MM_HINT_T0);                                       \
+    _mm_prefetch((const char *)next + (at), _MM_HINT_T0);
+#define LOAD_STEP vi v = v_load(w + a0);
 #define PLANE(p)                                                                                   \
     {                                                                                              \
         enum { plane = p, n = SUM_OF(p) };                                                         \
         vi c = PLANE_OF(p);                                                                        \
         EACH_TOKEN(DOT)                                                                            \
     }
-#define DOT(t) dot[t][n] = v_dot(dot[t][n], c, v_load(qp + t * stride + 64 * plane));
-    for (int r = 0; r < 4; r++) {
-        const uint8_t *w = a->w[r], *next = a->next[r];
+#define DOT(t)  dot[t][n] = v_dot(dot[t][n], c, v_load(qp + t * stride + 64 * plane));
 #define OPEN(t) dot[t][0] = dot[t][1] = dot[t][2] = dot[t][3] = v_open(v_set1(0));
-        EACH_TOKEN(OPEN)
 #ifdef SPAN
+#define ROW_OPEN                                                                                   \
+    EACH_TOKEN(ZERO)                                                                               \
+    EACH_TOKEN(OPEN)
+#define ZERO(t) sum[t][row] = v_set1(0);
 #define CLOSE(t)                                                                                   \
-    sum[t][r] = v_close(dot[t][0], sum[t][r]);                                                     \
-    dot[t][0] = v_open(sum[t][r]);
-#define ZERO(t) sum[t][r] = v_set1(0);
-        EACH_TOKEN(ZERO)
-#undef ZERO
-        for (size_t b0 = 0, b1; b0 < whole; b0 = b1) {
-            b1 = whole - b0 < SPAN * VL ? whole : b0 + SPAN * VL;
-            for (size_t b = b0; b < b1; b += 4 * VL)
-                STEP(b, 4)
-            EACH_TOKEN(CLOSE)
-        }
+    sum[t][row] = v_close(dot[t][0], sum[t][row]);                                                 \
+    dot[t][0] = v_open(sum[t][row]);
+#define SPAN_CLOSE EACH_TOKEN(CLOSE)
 #else /* right shifts of signed elements are arithmetic */
+#define ROW_OPEN EACH_TOKEN(OPEN)
 #define CLOSE(t)                                                                                   \
-    sum[t][r] = (vi)(dot[t][0] + (dot[t][1] >> 2) + (dot[t][2] >> 4) + (dot[t][3] >> 6));
-        for (size_t b = 0; b < whole; b += 4 * VL)
-            STEP(b, 4)
+    sum[t][row] = (vi)(dot[t][0] + (dot[t][1] >> 2) + (dot[t][2] >> 4) + (dot[t][3] >> 6));
+#define SPAN_CLOSE
 #endif
-        for (size_t b = whole; left > 0 && b < whole + 64; b += 4 * VL)
-            STEP(b, left)
-        EACH_TOKEN(CLOSE)
+#define ROW(unused, r)                                                                             \
+    {                                                                                              \
+        enum { row = r };                                                                          \
+        const uint8_t *w = row_at(k, at[r]), *next = row_at(k, at[r + s->near]);                   \
+        const uint8_t *far = row_at(k, at[r + s->far]);                                            \
+        size_t b = 0;                                                                              \
+        ROW_OPEN                                                                                   \
+        for (; whole - b >= 256; b += 256) {                                                       \
+            LINE(0, b, 4)                                                                          \
+            LINE(1, b + 64, 4)                                                                     \
+            LINE(2, b + 128, 4)                                                                    \
+            LINE(3, b + 192, 4)                                                                    \
+            SPAN_CLOSE                                                                             \
+        }                                                                                          \
+        if (whole - b > 0)                                                                         \
+            LINE(0, b, 4)                                                                          \
+        if (whole - b > 64)                                                                        \
+            LINE(1, b + 64, 4)                                                                     \
+        if (whole - b > 128)                                                                       \
+            LINE(2, b + 128, 4)                                                                    \
+        if (left > 0)                                                                              \
+            LINE(0, whole, left)                                                                   \
+        EACH_TOKEN(CLOSE)                                                                          \
+    }
+    EACH_ROW(ROW, 0)
+#undef ROW
+#undef ROW_OPEN
+#undef SPAN_CLOSE
 #undef CLOSE
 #undef OPEN
-    }
+#undef ZERO
 #define ROWS(t)                                                                                    \
-    finish_rows(k, a, a->tok + t, fold_rows(sum[t][0], sum[t][1], sum[t][2], sum[t][3]));
+    finish_rows(k, at, s->n - i, s->tok + t, fold_rows(sum[t][0], sum[t][1], sum[t][2], sum[t][3]));
     EACH_TOKEN(ROWS)
 #undef ROWS
 #undef LOAD_STEP
+#undef AHEAD
 #undef PLANE
 #undef DOT
 }
 
 #ifndef SPAN
 /* Four rows side by side and nt tokens. */
-INLINE void tile_t2r1(const int nt, const tern_mm *k, const row_tile *a)
+INLINE void tile_t2r1(const int nt, const tern_mm *k, const row_span *s, int i)
 {
     const size_t stride = k->act.stride, n64 = ((size_t)k->cols + 63) / 64;
     const size_t whole = n64 / 4 * 64, left = n64 % 4;
-    const int8_t *q = k->act.q + (size_t)a->tok * stride;
+    const int8_t *q = k->act.q + (size_t)s->tok * stride;
     const vi mask = v_set1(0x03030303);
     vdot dot[MAX_TOK][4];
     vi v[4], c[4];
+    const int32_t *at = s->row + i;
+    const uint8_t *w[4], *next[4];
+#define ROW(unused, r)                                                                             \
+    w[r] = row_at(k, at[r]);                                                                       \
+    next[r] = row_at(k, at[r + s->near]);
+    EACH_ROW(ROW, 0)
+#undef ROW
 #define LOAD_ROW(t, r)                                                                             \
-    v[r] = v_load(a->w[r] + a0);                                                                   \
+    v[r] = v_load(w[r] + a0);                                                                      \
     if (VL == 16 || a0 % 64 == 0)                                                                  \
-        _mm_prefetch((const char *)a->next[r] + a0, _MM_HINT_T0);
+        _mm_prefetch((const char *)next[r] + a0, _MM_HINT_T0);
 #define LOAD_STEP  EACH_ROW(LOAD_ROW, 0)
 #define CODE(t, r) c[r] = v_and(plane ? v_shr(v[r], 2 * plane) : v[r], mask);
 #define DOT(t, r)  dot[t][r] = v_dot(dot[t][r], c[r], x);
@@ -168,7 +229,7 @@ INLINE void tile_t2r1(const int nt, const tern_mm *k, const row_tile *a)
     for (size_t b = whole; left > 0 && b < whole + 64; b += 4 * VL)
         STEP(b, left)
 #define ROWS(t)                                                                                    \
-    finish_rows(k, a, a->tok + t,                                                                  \
+    finish_rows(k, at, s->n - i, s->tok + t,                                                       \
                 fold_rows((vi)dot[t][0], (vi)dot[t][1], (vi)dot[t][2], (vi)dot[t][3]));
     EACH_TOKEN(ROWS)
 #undef ROWS
@@ -177,65 +238,84 @@ INLINE void tile_t2r1(const int nt, const tern_mm *k, const row_tile *a)
 }
 #endif
 
-/* Row i of those to compute, or beyond them something harmless to prefetch. */
-INLINE int row_at(const tern_mm *k, int row0, int i)
-{
-    return k->list ? k->list[i] : row0 + i;
-}
-
-/* Rows to prefetch ahead of their use: 8 KiB (AMD Zen 5: with 4 KiB 5 % less when all are listed), and
- * no more of them than a list is padded by. */
+/* Rows to prefetch ahead: listed ones of 5 KiB, of all 8 KiB (AMD Zen 5), but no more than a quarter
+ * of what a list is padded by. */
 static int rows_ahead(const tern_mm *k)
 {
-    size_t n = 8192 / (k->w_stride + 1) + 1;
-    return n < 64 ? (int)n : 64;
+    size_t n = (k->list ? 5120 : 8192) / (k->w_stride + 1) + 1;
+    return n < TERN_LIST_PAD / 4 ? (int)n : TERN_LIST_PAD / 4;
 }
 
 /* The rows that nobody has prefetched when a product begins. */
-static void first_rows(const tern_mm *k, int row0, int n)
+static void first_rows(const tern_mm *k, const int32_t *row, int n)
 {
-    for (int i = 0; i < n; i++) {
-        const char *w = (const char *)k->w + (size_t)row_at(k, row0, i) * k->w_stride;
+    for (int i = 0; i < n; i++)
         for (size_t b = 0; b < k->w_stride; b += 64)
-            _mm_prefetch(w + b, _MM_HINT_T0);
-    }
+            _mm_prefetch((const char *)row_at(k, row[i]) + b, _MM_HINT_T0);
 }
 
-/* All rows and tokens, by tiles of at most max tokens, as equal as they can be. Blocks of rows stay in
- * the second cache while the tokens pass. fn[n] makes a tile of n tokens. */
-static void run_rows(const tern_mm *k, int row0, int row1, const row_tile_fn *fn, int max)
+/* All rows and tokens, at most max tokens at a time, as equal as they can be. Blocks of rows stay in
+ * the second cache while the tokens pass. fn[n] takes n tokens. */
+static void run_rows(const tern_mm *k, int row0, int row1, const row_span_fn *fn, int max)
 {
     enum { BLOCK = 128 };
-    int n = k->list ? k->n_list : row1 - row0, ahead = rows_ahead(k);
-    row_tile a;
-    first_rows(k, row0, n < ahead ? n : ahead);
-    for (int i0 = 0, i1; i0 < n; i0 = i1) {
-        i1 = n - i0 < BLOCK ? n : i0 + BLOCK;
-        a.tok = 0;
-        for (int left = (k->n_tok + max - 1) / max, nt; left > 0; left--, a.tok += nt) {
-            nt = (k->n_tok - a.tok + left - 1) / left;
-            for (int i = i0; i < i1; i += 4) {
-                for (int r = 0; r < 4; r++) {
-                    a.row[r] = row_at(k, row0, i + r < i1 ? i + r : i1 - 1);
-                    a.w[r] = k->w + (size_t)a.row[r] * k->w_stride;
-                    a.next[r] = k->w + (size_t)row_at(k, row0, i + r + ahead) * k->w_stride;
-                }
-                fn[nt](k, &a);
-            }
+    int32_t rows[BLOCK + TERN_LIST_PAD];
+    int n = k->list ? k->n_list : row1 - row0, near = rows_ahead(k);
+    row_span s = {.near = near, .far = 2 * near};
+    for (int begin = 0; begin < n; begin += BLOCK) {
+        for (int i = 0; !k->list && i < BLOCK + TERN_LIST_PAD; i++)
+            rows[i] = row0 + (begin + i < n ? begin + i : n - 1);
+        s.row = k->list ? k->list + begin : rows;
+        s.n = n - begin < BLOCK ? n - begin : BLOCK;
+        s.tok = 0;
+        if (begin == 0)
+            first_rows(k, s.row, n < s.far ? n : s.far);
+        for (int left = (k->n_tok + max - 1) / max, nt; left > 0; left--, s.tok += nt) {
+            nt = (k->n_tok - s.tok + left - 1) / left;
+            fn[nt](k, &s);
         }
     }
 }
 
 /* Instances: nt tokens. */
 #define STREAM(nt)                                                                                 \
-    static void t2r1_##nt(const tern_mm *k, const row_tile *a)                                     \
+    static void t2r1_##nt(const tern_mm *k, const row_span *s)                                     \
     {                                                                                              \
-        stream_t2r1(nt, k, a);                                                                     \
+        for (int i = 0; i < s->n; i += 4)                                                          \
+            stream_t2r1(nt, ((size_t)k->cols + 63) / 64, k, s, i);                                 \
+    }
+/* And of a known width, in units of 64 columns: without branches a row takes a tenth less time. */
+#define STREAM_OF(nt, width)                                                                       \
+    static void t2r1_##nt##_##width(const tern_mm *k, const row_span *s)                           \
+    {                                                                                              \
+        for (int i = 0; i < s->n; i += 4)                                                          \
+            stream_t2r1(nt, width, k, s, i);                                                       \
     }
 #define TILE(nt)                                                                                   \
-    static void t2r1_##nt(const tern_mm *k, const row_tile *a)                                     \
+    static void t2r1_##nt(const tern_mm *k, const row_span *s)                                     \
     {                                                                                              \
-        tile_t2r1(nt, k, a);                                                                       \
+        for (int i = 0; i < s->n; i += 4)                                                          \
+            tile_t2r1(nt, k, s, i);                                                                \
     }
+
+STREAM(1)
+STREAM(2)
+STREAM_OF(1, 32)
+STREAM_OF(1, 40)
+STREAM_OF(1, 64)
+
+static row_span_fn stream_of(const tern_mm *k)
+{
+    switch (k->list ? (k->cols + 63) / 64 : 0) {
+    case 32:
+        return t2r1_1_32;
+    case 40:
+        return t2r1_1_40;
+    case 64:
+        return t2r1_1_64;
+    default:
+        return t2r1_1;
+    }
+}
 
 #endif

@@ -59,24 +59,26 @@ void tern_count_input_zeros(tern_exec *e, const tern_block *b, const tern_input 
 
 /* ---- gate and up --------------------------------------------------------------------------- */
 
-typedef struct gate_up_task {
+typedef struct up_task {
     const tern_exec *e;
-    const tern_dense *f;
+    const tern_linear *up;
     const tern_input *in;
-} gate_up_task;
+} up_task;
 
-static void gate_up_range(void *arg, int lane, int begin, int end)
+/* Rows [begin, end) of those the gate lets through. The list goes on into the rows that this lane is
+ * likely to take next, which the kernel prefetches. */
+static void up_range(void *arg, int lane, int begin, int end)
 {
-    const gate_up_task *t = arg;
+    const up_task *t = arg;
     const tern_exec *e = t->e;
     int n_tok = t->in->n_tok, n_read = end - begin;
-    void *scratch = tern_exec_scratch(e, lane);
     int32_t *list = list_of(e, lane);
-    tern_linear_rows(&t->f->gate, &e->k, t->in, e->gate, e->ff_stride, scratch, begin, end);
-    tern_mm mm = tern_linear_mm(&t->f->up, t->in, e->up, e->ff_stride, scratch);
+    int ahead = t->up->rows - end < TERN_LIST_PAD ? t->up->rows - end : TERN_LIST_PAD;
+    tern_mm mm = tern_linear_mm(t->up, t->in, e->up, e->ff_stride, tern_exec_scratch(e, lane));
     int n = e->k.list_f32(e->gate, e->ff_stride, n_tok, begin, end, list);
     if ((float)n < e->up_limit * (float)(end - begin)) {
-        pad_list(list, n);
+        int more = e->k.list_f32(e->gate, e->ff_stride, n_tok, end, end + ahead, list + n);
+        pad_list(list, n + more);
         mm.list = list;
         mm.n_list = n_read = n;
         /* What an earlier step left may be no number, of which 0 times is none either. */
@@ -102,16 +104,17 @@ bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in
     for (int t = 0; t < in->n_tok; t++)
         if (!(in->a8t.scale[t] >= TAME_SCALE))
             return false;
-    gate_up_task task = {.e = e, .f = f, .in = in};
+    tern_job gate = {&f->gate, in, e->gate, e->ff_stride};
+    up_task task = {.e = e, .up = &f->up, .in = in};
     int read = 0, n_lane = tern_pool_size(e->pool);
     for (int lane = 0; lane < n_lane; lane++)
         e->n_listed[lane * LANE_STEP] = 0;
-    tern_exec_span(e, TERN_SPAN_GATE_UP);
-    tern_pool_for(e->pool, f->gate.rows, 16, gate_up_range, &task);
+    tern_exec_run(e, TERN_SPAN_GATE_UP, &gate, 1, NULL);
+    tern_exec_span(e, TERN_SPAN_UP);
+    tern_pool_for(e->pool, f->up.rows, 16, up_range, &task);
     for (int lane = 0; lane < n_lane; lane++)
         read += e->n_listed[lane * LANE_STEP];
-    e->read_bytes +=
-        f->gate.read_bytes + f->up.read_bytes - (uint64_t)(f->up.rows - read) * f->up.w_stride;
+    e->read_bytes += f->up.read_bytes - (uint64_t)(f->up.rows - read) * f->up.w_stride;
     return true;
 }
 
