@@ -130,9 +130,12 @@ typedef struct tern_model_opts {
     tern_weight_bits weight_bits;
     tern_pin pin;
     const char
-        *cache_dir; /* folder that keeps calibrations; NULL: measured anew each time (0.1 s) */
+        *cache_dir; /* folder that keeps calibrations; NULL: measured anew each time (0.1 s), and
+                       packed weights are not kept either */
     bool calibrate; /* measure even though the folder has a calibration, and keep the new one */
     tern_head_mode head;
+    bool repack_cache; /* keep packed weights in cache_dir, and take those that are there */
+    bool low_memory;   /* less memory rather than more speed; same results */
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);
@@ -150,6 +153,15 @@ TERN_API TERN_CHECK tern_code tern_model_open_memory(const void *data, size_t n_
                                                      tern_model **out, tern_err *err);
 /* All sessions are freed before. */
 TERN_API void tern_model_close(tern_model *m);
+
+/* The packed weights that a cache folder has, as a JSON array of objects with "file", "bytes" and, where
+ * it can be read, "model". A folder that is not there has none. */
+TERN_API TERN_CHECK tern_code tern_cache_describe(const char *cache_dir, char **json,
+                                                  tern_err *err);
+/* Remove all calibrations and packed weights from a cache folder; *n_bytes: how much that was. Models that
+ * are open go on. Codes: TERN_E_IO, TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_cache_clear(const char *cache_dir, uint64_t *n_bytes,
+                                               tern_err *err);
 
 typedef struct tern_model_info {
     size_t size;

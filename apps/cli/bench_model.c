@@ -46,6 +46,7 @@ static tern_code make_passing(bench_model *b, cli *c, tern_err *err)
     (void)rmdir(folder.data);
     (void)snprintf(b->path, sizeof b->path, "/proc/self/fd/%d", b->fd);
     c->opt.value[OPT_MODEL].text = b->path;
+    c->opt.value[OPT_REPACK_CACHE].num = 0; /* nobody opens this one again */
 fail:
     tern_str_done(&folder);
     tern_str_done(&path);

@@ -192,6 +192,8 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
     char *cache_dir = cli_cache_dir(c);
     o.cache_dir = cache_dir;
     o.calibrate = c->calibrate;
+    o.repack_cache = c->opt.value[OPT_REPACK_CACHE].num != 0;
+    o.low_memory = cli_flag(&c->opt, OPT_LOW_MEMORY);
     o.ffn_sparse = (tern_ffn_sparse)c->opt.value[OPT_FFN_SPARSE].num;
     o.weight_bits = (tern_weight_bits)c->opt.value[OPT_WEIGHT_BITS].num;
     o.head = (tern_head_mode)c->opt.value[OPT_HEAD].num;

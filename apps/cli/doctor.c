@@ -1,4 +1,4 @@
-/* What this machine and this build can do: all that a report of a problem needs, without paths. */
+/* What this machine and this build can do: all that a report of a problem needs. */
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -110,6 +110,24 @@ static void add_calibrations(const cli *c, json_t *all)
     tern_free(dir);
 }
 
+/* Packed weights that are kept, and where; null: no folder is known. */
+static void add_packed(const cli *c, json_t *all)
+{
+    char *dir = cli_cache_dir(c), *text = NULL;
+    json_t *files = NULL, *one;
+    json_int_t bytes = 0;
+    size_t i;
+    if (dir && tern_cache_describe(dir, &text, NULL) == TERN_OK)
+        files = json_loads(text, 0, NULL);
+    json_array_foreach(files, i, one) bytes += json_integer_value(json_object_get(one, "bytes"));
+    (void)json_object_set_new(
+        all, "packed_weights",
+        files ? json_pack("{s:s, s:I, s:o}", "folder", dir, "bytes", bytes, "files", files)
+              : json_null());
+    tern_string_free(text);
+    tern_free(dir);
+}
+
 static tern_code gather(cli *c, json_t **out, tern_err *err)
 {
     json_t *all, *one;
@@ -133,6 +151,7 @@ static tern_code gather(cli *c, json_t **out, tern_err *err)
     json_decref(one);
     add_builtin(c, all);
     add_calibrations(c, all);
+    add_packed(c, all);
     add_warnings(all);
     *out = all;
     return TERN_OK;
@@ -211,6 +230,23 @@ static void print_calibrations(const json_t *kept)
     }
 }
 
+static void print_packed(const json_t *p)
+{
+    size_t i;
+    json_t *one;
+    const json_t *files = json_object_get(p, "files");
+    if (json_array_size(files) == 0) {
+        (void)puts("packed weights none kept (--repack-cache on keeps them)");
+        return;
+    }
+    (void)printf("packed weights %zu, %.1f MB, in %s (tern tune --clear removes them)\n",
+                 json_array_size(files), json_number_value(json_object_get(p, "bytes")) * 1e-6,
+                 text_at(p, "folder"));
+    json_array_foreach(files, i, one)(void)
+        printf("  %8.1f MB  %s\n", json_number_value(json_object_get(one, "bytes")) * 1e-6,
+               json_object_get(one, "model") ? text_at(one, "model") : text_at(one, "file"));
+}
+
 static void print_report(const json_t *o)
 {
     const json_t *cpu = json_object_get(o, "cpu"), *lib = json_object_get(o, "libraries");
@@ -238,6 +274,7 @@ static void print_report(const json_t *o)
     print_kernels(o);
     print_builtin(json_object_get(o, "builtin_model"));
     print_calibrations(json_object_get(o, "calibrations"));
+    print_packed(json_object_get(o, "packed_weights"));
     (void)printf("libraries      PCRE2 %s, jansson %s, utf8proc %s, libedit %s\n",
                  text_at(lib, "pcre2"), text_at(lib, "jansson"), text_at(lib, "utf8proc"),
                  json_is_true(json_object_get(lib, "libedit")) ? "yes" : "no");

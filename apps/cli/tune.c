@@ -43,8 +43,25 @@ static void print_layouts(const json_t *layouts)
     (void)putchar('\n');
 }
 
+static tern_code clear(cli *c, tern_err *err)
+{
+    uint64_t n_bytes = 0;
+    char *dir = cli_cache_dir(c);
+    tern_code rc = dir ? tern_cache_clear(dir, &n_bytes, err) : TERN_OK;
+    if (rc == TERN_OK && c->json)
+        rc = cli_print_json(
+            json_pack("{s:s?, s:I}", "folder", dir, "removed_bytes", (json_int_t)n_bytes), err);
+    else if (rc == TERN_OK)
+        (void)printf("removed %.1f MB of calibrations and packed weights from %s\n",
+                     (double)n_bytes * 1e-6, dir ? dir : "no folder: none is known");
+    tern_free(dir);
+    return rc == TERN_OK ? cli_flush(err) : rc;
+}
+
 tern_code cli_tune(cli *c, tern_err *err)
 {
+    if (cli_flag(&c->opt, OPT_TUNE_CLEAR))
+        return clear(c, err);
     tern_model *m = NULL;
     char *text = NULL, *dir = cli_cache_dir(c);
     json_t *o = NULL;

@@ -26,6 +26,26 @@ uint64_t tern_hash64(const void *data, size_t n, uint64_t seed)
     return mix(h);
 }
 
+/* Eight sums that do not wait for each other: what one core reads from memory at full speed. */
+#define WAYS     8
+#define MULTIPLE 0x9e3779b97f4a7c15u
+
+uint64_t tern_checksum64(const void *data, size_t n)
+{
+    const uint8_t *p = data;
+    uint64_t sum[WAYS] = {0, 1, 2, 3, 4, 5, 6, 7}, tail;
+    size_t left = n;
+    for (; left >= 8 * WAYS; left -= 8 * WAYS, p += 8 * WAYS)
+        for (size_t i = 0; i < WAYS; i++) {
+            uint64_t v = sum[i] ^ tern_le64(p + 8 * i);
+            sum[i] = (v << 29 | v >> 35) * MULTIPLE;
+        }
+    tail = tern_hash64(p, left, n);
+    for (size_t i = 0; i < WAYS; i++)
+        tail = mix((tail ^ sum[i]) * PRIME);
+    return tail;
+}
+
 struct tern_map_slot {
     const char *key; /* borrowed; NULL = empty */
     size_t len;

@@ -1,4 +1,4 @@
-/* A 64-bit hash of bytes and a map from byte strings to integers. Not for secrets. */
+/* 64-bit hashes of bytes and a map from byte strings to integers. Not for secrets. */
 #ifndef TERN_BASE_HASH_H
 #define TERN_BASE_HASH_H
 
@@ -8,6 +8,10 @@
 
 /* Fast and stable across machines (FNV-1a over 8-byte little-endian words with a final mix). */
 uint64_t tern_hash64(const void *data, size_t n, uint64_t seed);
+
+/* For large data, at the speed of memory: finds what damage does. Every changed word changes it; stable
+ * across machines. */
+uint64_t tern_checksum64(const void *data, size_t n);
 
 /* Open addressing; keys are borrowed and must outlive the map. Grows by itself. */
 typedef struct tern_map_slot tern_map_slot;

@@ -144,3 +144,15 @@ fail:
     tern_str_done(&key);
     return rc;
 }
+
+static void clear_file(void *ctx, const tern_folder_file *f)
+{
+    /* With what an interrupted writer left behind it. */
+    if (strncmp(f->name, FILE_NAME, strlen(FILE_NAME)) == 0)
+        tern_clearing_remove(ctx, f);
+}
+
+void tern_calibrations_clear(const char *cache_dir, tern_clearing *c)
+{
+    tern_folder_each(cache_dir, clear_file, c);
+}

@@ -194,6 +194,10 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
     ok &= put(root, "kernels", describe_kernels(&m->e.k));
     ok &= put(root, "layouts", describe_layouts(&m->w));
     ok &= put(root, "calibration", tern_calibration_json(m));
+    static const char *const packing[] = {[TERN_PACKING_NOT_KEPT] = "not kept",
+                                          [TERN_PACKING_MADE] = "made",
+                                          [TERN_PACKING_FOUND] = "found"};
+    ok &= put(root, "packed_weights", json_string(packing[m->packing]));
     return dump(root, ok, json, err);
 }
 

@@ -92,18 +92,69 @@ typedef struct bind_ctx {
     const tern_model_opts *o;
 } bind_ctx;
 
+bool tern_model_sparse(const tern_model *m, const tern_model_opts *o)
+{
+    if (m->low_memory) /* lists need 2 bits */
+        return o->ffn_sparse == TERN_FFN_SPARSE_ON;
+    return o->ffn_sparse != TERN_FFN_SPARSE_OFF;
+}
+
+bool tern_model_base3(const tern_model *m, int cols)
+{
+    if (m->weight_bits == TERN_WEIGHT_BITS_AUTO)
+        return m->low_memory || tern_tune_base3(&m->tune, cols);
+    return m->weight_bits == TERN_WEIGHT_BITS_1_6;
+}
+
 static bool wants_base3(void *ctx, int cols)
 {
-    const tern_model *m = ((const bind_ctx *)ctx)->m;
-    if (m->weight_bits == TERN_WEIGHT_BITS_AUTO)
-        return tern_tune_base3(&m->tune, cols);
-    return m->weight_bits == TERN_WEIGHT_BITS_1_6;
+    return tern_model_base3(((const bind_ctx *)ctx)->m, cols);
 }
 
 static void show_progress(void *ctx, double fraction)
 {
     const bind_ctx *p = ctx;
     p->o->progress(p->o->ctx, fraction);
+}
+
+static tern_code read_weights(tern_model *m, tern_err *err)
+{
+    return tern_weights_read(&m->w, m->dir, tern_tokenizer_info_get(m->tok)->n_vocab, err);
+}
+
+/* Packed weights that were kept are used if they are what they should be, else made. */
+static tern_code bind_weights(tern_model *m, const tern_model_opts *o, tern_err *err)
+{
+    bind_ctx ctx = {m, o};
+    tern_bind_opts bind = {.ffn_sparse = tern_model_sparse(m, o),
+                           .base3 = wants_base3,
+                           .progress = o->progress ? show_progress : NULL,
+                           .ctx = &ctx};
+    tern_err why;
+    if (m->packing == TERN_PACKING_FOUND) {
+        bind.packed = &m->packed;
+        tern_code rc = tern_weights_bind(&m->w, &bind, m->pool, &why);
+        if (rc == TERN_OK || rc == TERN_E_NOMEM)
+            return rc == TERN_OK ? rc : tern_fail(err, rc, "%s", why.msg);
+        tern_packing_refuse(m, o, &why);
+        bind.packed = NULL;
+        TERN_TRY(read_weights(m, err));
+    }
+    return tern_weights_bind(&m->w, &bind, m->pool, err);
+}
+
+static tern_code screen_head(tern_model *m, const tern_model_opts *o, tern_err *err)
+{
+    tern_err why;
+    if (o->head == TERN_HEAD_FULL)
+        return TERN_OK;
+    if (m->packing == TERN_PACKING_FOUND) {
+        tern_code rc = tern_packed_head(&m->packed, &m->w.head, &m->w.screen, m->pool, &why);
+        if (rc == TERN_OK || rc == TERN_E_NOMEM)
+            return rc == TERN_OK ? rc : tern_fail(err, rc, "%s", why.msg);
+        tern_packing_refuse(m, o, &why);
+    }
+    return tern_model_screen(m, o->head == TERN_HEAD_ALWAYS, err);
 }
 
 static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
@@ -115,14 +166,10 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     TERN_TRY(read_name(m, err));
     TERN_TRY(tern_tokenizer_new(m->dir, o->pre_tokenizer, &m->tok, err));
     TERN_TRY(tern_chat_init(m, o->chat_template, err));
-    TERN_TRY(tern_weights_read(&m->w, m->dir, tern_tokenizer_info_get(m->tok)->n_vocab, err));
+    TERN_TRY(read_weights(m, err));
     TERN_TRY(tern_calibrate(m, o, cpu, err));
-    bind_ctx progress = {m, o};
-    const tern_bind_opts bind = {.ffn_sparse = o->ffn_sparse != TERN_FFN_SPARSE_OFF,
-                                 .base3 = wants_base3,
-                                 .progress = o->progress ? show_progress : NULL,
-                                 .ctx = &progress};
-    TERN_TRY(tern_weights_bind(&m->w, &bind, m->pool, err));
+    TERN_TRY(tern_packing_find(m, o, err));
+    TERN_TRY(bind_weights(m, o, err));
     int d_row = (int)tern_round_up((size_t)h->d_head, 8);
     m->kv_f16 = (tern_kv_shape){
         .n_block = h->n_layer, .n_kv_head = h->n_kv_head, .d_k = d_row, .d_v = d_row};
@@ -135,8 +182,11 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     m->mu_ready = true;
     TERN_TRY(selftest(m, o, err));
-    return o->head == TERN_HEAD_FULL ? TERN_OK
-                                     : tern_model_screen(m, o->head == TERN_HEAD_ALWAYS, err);
+    TERN_TRY(screen_head(m, o, err));
+    tern_packing_keep(m, o);
+    if (!m->packed.map)
+        tern_packfile_close(&m->packed.file);
+    return TERN_OK;
 }
 
 static tern_code open_common(const char *path, const void *data, size_t n_bytes,
@@ -157,6 +207,8 @@ static tern_code open_common(const char *path, const void *data, size_t n_bytes,
         rc = tern_gguf_open_memory(data, n_bytes, path, &dir_opts, &m->dir, err);
     else
         rc = tern_gguf_open(path, &dir_opts, &m->dir, err);
+    m->packed.file.in.fd = -1;
+    m->low_memory = o.low_memory;
     if (rc == TERN_OK) {
         m->file_bytes = n_bytes;
         for (size_t i = 0; !data && i < m->dir->n_map; i++)
@@ -192,6 +244,8 @@ void tern_model_close(tern_model *m)
     tern_free(m->rows);
     tern_exec_done(&m->e);
     tern_weights_done(&m->w);
+    tern_packfile_close(&m->packed.file);
+    tern_free(m->packed_path);
     tern_template_free(m->chat);
     tern_free(m->chat_source);
     tern_tokenizer_free(m->tok);

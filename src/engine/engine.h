@@ -2,6 +2,7 @@
 #ifndef TERN_ENGINE_ENGINE_H
 #define TERN_ENGINE_ENGINE_H
 
+#include "base/os/folder.h"
 #include "decode/autoregressive.h"
 #include "decode/speculative.h"
 #include "model/exec.h"
@@ -14,6 +15,13 @@
 
 /* The public sink of tern_session_eval_all. */
 typedef void (*tern_logits_fn)(void *ctx, int row, const float *logits);
+
+/* Where packed weights came from. */
+typedef enum tern_packing {
+    TERN_PACKING_NOT_KEPT,
+    TERN_PACKING_MADE, /* and to be kept */
+    TERN_PACKING_FOUND
+} tern_packing;
 
 struct tern_model {
     tern_dir *dir; /* owned */
@@ -35,6 +43,11 @@ struct tern_model {
     tern_weight_bits weight_bits;
     bool mu_ready;
     int n_selftest_mismatch;
+    bool low_memory;
+    tern_packing packing;
+    tern_packed packed; /* open while it is read or mapped */
+    char *packed_path;  /* owned; NULL: packed weights are not kept */
+    uint64_t packed_key;
 };
 
 /* Most rows of a step whose outputs a session keeps. */
@@ -120,6 +133,25 @@ json_t *tern_json_text(const char *s, size_t n);
 /* Calibrate for this model and machine, or take what the cache folder has (engine/calibrate.c). */
 TERN_CHECK tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, unsigned cpu,
                                     tern_err *err);
+
+/* Does it leave out what zeros make unnecessary; does a ternary matrix of so many columns take 1.6 bits? */
+bool tern_model_sparse(const tern_model *m, const tern_model_opts *o);
+bool tern_model_base3(const tern_model *m, int cols);
+
+/* Packed weights of earlier runs (engine/packing.c): look for them; do not use them after all; keep what
+ * was made. Only memory can fail: what else goes wrong is a warning. */
+TERN_CHECK tern_code tern_packing_find(tern_model *m, const tern_model_opts *o, tern_err *err);
+void tern_packing_refuse(tern_model *m, const tern_model_opts *o, const tern_err *why);
+void tern_packing_keep(tern_model *m, const tern_model_opts *o);
+/* A cache folder being emptied. */
+typedef struct tern_clearing {
+    uint64_t bytes; /* removed */
+    int n_left;     /* files that stayed */
+} tern_clearing;
+
+void tern_clearing_remove(tern_clearing *c, const tern_folder_file *f);
+/* Remove all calibrations (engine/calibrate.c). */
+void tern_calibrations_clear(const char *cache_dir, tern_clearing *c);
 
 /* The calibration as JSON, null when nothing was to be chosen. A new reference. */
 json_t *tern_calibration_json(const tern_model *m);

@@ -197,15 +197,27 @@ static tern_pack pack_of(const binder *n, const tern_tensor *t, tern_role role)
     return base3 ? TERN_PACK_T3R16 : TERN_PACK_T2R16;
 }
 
+/* Pack a ternary tensor, which the copy serves for from then on. */
+static tern_code pack_matrix(binder *n, const tern_tensor *t, tern_role role, tern_linear *l)
+{
+    tern_dir_tensor_want(n->w->dir, t);
+    tern_code rc = tern_linear_init(l, t, n->w->h.token_act8, pack_of(n, t, role), n->pool, n->err);
+    if (l->packed_bytes)
+        tern_dir_tensor_drop(n->w->dir, t);
+    return rc;
+}
+
 static tern_code load_matrix(binder *n, const tern_tensor *t, tern_role role, tern_linear *l)
 {
-    bool packed = tern_dtype_get(t->dtype)->cls == TERN_CLASS_TERNARY;
-    if (packed)
-        tern_dir_tensor_want(n->w->dir, t);
-    tern_code rc = tern_linear_init(l, t, n->w->h.token_act8, pack_of(n, t, role), n->pool, n->err);
-    if (packed && l->packed_bytes) /* the copy serves from here on */
-        tern_dir_tensor_drop(n->w->dir, t);
-    TERN_TRY(rc);
+    bool token_act8 = n->w->h.token_act8;
+    if (tern_dtype_get(t->dtype)->cls != TERN_CLASS_TERNARY) {
+        TERN_TRY(tern_linear_init(l, t, token_act8, TERN_PACK_T2R16, n->pool, n->err));
+    } else if (n->opts->packed) {
+        *l = (tern_linear){.src = t, .cols = (int)t->ne[0], .rows = (int)t->ne[1]};
+        TERN_TRY(tern_packed_linear(n->opts->packed, n->w->dir, l, token_act8, n->pool, n->err));
+    } else {
+        TERN_TRY(pack_matrix(n, t, role, l));
+    }
     n->w->read_bytes += l->read_bytes;
     n->w->packed_bytes += l->packed_bytes;
     return TERN_OK;
@@ -325,13 +337,37 @@ tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o, tern_pool 
     return rc;
 }
 
+#define BLOCK_MATRICES 7
+
+static void block_matrices(tern_block *b, tern_linear **out)
+{
+    tern_attention *a = &b->m.attention;
+    tern_dense *f = &b->f.dense;
+    tern_linear *const all[BLOCK_MATRICES] = {&a->q,    &a->k,  &a->v,   &a->o,
+                                              &f->gate, &f->up, &f->down};
+    memcpy(out, all, sizeof all);
+}
+
+size_t tern_weights_matrices(const tern_weights *w, const tern_linear **out)
+{
+    size_t n = (size_t)w->h.n_layer;
+    for (size_t i = 0; out && i < n; i++) {
+        tern_linear *all[BLOCK_MATRICES];
+        block_matrices(&w->blocks[i], all);
+        for (size_t j = 0; j < BLOCK_MATRICES; j++)
+            out[i * BLOCK_MATRICES + j] = all[j];
+    }
+    if (out)
+        out[n * BLOCK_MATRICES] = &w->head;
+    return n * BLOCK_MATRICES + 1;
+}
+
 void tern_weights_done(tern_weights *w)
 {
     for (int i = 0; w->blocks && i < w->h.n_layer; i++) {
-        tern_attention *a = &w->blocks[i].m.attention;
-        tern_dense *f = &w->blocks[i].f.dense;
-        tern_linear *const all[] = {&a->q, &a->k, &a->v, &a->o, &f->gate, &f->up, &f->down};
-        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
+        tern_linear *all[BLOCK_MATRICES];
+        block_matrices(&w->blocks[i], all);
+        for (size_t j = 0; j < BLOCK_MATRICES; j++)
             tern_linear_done(all[j]);
     }
     tern_head_done(&w->screen);

@@ -335,7 +335,7 @@ tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy
 
 void tern_head_keep_one(tern_head *h)
 {
-    if (h->w2)
+    if (h->w2 && !h->borrowed)
         tern_pages_free(h->w2, h->w2_bytes);
     h->w2 = NULL;
     h->w2_bytes = h->w2_stride = 0;
@@ -344,7 +344,7 @@ void tern_head_keep_one(tern_head *h)
 void tern_head_done(tern_head *h)
 {
     tern_head_keep_one(h);
-    if (h->w4)
+    if (h->w4 && !h->borrowed)
         tern_pages_free(h->w4, h->w4_bytes);
     tern_free(h->extra);
     tern_free(h->mean);

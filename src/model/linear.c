@@ -38,12 +38,13 @@ tern_code tern_linear_init(tern_linear *l, const tern_tensor *src, bool token_ac
 
 void tern_linear_done_weights(tern_linear *l)
 {
-    if (l->packed_bytes)
+    if (l->packed_bytes && !l->borrowed)
         tern_pages_free((void *)(uintptr_t)l->w, l->packed_bytes);
     tern_free(l->scale);
     l->w = NULL;
     l->scale = NULL;
     l->packed_bytes = 0;
+    l->borrowed = false;
 }
 
 void tern_linear_done(tern_linear *l)

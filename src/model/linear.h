@@ -13,7 +13,7 @@ typedef enum tern_act_form {
     TERN_FORM_F32 = 4
 } tern_act_form;
 
-/* Layouts a ternary matrix may be asked to be packed in. */
+/* Layouts a ternary matrix may be asked to be packed in. The numbers are in files (model/packed.h). */
 typedef enum tern_pack {
     TERN_PACK_T2R16,
     TERN_PACK_T3R16,
@@ -32,11 +32,14 @@ typedef struct tern_linear {
     int grain;        /* rows between which lanes may be split */
     const uint8_t *w; /* packed (owned) or in the file map (borrowed) */
     size_t w_stride;
-    size_t packed_bytes; /* > 0: w is owned pages of this size */
-    float *scale;        /* owned; row scales of a ternary matrix, or T2G group scales */
-    bool tame;           /* scales per row, none above 1e10: finite inputs give finite results */
-    const float *bias;   /* borrowed from the model; NULL: none */
-    size_t read_bytes;   /* weight bytes one product reads */
+    tern_pack pack;      /* of packed weights */
+    size_t packed_bytes; /* > 0: w is packed weights of this size, pages of its own unless */
+    bool borrowed;       /* they are mapped from a file of such (model/packed.h) */
+    float *scale;        /* owned; [n_scale]: row scales of a ternary matrix, or T2G group scales */
+    size_t n_scale;
+    bool tame;         /* scales per row, none above 1e10: finite inputs give finite results */
+    const float *bias; /* borrowed from the model; NULL: none */
+    size_t read_bytes; /* weight bytes one product reads */
 } tern_linear;
 
 /* Make src [out, in] ready: ternary formats are repacked on the pool, others stay in the file map.

@@ -6,6 +6,7 @@
 #include "model/head.h"
 #include "model/hparams.h"
 #include "model/linear.h"
+#include "model/packed.h"
 
 /* Softmax attention with grouped KV heads (mixer/attention.c). Norm and bias vectors are NULL when
  * the family has none. */
@@ -64,6 +65,7 @@ typedef struct tern_bind_opts {
     bool ffn_sparse; /* pack squared-ReLU feed-forwards so that rows and columns can be left out */
     /* Does a ternary matrix of so many columns take 1.6 bits? NULL: none does. */
     bool (*base3)(void *ctx, int cols);
+    tern_packed *packed; /* where packed weights are found; NULL: they are made of the file's */
     void (*progress)(void *ctx, double fraction); /* in [0, 1]; may be NULL */
     void *ctx;
 } tern_bind_opts;
@@ -74,9 +76,12 @@ typedef struct tern_bind_opts {
 TERN_CHECK tern_code tern_weights_read(tern_weights *w, const tern_dir *d, int n_token,
                                        tern_err *err);
 /* Then the weights are prepared. On failure w is empty. Codes: TERN_E_FORMAT (values),
- * TERN_E_UNSUPPORTED, TERN_E_NOMEM. */
+ * TERN_E_UNSUPPORTED, TERN_E_NOMEM; with o->packed also TERN_E_IO, and TERN_E_FORMAT means that file first
+ * of all: it is worth trying without. */
 TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o, tern_pool *pool,
                                        tern_err *err);
+/* All matrices, of absent ones src is NULL. Each call gives them in the same order; out NULL: how many. */
+size_t tern_weights_matrices(const tern_weights *w, const tern_linear **out);
 /* Does any matrix have a ternary format? */
 bool tern_weights_ternary(const tern_weights *w);
 void tern_weights_done(tern_weights *w);

@@ -134,17 +134,36 @@ static void choose_layout(repack *r, tern_linear *l, tern_pack pack)
 {
     if (l->cols > layouts[pack].max_cols || !r->per_row)
         pack = TERN_PACK_T2R16; /* which takes whatever a T2G does */
+    l->pack = pack;
     r->to = &layouts[pack];
-    r->grain = r->to->unit < 16 ? 16 : r->to->unit;
-    r->w_stride = r->to->unit_bytes(l->cols);
+}
+
+/* Everything about l that follows from its shape, layout and kind of scales. */
+static void describe(tern_linear *l, tern_pack pack, bool per_row)
+{
+    const layout *to = &layouts[pack];
+    int code_group = tern_dtype_get(l->src->dtype)->code_group;
+    l->pack = pack;
+    l->op = per_row ? to->op : TERN_OP_MM_T2G;
+    l->form = per_row ? TERN_FORM_A8T : TERN_FORM_A8B;
+    l->group = code_group > 0 ? code_group : l->cols;
+    l->grain = to->unit < 16 ? 16 : to->unit;
+    l->w_stride = to->unit_bytes(l->cols);
+    l->packed_bytes = to->bytes(l->rows, l->cols);
+    l->n_scale = tern_round_up((size_t)l->rows, (size_t)l->grain) *
+                 (size_t)(per_row ? 1 : l->cols / l->group);
+    l->read_bytes = l->packed_bytes - 64 +
+                    tern_round_up((size_t)l->rows, 16) * sizeof(float) *
+                        (size_t)(per_row ? 1 : l->cols / l->group);
 }
 
 static tern_code allocate(repack *r, tern_linear *l, int n_lane, tern_err *err)
 {
-    size_t n_row = tern_round_up((size_t)l->rows, (size_t)r->grain);
-    l->packed_bytes = r->to->bytes(l->rows, l->cols);
+    describe(l, l->pack, r->per_row);
+    r->grain = l->grain;
+    r->w_stride = l->w_stride;
     l->w = r->w = tern_pages_alloc(l->packed_bytes);
-    l->scale = r->scale = tern_calloc(n_row * (size_t)(r->per_row ? 1 : r->n_scale), sizeof(float));
+    l->scale = r->scale = tern_calloc(l->n_scale, sizeof(float));
     r->codes = tern_alloc((size_t)n_lane * (size_t)r->to->unit * r->codes_stride);
     r->row_scale = tern_calloc((size_t)n_lane * (size_t)r->n_scale, sizeof *r->row_scale);
     if (!r->w || !r->scale || !r->codes || !r->row_scale)
@@ -204,14 +223,25 @@ tern_code tern_repack(tern_linear *l, tern_pack pack, bool token_act8, tern_pool
     release_scratch(&r);
     if (rc != TERN_OK)
         return rc;
-    l->op = r.per_row ? r.to->op : TERN_OP_MM_T2G;
-    l->form = r.per_row ? TERN_FORM_A8T : TERN_FORM_A8B;
-    l->group = group;
-    l->grain = r.grain;
-    l->w_stride = r.w_stride;
-    l->read_bytes =
-        l->packed_bytes - 64 +
-        tern_round_up((size_t)l->rows, 16) * sizeof(float) * (size_t)(r.per_row ? 1 : r.n_scale);
-    l->tame = r.per_row && all_tame(l->scale, l->rows);
+    tern_repack_finish(l);
     return TERN_OK;
+}
+
+bool tern_repack_describe(tern_linear *l, tern_pack pack, bool per_row, bool token_act8)
+{
+    const tern_dtype_info *dt = tern_dtype_get(l->src->dtype);
+    if ((unsigned)pack >= sizeof layouts / sizeof layouts[0] || l->cols > layouts[pack].max_cols ||
+        dt->cls != TERN_CLASS_TERNARY)
+        return false;
+    if (!per_row && (pack != TERN_PACK_T2R16 || dt->code_group <= 0))
+        return false; /* one scale a row is all there is */
+    if (per_row && !token_act8 && dt->code_group > 0)
+        return false;
+    describe(l, pack, per_row);
+    return true;
+}
+
+void tern_repack_finish(tern_linear *l)
+{
+    l->tame = l->op != TERN_OP_MM_T2G && all_tame(l->scale, l->rows);
 }

@@ -10,4 +10,10 @@
 TERN_CHECK tern_code tern_repack(tern_linear *l, tern_pack pack, bool token_act8, tern_pool *pool,
                                  tern_err *err);
 
+/* For packed weights that come from elsewhere: fill all of l but w and scale, as tern_repack would if it
+ * chose that layout. l->src, rows and cols are set. False: no such matrix can have it. */
+TERN_CHECK bool tern_repack_describe(tern_linear *l, tern_pack pack, bool per_row, bool token_act8);
+/* What depends on the scales. */
+void tern_repack_finish(tern_linear *l);
+
 #endif

@@ -26,6 +26,27 @@ static void test_hash_values_are_fixed(void **state)
     assert_true(tern_hash64("\0", 1, 0) != tern_hash64("\0\0", 2, 0));
 }
 
+static void test_checksums_are_fixed(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n;
+        uint64_t sum;
+    } want[] = {{0, 0x5d1f314d064cc603},  {1, 0x8afbc1c066354579},  {63, 0x911ccdc9a87349e3},
+                {64, 0x78d0e853246297a8}, {65, 0x07c48f1d5997ae18}, {200, 0x15a72e712e47de84}};
+    uint8_t bytes[200];
+    for (int i = 0; i < 200; i++)
+        bytes[i] = (uint8_t)(i * 7 + 3);
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
+        assert_true(tern_checksum64(bytes, want[i].n) == want[i].sum);
+    for (int i = 0; i < 200; i++)
+        for (int bit = 0; bit < 8; bit++) {
+            bytes[i] = (uint8_t)(bytes[i] ^ 1 << bit);
+            assert_true(tern_checksum64(bytes, 200) != want[5].sum);
+            bytes[i] = (uint8_t)(bytes[i] ^ 1 << bit);
+        }
+}
+
 enum { N_KEY = 5000 };
 static char keys[N_KEY][12];
 
@@ -113,6 +134,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hash_values_are_fixed),
+        cmocka_unit_test(test_checksums_are_fixed),
         cmocka_unit_test(test_map_grows_and_keeps),
         cmocka_unit_test(test_keys_are_bytes),
         cmocka_unit_test(test_exhausted_memory_leaves_the_map),

@@ -33,7 +33,11 @@ tern_code tern_map_open(const char *path, tern_map_file *out, tern_err *err)
             rc = tern_fail(err, errno == ENOMEM ? TERN_E_NOMEM : TERN_E_IO, "%s: cannot map: %s",
                            shown, strerror(errno));
         else
-            *out = (tern_map_file){.data = p, .size = (size_t)st.st_size, .fd = fd};
+            *out = (tern_map_file){.data = p,
+                                   .size = (size_t)st.st_size,
+                                   .modified_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u +
+                                                  (uint64_t)st.st_mtim.tv_nsec,
+                                   .fd = fd};
     }
     if (!out->data)
         (void)close(fd);

@@ -7,6 +7,7 @@
 typedef struct tern_map_file {
     const uint8_t *data; /* mapped; NULL for an empty file */
     size_t size;
+    uint64_t modified_ns; /* when the file was written last, by the system's clock */
     int fd; /* open while data is mapped */
 } tern_map_file;
 

@@ -79,6 +79,21 @@ tern_code tern_outfile_open(tern_outfile *o, const char *path, unsigned flags, t
     return open_temp(o, err);
 }
 
+tern_code tern_outfile_reserve(tern_outfile *o, size_t n_bytes, tern_err *err)
+{
+    int why = 0;
+#ifdef __linux__ /* posix_fallocate would write it all where it is not supported */
+    if (o->temp && fallocate(fileno(o->f), 0, 0, (off_t)n_bytes) != 0)
+        why = errno;
+#endif
+    if (why != ENOSPC && why != EFBIG && why != EDQUOT)
+        return TERN_OK;
+    tern_code rc = tern_fail(err, TERN_E_IO, "%s: cannot write %zu bytes: %s", o->path, n_bytes,
+                             strerror(why));
+    tern_outfile_abort(o);
+    return rc;
+}
+
 /* The new name itself must reach the disk too. */
 static void sync_folder(const char *path)
 {

@@ -21,6 +21,9 @@ typedef struct tern_outfile {
 /* "-" is standard output. */
 TERN_CHECK tern_code tern_outfile_open(tern_outfile *o, const char *path, unsigned flags,
                                        tern_err *err);
+/* Room for so many bytes in all, so that a full disk is known before they are written. A file system
+ * that cannot tell is no failure. */
+TERN_CHECK tern_code tern_outfile_reserve(tern_outfile *o, size_t n_bytes, tern_err *err);
 /* Flush to the disk and give the file its name. Closes o also on failure. */
 TERN_CHECK tern_code tern_outfile_commit(tern_outfile *o, tern_err *err);
 /* Drop what was written; fine after commit. */
