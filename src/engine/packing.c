@@ -61,7 +61,9 @@ static uint64_t choice_identity(const tern_model *m, const tern_model_opts *o)
 {
     const tern_hparams *h = &m->w.h;
     int cols[] = {h->d_model, h->n_head * h->d_head, h->d_ff};
-    uint32_t v[] = {tern_model_sparse(m, o),
+    uint32_t v[] = {(uint32_t)h->act,
+                    h->token_act8,
+                    tern_model_sparse(m, o),
                     (uint32_t)o->head,
                     m->low_memory,
                     tern_model_base3(m, cols[0]),

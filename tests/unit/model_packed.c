@@ -53,7 +53,7 @@ static void one_init(one *o, tern_dtype dt, tern_pack pack, bool token_act8, boo
     *o = (one){.t = {.name = "w", .dtype = dt, .n_dim = 2, .ne = {COLS, ROWS, 1, 1}}};
     assert_true(tern_dtype_bytes(dt, o->t.ne, &o->t.bytes));
     uint8_t *data = calloc(1, o->t.bytes);
-    tern_dtype_get(dt)->pack(w, ROWS, COLS, data);
+    tern_dtype_get(dt)->pack(w, ROWS, COLS, NULL, data);
     o->t.data = data;
     o->d = (tern_dir){.tensors = &o->t, .n_tensor = 1};
     assert_int_equal(tern_linear_init(&o->l, &o->t, token_act8, pack, pool, NULL), TERN_OK);

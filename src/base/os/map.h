@@ -8,7 +8,7 @@ typedef struct tern_map_file {
     const uint8_t *data; /* mapped; NULL for an empty file */
     size_t size;
     uint64_t modified_ns; /* when the file was written last, by the system's clock */
-    int fd; /* open while data is mapped */
+    int fd;               /* open while data is mapped */
 } tern_map_file;
 
 /* Codes: TERN_E_NOT_FOUND, TERN_E_IO (also for a folder or a device), TERN_E_NOMEM. */
