@@ -24,81 +24,57 @@ INLINE int32_t load_i32(const void *p)
 }
 
 /* Of the sums of the high and the low plane, each with both halves of the bytes. */
-INLINE void put_sums(const tern_screen4 *k, int t, vsum h0, vsum h1, vsum l0, vsum l1, int row,
-                     int row1)
+INLINE void put_sums(const tern_screen4 *k, int t, const vsum sum[4], int row, int row1)
 {
     const int32_t *all = k->act.sum + 2 * t;
-    vi h = v_add((vi)h0, v_sra((vi)h1, HIGH_SHIFT)), l = v_add((vi)l0, v_sra((vi)l1, HIGH_SHIFT));
+    vi h = v_add((vi)sum[0], v_sra((vi)sum[1], HIGH_SHIFT));
+    vi l = v_add((vi)sum[2], v_sra((vi)sum[3], HIGH_SHIFT));
     vf y = f_mul(f_cvt(v_sub(v_add(h, h), v_set1(15 * all[0]))), f_set1(128.0f));
     y = f_add(y, f_cvt(v_sub(v_add(l, l), v_set1(15 * all[1]))));
     y = f_mul(f_mul(y, f_set1(k->act.scale[t])), f_load(k->scale + row));
     f_store(k->y + (size_t)t * k->y_stride + (size_t)row, y, row1 - row);
 }
 
-INLINE void stripe(const tern_screen4 *k, int t, int row, int row1, const uint8_t *w, int ahead)
+/* Tokens that pass over a stripe together. With 512 bits the four sums of one do not hide what adding
+ * takes; with 256 there are eight, and no registers for more. */
+#define TOKENS (VL == 16 ? 4 : 1)
+
+/* Tokens t0..t0 + n; n is a constant, at most TOKENS. */
+INLINE void stripe(const tern_screen4 *k, int t0, const int n, int row, int row1, const uint8_t *w,
+                   int ahead)
 {
-    const int8_t *hi = k->act.hi + (size_t)t * k->act.stride;
-    const int8_t *lo = k->act.lo + (size_t)t * k->act.stride;
+    const size_t stride = k->act.stride;
+    const int8_t *hi = k->act.hi + (size_t)t0 * stride;
+    const int8_t *lo = k->act.lo + (size_t)t0 * stride;
     int n_vec = (k->cols + 7) / 8;
-    vsum sum[PARTS][4];
-    for (int i = 0; i < PARTS; i++)
-        for (int j = 0; j < 4; j++)
-            sum[i][j] = (vsum)v_set1(0);
+    vsum sum[TOKENS][PARTS][4];
+#pragma GCC unroll 4
+    for (int t = 0; t < n; t++)
+        for (int i = 0; i < PARTS; i++)
+            for (int j = 0; j < 4; j++)
+                sum[t][i][j] = (vsum)v_set1(0);
     for (int b = 0; b < n_vec; b++, w += 64, hi += 8, lo += 8) {
         if (ahead) /* the hardware's streams stop at each 4 KiB page */
             _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);
         for (int i = 0; i < PARTS; i++) {
             vi c0, c1;
             v_halves(v_load(w + i * 32), c0, c1);
-            sum[i][0] = v_dot(sum[i][0], c0, v_set1(load_i32(hi)));
-            sum[i][1] = v_dot(sum[i][1], c1, v_set1(load_i32(hi + 4)));
-            sum[i][2] = v_dot(sum[i][2], c0, v_set1(load_i32(lo)));
-            sum[i][3] = v_dot(sum[i][3], c1, v_set1(load_i32(lo + 4)));
+#pragma GCC unroll 4
+            for (int t = 0; t < n; t++) {
+                const int8_t *h = hi + (size_t)t * stride, *l = lo + (size_t)t * stride;
+                sum[t][i][0] = v_dot(sum[t][i][0], c0, v_set1(load_i32(h)));
+                sum[t][i][1] = v_dot(sum[t][i][1], c1, v_set1(load_i32(h + 4)));
+                sum[t][i][2] = v_dot(sum[t][i][2], c0, v_set1(load_i32(l)));
+                sum[t][i][3] = v_dot(sum[t][i][3], c1, v_set1(load_i32(l + 4)));
+            }
         }
     }
-    for (int i = 0; i < PARTS && row < row1; i++, row += VL)
-        put_sums(k, t, sum[i][0], sum[i][1], sum[i][2], sum[i][3], row, row1);
+#pragma GCC unroll 4
+    for (int t = 0; t < n; t++)
+        for (int i = 0; i < PARTS; i++)
+            if (row + i * VL < row1)
+                put_sums(k, t0 + t, sum[t][i], row + i * VL, row1);
 }
-
-#if VL == 16
-/* Four tokens at once, as the four sums of one do not hide what adding takes. With 256 bits there are
- * eight, and no registers for more. Names, for arrays of vectors make gcc 12 store them. */
-#define SUMS(t) vsum h0_##t = zero, h1_##t = zero, l0_##t = zero, l1_##t = zero
-#define ADD(t)                                                                                     \
-    do {                                                                                           \
-        const int8_t *h = hi + t * stride, *l = lo + t * stride;                                   \
-        h0_##t = v_dot(h0_##t, c0, v_set1(load_i32(h)));                                           \
-        h1_##t = v_dot(h1_##t, c1, v_set1(load_i32(h + 4)));                                       \
-        l0_##t = v_dot(l0_##t, c0, v_set1(load_i32(l)));                                           \
-        l1_##t = v_dot(l1_##t, c1, v_set1(load_i32(l + 4)));                                       \
-    } while (0)
-#define PUT(t) put_sums(k, t0 + t, h0_##t, h1_##t, l0_##t, l1_##t, row, row1)
-INLINE void stripe_4(const tern_screen4 *k, int t0, int row, int row1, const uint8_t *w, int ahead)
-{
-    const size_t stride = k->act.stride;
-    const int8_t *hi = k->act.hi + (size_t)t0 * stride;
-    const int8_t *lo = k->act.lo + (size_t)t0 * stride;
-    const vsum zero = (vsum)v_set1(0);
-    SUMS(0);
-    SUMS(1);
-    SUMS(2);
-    SUMS(3);
-    for (int b = 0, n_vec = (k->cols + 7) / 8; b < n_vec; b++, w += 64, hi += 8, lo += 8) {
-        vi c0, c1;
-        if (ahead)
-            _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);
-        v_halves(v_load(w), c0, c1);
-        ADD(0);
-        ADD(1);
-        ADD(2);
-        ADD(3);
-    }
-    PUT(0);
-    PUT(1);
-    PUT(2);
-    PUT(3);
-}
-#endif
 
 void SCREEN_FN(screen4)(const tern_screen4 *k, int row0, int row1)
 {
@@ -107,10 +83,12 @@ void SCREEN_FN(screen4)(const tern_screen4 *k, int row0, int row1)
         int t = 0, ahead = 8192;
 #if VL == 16
         for (; t + 4 <= k->n_tok; t += 4, ahead = 0)
-            stripe_4(k, t, r, row1, w, ahead);
+            stripe(k, t, 4, r, row1, w, ahead);
+        for (; t + 2 <= k->n_tok; t += 2, ahead = 0)
+            stripe(k, t, 2, r, row1, w, ahead);
 #endif
         for (; t < k->n_tok; t++, ahead = 0)
-            stripe(k, t, r, row1, w, ahead);
+            stripe(k, t, 1, r, row1, w, ahead);
     }
 }
 
