@@ -61,7 +61,8 @@ typedef struct tern_dtype_info {
      * engine does not write the format. Bytes equal the field's reference quantiser, with its
      * importance matrix too: importance [cols] is how much an error in the column weighs, the mean
      * square of what the matrix is multiplied with; NULL weighs by the values alone. Formats whose
-     * codes leave no choice ignore it. */
+     * codes leave no choice ignore it. Rows of TERN_UNIT_BLOCK formats do not depend on each other,
+     * so threads may pack some each. */
     void (*pack)(const float *src, size_t rows, size_t cols, const float *importance, uint8_t *dst);
 } tern_dtype_info;
 

@@ -386,7 +386,7 @@ static float round_q3_k(const k_fit *f, bool weighted, uint8_t level[GROUPS_MAX]
     }
     float inverse = -32.0f / most;
     for (int g = 0; g < GROUPS_MAX; g++)
-        level[g] = (uint8_t)(tern_clamp((int8_t)tern_nearest(inverse * f->scale[g]), -32, 31) + 32);
+        level[g] = (uint8_t)(tern_clamp(tern_nearest(inverse * f->scale[g]), -32, 31) + 32);
     return 1.0f / inverse;
 }
 

@@ -21,18 +21,23 @@ static inline tern_f4 size_of(tern_f4 v)
     return (tern_f4)((tern_i4)v & 0x7fffffff);
 }
 
-static inline tern_i4 nearest(tern_f4 v, int least, int most)
+/* tern_nearest(v) - least, clamped to 0..span; span is a power of two less one. */
+static inline tern_i4 code_of(tern_f4 v, int least, int span)
 {
-    tern_i4 q = ((tern_i4)(v + 0x1.8p23f) & 0x7fffff) - 0x400000, low, high;
-    low = q < least;
-    q = (~low & q) | (low & least);
-    high = q > most;
-    return (~high & q) | (high & most);
+    tern_i4 q = ((tern_i4)(v + 0x1.8p23f) & 0x7fffff) - (0x400000 + least);
+    q &= ~(q < 0);
+    return (q | (q > span)) & span;
 }
 
 static inline tern_f4 floats(tern_i4 v)
 {
     return __builtin_convertvector(v, tern_f4);
+}
+
+/* The code about zero: -half..half - 1. */
+static inline tern_f4 signed_code(tern_f4 v, int half)
+{
+    return floats(code_of(v, -half, 2 * half - 1)) - (float)half;
 }
 
 static void spread(tern_f4 *lanes, const float *x, int n, size_t n_group)
@@ -139,7 +144,7 @@ static inline fit fit_at(const tern_quad *g, tern_f4 inverse, int half)
 {
     fit f = {{0}, {0}};
     for (int i = 0; i < g->n; i++) {
-        tern_f4 q = floats(nearest(inverse * g->x[i], -half, half - 1)), w = g->w[i];
+        tern_f4 q = signed_code(inverse * g->x[i], half), w = g->w[i];
         f.xq += w * g->x[i] * q;
         f.qq += w * q * q;
     }
@@ -171,7 +176,7 @@ tern_f4 tern_quad_scale(tern_quad *g, int half)
         inverse = pick(better, other, inverse);
     }
     for (int i = 0; i < g->n; i++)
-        g->code[i] = ~empty & (nearest(inverse * g->x[i], -half, half - 1) + half);
+        g->code[i] = ~empty & code_of(inverse * g->x[i], -half, 2 * half - 1);
     return pick(empty, tern_splat(0.0f), scale);
 }
 
@@ -180,7 +185,7 @@ tern_f4 tern_quad_scale(tern_quad *g, int half)
 static inline tern_i4 move_code(fit *f, tern_f4 x, tern_f4 w, tern_f4 *q, int half)
 {
     fit rest = {f->xq - w * x * *q, f->qq - w * *q * *q};
-    tern_f4 to = floats(nearest(x * rest.qq / rest.xq, -half, half - 1));
+    tern_f4 to = signed_code(x * rest.qq / rest.xq, half);
     tern_i4 better = (rest.xq > 0.0f) & (to != *q);
     rest.xq += w * x * to;
     rest.qq += w * to * to;
@@ -198,7 +203,7 @@ tern_f4 tern_quad_descend(tern_quad *g, int half)
     tern_i4 empty = size_of(peak) < SMALLEST;
     fit f = fit_at(g, inverse, half);
     for (int i = 0; i < g->n; i++)
-        q[i] = floats(nearest(inverse * g->x[i], -half, half - 1));
+        q[i] = signed_code(inverse * g->x[i], half);
     for (int pass = 0; pass < PASSES; pass++) {
         tern_i4 changed = {0};
         for (int i = 0; i < g->n; i++)
@@ -233,7 +238,7 @@ static inline line line_at(const tern_quad *g, tern_f4 inverse, tern_f4 low, int
 {
     tern_f4 sum_q = {0}, sum_qq = {0}, sum_xq = {0}, zero = {0};
     for (int i = 0; i < g->n; i++) {
-        q[i] = floats(nearest(inverse * (g->x[i] - low), 0, top));
+        q[i] = floats(code_of(inverse * (g->x[i] - low), 0, top));
         tern_f4 wq = g->w[i] * q[i];
         sum_q += wq;
         sum_qq += wq * q[i];
@@ -264,7 +269,7 @@ tern_f4 tern_quad_line(tern_quad *g, const tern_line_plan *plan, tern_f4 *low)
     tern_f4 inverse = (float)plan->top / (most - least), from = least;
     line best = {1.0f / inverse, least};
     for (int i = 0; i < g->n; i++)
-        q[i] = floats(nearest(inverse * (g->x[i] - least), 0, plan->top));
+        q[i] = floats(code_of(inverse * (g->x[i] - least), 0, plan->top));
     tern_f4 error = line_error(g, q, &best, plan->absolute);
     for (int t = 0; t <= plan->last; t++) {
         /* Each line found moves the start of those after it. */
@@ -280,7 +285,7 @@ tern_f4 tern_quad_line(tern_quad *g, const tern_line_plan *plan, tern_f4 *low)
         from = pick(better, start, from);
     }
     for (int i = 0; i < g->n; i++)
-        g->code[i] = ~flat & nearest(inverse * (g->x[i] - from), 0, plan->top);
+        g->code[i] = ~flat & code_of(inverse * (g->x[i] - from), 0, plan->top);
     *low = -best.low;
     return pick(flat, zero, best.scale);
 }

@@ -58,6 +58,7 @@ def awkward(n):
         normal(n) * 1e-41,  # subnormal: inverses of scales overflow
         normal(n) * 1e-30,
         normal(n) * 1e-15 * np.where(at // 32 % 2, 1.0, 1e-3),  # about the smallest scale there is
+        normal(n) * 5e-15,  # scales of Q6_K are below it, weights are not
         normal(n) * 3e-7,  # scales are f16 subnormals
         np.clip(normal(n) * 2e4, -6e4, 6e4),
         np.ldexp(normal(n), -20 * (at // 32)),  # each group by far smaller than the one before
@@ -79,7 +80,9 @@ def awkward(n):
 def tensors():
     """(values, importance) each."""
     n = 256
-    ordinary = [np.random.default_rng(seed).standard_normal(n) * 0.02 for seed in range(4)]
+    # From 110 on rows for which the last candidate of Q4_K, of Q5_K or the last pass of Q3_K is the best.
+    seeds = [0, 1, 110, 509, 416]
+    ordinary = [np.random.default_rng(seed).standard_normal(n) * 0.02 for seed in seeds]
     yield np.stack(awkward(n) + ordinary), rng.uniform(0, 2, n)
     # Several blocks a row; importance over many magnitudes, and none at all for a third.
     n = 768
