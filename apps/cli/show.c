@@ -55,6 +55,20 @@ static void print_tokenizer(const json_t *t)
     (void)putchar('\n');
 }
 
+/* What tells this attention from the usual one. */
+static void print_attention(const json_t *a)
+{
+    if (json_is_false(json_object_get(a, "causal")))
+        (void)printf("               tokens see those behind them too: for embeddings\n");
+    if (int_at(a, "window") == 0)
+        return;
+    (void)printf("               a window of %lld in %lld layers", int_at(a, "window"),
+                 int_at(a, "windowed_layers"));
+    if (json_object_get(a, "rope_base"))
+        (void)printf(", where the rotation's base is %g", real_at(a, "rope_base"));
+    (void)putchar('\n');
+}
+
 static void print_summary(const cli *c, const json_t *o)
 {
     const json_t *s = json_object_get(o, "shape"), *b = json_object_get(o, "bytes");
@@ -71,6 +85,7 @@ static void print_summary(const cli *c, const json_t *o)
     (void)printf("attention      %lld heads of %lld, %lld for keys and values; context %lld\n",
                  int_at(s, "heads"), int_at(s, "d_head"), int_at(s, "kv_heads"),
                  int_at(s, "context"));
+    print_attention(json_object_get(o, "attention"));
     (void)printf("rotation       base %g, %lld dimensions, scaling %s\n", real_at(rope, "base"),
                  int_at(rope, "dimensions"), text_at(rope, "scaling"));
     print_weights(json_object_get(o, "weights"));

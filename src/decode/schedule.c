@@ -20,6 +20,16 @@ static tern_code check(const tern_feed *f, const tern_exec *e, tern_err *err)
                          "the prompt is too long: %zu tokens, of %d in the context %d are free "
                          "(shorten it or raise -c)",
                          f->n_tok, f->seq->n_ctx, n_free);
+    if (f->whole && f->seq->n_tok > 0)
+        return tern_fail(
+            err, TERN_E_UNSUPPORTED,
+            "attention goes both ways in this model: a text is evaluated whole, nothing "
+            "can follow it");
+    if (f->whole && f->n_tok > (size_t)e->max_tok)
+        return tern_fail(err, TERN_E_LIMIT,
+                         "the text is too long: %zu tokens, at most %d fit a pass where attention "
+                         "goes both ways",
+                         f->n_tok, e->max_tok);
     return TERN_OK;
 }
 
@@ -28,6 +38,7 @@ tern_code tern_feed_begin(tern_feed *f, const tern_exec *e, tern_err *err)
     f->n_done = 0;
     f->n_before = f->seq->n_tok;
     f->n_row = 0;
+    f->whole = e->w->h.bidirectional;
     return f->rc = check(f, e, err);
 }
 

@@ -30,19 +30,22 @@ struct tern_feed {
     tern_code rc; /* not TERN_OK: it failed, and seq is what it was before */
     tern_err err;
     int n_before, row0, n_row;
+    bool whole; /* all rows see each other, so they share one pass */
 };
 
-/* Codes: TERN_E_USAGE (id outside the vocabulary, n_tok 0), TERN_E_LIMIT; the feed is over then. */
+/* Codes: TERN_E_USAGE (id outside the vocabulary, n_tok 0), TERN_E_LIMIT (longer than the context, or
+ * than a pass where rows see each other), TERN_E_UNSUPPORTED (more rows for a sequence whose rows have
+ * seen each other); the feed is over then. */
 TERN_CHECK tern_code tern_feed_begin(tern_feed *f, const tern_exec *e, tern_err *err);
 /* Nothing is left to do, or it failed. */
 static inline bool tern_feed_over(const tern_feed *f)
 {
     return f->rc != TERN_OK || f->n_done == f->n_tok;
 }
-/* An answer's next rows rather than a prompt: all that is left is wanted. */
+/* An answer's next rows rather than a prompt: all that is left is wanted, or cannot be parted. */
 static inline bool tern_feed_is_short(const tern_feed *f)
 {
-    return f->n_tok - f->n_done <= (size_t)f->n_out;
+    return f->whole || f->n_tok - f->n_done <= (size_t)f->n_out;
 }
 
 /* One pass over the feeds that are not over; none is fine. Short ones come first and whole, as many as

@@ -146,6 +146,14 @@ static json_t *describe_layouts(const tern_weights *w)
     return o;
 }
 
+static int n_windowed(const tern_hparams *h)
+{
+    int n = 0;
+    for (int i = 0; i < h->n_layer; i++)
+        n += tern_hparams_windowed(h, i);
+    return n;
+}
+
 tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
 {
     const tern_hparams *h = &m->w.h;
@@ -164,6 +172,11 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
         json_pack("{s:f, s:i, s:s, s:s, s:f}", "base", (double)h->rope.base, "dimensions",
                   h->rope.n_rot, "pairing", h->rope.neox ? "halves" : "adjacent", "scaling",
                   tern_rope_scaling_name(h->rope.scaling), "factor", (double)h->rope.factor);
+    json_t *attention =
+        json_pack("{s:b, s:f, s:i, s:i}", "causal", !h->bidirectional, "scale",
+                  (double)h->attn_scale, "window", h->window, "windowed_layers", n_windowed(h));
+    if (h->window && h->rope_local_base > 0)
+        (void)put(attention, "rope_base", json_real((double)h->rope_local_base));
     json_t *weights = json_pack(
         "{s:I, s:I, s:f, s:f, s:f, s:f, s:b}", "parameters", (json_int_t)c.n_param,
         "ternary_parameters", (json_int_t)c.n_ternary, "ternary_share",
@@ -186,7 +199,9 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
     ok &= put(root, "path", text_of(m->dir->path));
     ok &= put(root, "name", text_of(m->name));
     ok &= put(root, "shape", shape);
+    ok &= put(root, "attention", attention);
     ok &= put(root, "rope", rope);
+    ok &= put(root, "pooling", h->pooling < 0 ? json_null() : json_integer(h->pooling));
     ok &= put(root, "weights", weights);
     ok &= put(root, "bytes", sizes);
     ok &= put(root, "tokenizer", tok);

@@ -10,13 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of a block: q, k, v, gate, up. */
+#define MAX_VIEWS 5
+
 typedef struct binder {
     tern_weights *w;
     const tern_arch *arch;
     const tern_bind_opts *opts;
     tern_pool *pool;
     tern_err *err;
-    const float *rope_freqs;
+    const float *rope_freqs, *rope_short, *rope_long;
 } binder;
 
 static size_t dim_of(const tern_hparams *h, tern_dim d)
@@ -32,6 +35,10 @@ static size_t dim_of(const tern_hparams *h, tern_dim d)
         return (size_t)h->n_head * (size_t)h->d_head;
     case TERN_D_KV:
         return (size_t)h->n_kv_head * (size_t)h->d_head;
+    case TERN_D_QKV:
+        return ((size_t)h->n_head + 2 * (size_t)h->n_kv_head) * (size_t)h->d_head;
+    case TERN_D_GATE_UP:
+        return 2 * (size_t)h->d_ff;
     case TERN_D_HEAD:
         return (size_t)h->d_head;
     case TERN_D_ROT_HALF:
@@ -73,12 +80,20 @@ static const float **vector_of(binder *n, tern_block *b, tern_role role)
         return &n->w->output_norm;
     case TERN_W_ROPE_FREQS:
         return &n->rope_freqs;
+    case TERN_W_ROPE_SHORT:
+        return &n->rope_short;
+    case TERN_W_ROPE_LONG:
+        return &n->rope_long;
     case TERN_W_ATTN_NORM:
         return &b->mixer_norm;
     case TERN_W_ATTN_SUB_NORM:
         return &b->m.attention.sub_norm;
+    case TERN_W_ATTN_POST_NORM:
+        return &b->mixer_post_norm;
     case TERN_W_FFN_NORM:
         return &b->ffn_norm;
+    case TERN_W_FFN_POST_NORM:
+        return &b->ffn_post_norm;
     case TERN_W_FFN_SUB_NORM:
         return &b->f.dense.sub_norm;
     case TERN_W_Q_BIAS:
@@ -162,10 +177,18 @@ static tern_code find_tensor(binder *n, const tern_tensor_spec *spec, int layer,
 /* Every tensor is there and as it should be, before memory is taken for any. */
 static tern_code check_all(binder *n)
 {
-    const tern_tensor *t;
-    for (const tern_tensor_spec *s = n->arch->tensors; s->name; s++)
-        for (int i = 0; i < (TERN_W_IS_BLOCK(s->role) ? n->w->h.n_layer : 1); i++)
+    const tern_tensor *t, *of_long = NULL, *of_short = NULL;
+    const tern_weights *w = n->w;
+    for (const tern_tensor_spec *s = n->arch->tensors; s->name; s++) {
+        for (int i = 0; i < (TERN_W_IS_BLOCK(s->role) ? w->h.n_layer : 1); i++)
             TERN_TRY(find_tensor(n, s, TERN_W_IS_BLOCK(s->role) ? i : -1, &t));
+        of_short = s->role == TERN_W_ROPE_SHORT ? t : of_short;
+        of_long = s->role == TERN_W_ROPE_LONG ? t : of_long;
+    }
+    /* The factors for short and long contexts go together, and longrope is nothing else. */
+    if (!of_short != !of_long || (w->h.rope.scaling == TERN_ROPE_LONGROPE && !of_long))
+        return tern_fail(n->err, TERN_E_FORMAT, "%s: tensor 'rope_factors_%s.weight' is missing",
+                         w->dir->path, of_long ? "short" : "long");
     return TERN_OK;
 }
 
@@ -223,9 +246,33 @@ static tern_code load_matrix(binder *n, const tern_tensor *t, tern_role role, te
     return TERN_OK;
 }
 
+/* Rows of a matrix in the file as matrices of their own. */
+static tern_code load_rows(binder *n, const tern_tensor *t, const tern_role *roles, size_t n_role,
+                           tern_block *b)
+{
+    size_t row = 0;
+    for (size_t i = 0; i < n_role; i++) {
+        tern_role role = roles[i];
+        tern_tensor *view = &n->w->views[n->w->n_view];
+        size_t rows = dim_of(&n->w->h, role == TERN_W_Q                       ? TERN_D_Q
+                                       : role == TERN_W_K || role == TERN_W_V ? TERN_D_KV
+                                                                              : TERN_D_FF);
+        if (!tern_tensor_view(t, row, rows, view))
+            return tern_fail(n->err, TERN_E_UNSUPPORTED,
+                             "%s: tensor '%s': type %s cannot be split at row %zu", n->w->dir->path,
+                             t->name, tern_dtype_get(t->dtype)->name, row);
+        n->w->n_view++;
+        TERN_TRY(load_matrix(n, view, role, matrix_of(n->w, b, role)));
+        row += rows;
+    }
+    return TERN_OK;
+}
+
 static tern_code bind_one(binder *n, const tern_tensor_spec *spec, int layer)
 {
     tern_weights *w = n->w;
+    static const tern_role qkv[] = {TERN_W_Q, TERN_W_K, TERN_W_V};
+    static const tern_role gate_up[] = {TERN_W_GATE, TERN_W_UP};
     tern_block *b = layer < 0 ? NULL : &w->blocks[layer];
     const tern_tensor *t;
     TERN_TRY(find_tensor(n, spec, layer, &t));
@@ -237,23 +284,41 @@ static tern_code bind_one(binder *n, const tern_tensor_spec *spec, int layer)
         w->embed = t;
         return TERN_OK;
     }
+    if (spec->role == TERN_W_QKV)
+        return load_rows(n, t, qkv, 3, b);
+    if (spec->role == TERN_W_GATE_UP)
+        return load_rows(n, t, gate_up, 2, b);
     return load_matrix(n, t, spec->role, matrix_of(w, b, spec->role));
+}
+
+static tern_code make_table(binder *n, const tern_rope *r, const float *factors, const char *name,
+                            tern_rope_table *out)
+{
+    int half = r->n_rot / 2;
+    out->inv_freq = tern_calloc((size_t)half, sizeof *out->inv_freq);
+    if (!out->inv_freq)
+        return tern_fail(n->err, TERN_E_NOMEM, "%s: out of memory", n->w->dir->path);
+    for (int i = 0; factors && i < half; i++)
+        if (!(factors[i] > 0.0f))
+            return tern_fail(n->err, TERN_E_FORMAT, "%s: tensor '%s': entry %d is %g, expected > 0",
+                             n->w->dir->path, name, i, (double)factors[i]);
+    tern_rope_frequencies(r, factors, out);
+    return TERN_OK;
 }
 
 static tern_code bind_rope(binder *n)
 {
     tern_weights *w = n->w;
-    int half = w->h.rope.n_rot / 2;
-    w->inv_freq = tern_calloc((size_t)half, sizeof *w->inv_freq);
-    if (!w->inv_freq)
-        return tern_fail(n->err, TERN_E_NOMEM, "%s: out of memory", w->dir->path);
-    for (int i = 0; n->rope_freqs && i < half; i++)
-        if (!(n->rope_freqs[i] > 0.0f))
-            return tern_fail(n->err, TERN_E_FORMAT,
-                             "%s: tensor 'rope_freqs.weight': entry %d is %g, expected > 0",
-                             w->dir->path, i, (double)n->rope_freqs[i]);
-    tern_rope_frequencies(&w->h.rope, n->rope_freqs, w->inv_freq, &w->rope_mscale);
-    return TERN_OK;
+    const tern_rope *r = &w->h.rope;
+    const tern_rope local = {.n_rot = r->n_rot, .base = w->h.rope_local_base, .attn_factor = 1.0f};
+    if (n->rope_long) {
+        w->h.rope.scaling = TERN_ROPE_LONGROPE;
+        TERN_TRY(make_table(n, r, n->rope_short, "rope_factors_short.weight", &w->rope));
+        return make_table(n, r, n->rope_long, "rope_factors_long.weight", &w->rope_long);
+    }
+    if (local.base > 0.0f)
+        TERN_TRY(make_table(n, &local, NULL, "", &w->rope_local));
+    return make_table(n, r, n->rope_freqs, "rope_freqs.weight", &w->rope);
 }
 
 static tern_code bind_all(binder *n)
@@ -274,6 +339,10 @@ static tern_code bind_all(binder *n)
         tern_block *b = &w->blocks[i];
         b->mixer = TERN_MIXER_ATTENTION;
         b->m.attention.slot = i;
+        if (tern_hparams_windowed(&w->h, i)) {
+            b->m.attention.window = w->h.window;
+            b->m.attention.local_rope = w->h.rope_local_base > 0.0f;
+        }
         b->ffn = TERN_FFN_DENSE;
         b->f.dense.act = w->h.act;
         for (const tern_tensor_spec *s = n->arch->tensors; s->name; s++)
@@ -328,7 +397,8 @@ tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o, tern_pool 
     w->cap_vector = w->dir->n_tensor;
     w->blocks = tern_calloc((size_t)w->h.n_layer, sizeof *w->blocks);
     w->vectors = tern_calloc(w->cap_vector, sizeof *w->vectors);
-    if (!w->blocks || !w->vectors)
+    w->views = tern_calloc(MAX_VIEWS * (size_t)w->h.n_layer, sizeof *w->views);
+    if (!w->blocks || !w->vectors || !w->views)
         rc = tern_fail(err, TERN_E_NOMEM, "%s: out of memory", w->dir->path);
     else
         rc = bind_all(&n);
@@ -376,6 +446,9 @@ void tern_weights_done(tern_weights *w)
         tern_free(w->vectors[i]);
     tern_free(w->vectors);
     tern_free(w->blocks);
-    tern_free(w->inv_freq);
+    tern_free(w->views);
+    tern_free(w->rope.inv_freq);
+    tern_free(w->rope_local.inv_freq);
+    tern_free(w->rope_long.inv_freq);
     *w = (tern_weights){0};
 }

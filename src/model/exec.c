@@ -61,6 +61,8 @@ static void lay_out(tern_exec *e, cutter *c)
     e->up = cut(c, n, e->ff_stride, sizeof(float));
     e->parts = cut(c, tern_attend_part_floats(h, e->max_tok), 1, sizeof(float));
     e->cs = cut(c, n, (size_t)h->rope.n_rot, sizeof(float));
+    e->cs_local = h->rope_local_base > 0 ? cut(c, n, (size_t)h->rope.n_rot, sizeof(float)) : NULL;
+    e->see = h->bidirectional ? cut(c, n, 1, sizeof *e->see) : NULL;
     e->logits = cut(c, (size_t)e->max_logit_rows, e->vocab_stride, sizeof(float));
     size_t n_out = (size_t)e->max_logit_rows,
            wide = tern_round_up((size_t)h->d_model + 2 * TERN_HEAD_EXTRA, 256);
@@ -291,8 +293,20 @@ void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job
     }
 }
 
-void tern_exec_residual(tern_exec *e, const float *y, int n_tok)
+void tern_exec_residual(tern_exec *e, const float *y, const float *norm, int n_tok)
 {
+    if (norm) {
+        tern_input in;
+        tern_prepare p = {.x = y,
+                          .x_stride = e->x_stride,
+                          .norm = norm,
+                          .y = e->h,
+                          .y_stride = e->x_stride,
+                          .cols = e->w->h.d_model,
+                          .n_tok = n_tok};
+        tern_exec_prepare(e, &p, &in);
+        y = e->h;
+    }
     tern_exec_span(e, TERN_SPAN_RESIDUAL);
     /* The rows lie one behind the other with equal strides, padding included. */
     for (int i = 0; i < n_tok; i++)

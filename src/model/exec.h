@@ -52,11 +52,13 @@ typedef struct tern_exec {
     float *out;                   /* [max_tok][d_model]: what a block adds */
     float *parts;                 /* of attention, see mixer/attend.h */
     float *cs;                    /* [max_tok][n_rot]: cos, sin */
-    float *logits;                /* [max_logit_rows][n_vocab]: logits or coarse products */
-    float *head_max;              /* [max_logit_rows][2][blocks of the head], see head.h */
-    tern_act15 act15;             /* input of the head's planes, max_logit_rows rows */
-    bool head_mapped;             /* pages of the head may be in memory, for it was read whole */
-    uint8_t *head_rows;           /* [n_lane][head_rows_stride]: copies of rows of the head */
+    float *cs_local;    /* the same of windowed blocks whose base is another one; else NULL */
+    int *see;           /* [max_tok]: each row sees positions below; NULL: those up to its own */
+    float *logits;      /* [max_logit_rows][n_vocab]: logits or coarse products */
+    float *head_max;    /* [max_logit_rows][2][blocks of the head], see head.h */
+    tern_act15 act15;   /* input of the head's planes, max_logit_rows rows */
+    bool head_mapped;   /* pages of the head may be in memory, for it was read whole */
+    uint8_t *head_rows; /* [n_lane][head_rows_stride]: copies of rows of the head */
     size_t head_rows_stride;
     /* Choices in a row that had to read the whole head after all, or nearly as much, make the next ones
      * do so at once, from 1 to 32 of them. */
@@ -140,8 +142,8 @@ void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job
 void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job *jobs,
                        const float *const *norm_in, int n_job, tern_glu_fn glu, int n_row);
 
-/* x[t] += y[t] for all rows */
-void tern_exec_residual(tern_exec *e, const float *y, int n_tok);
+/* x[t] += norm(y[t]) for all rows; norm NULL: y as it is. Overwrites e->h then. */
+void tern_exec_residual(tern_exec *e, const float *y, const float *norm, int n_tok);
 
 void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *rows, int n_row);
 void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row);

@@ -20,9 +20,16 @@ static void embed_lane(void *arg, int lane, int n_lane)
     int begin, end;
     tern_pool_split(t->n_row, 1, lane, n_lane, &begin, &end);
     for (int i = begin; i < end; i++) {
-        dt->unpack_row(w->embed, (size_t)t->rows[i].id, e->x + (size_t)i * e->x_stride);
-        tern_rope_row(w->inv_freq, w->rope_mscale, w->h.rope.n_rot, t->rows[i].pos,
-                      e->cs + (size_t)i * (size_t)w->h.rope.n_rot);
+        const tern_row *r = &t->rows[i];
+        float *x = e->x + (size_t)i * e->x_stride;
+        size_t at = (size_t)i * (size_t)w->h.rope.n_rot;
+        bool is_long = w->rope_long.inv_freq && r->seq->n_ctx > w->h.rope.n_ctx_orig;
+        dt->unpack_row(w->embed, (size_t)r->id, x);
+        for (int j = 0; w->h.embed_scale != 1.0f && j < w->h.d_model; j++)
+            x[j] *= w->h.embed_scale;
+        tern_rope_row(is_long ? &w->rope_long : &w->rope, w->h.rope.n_rot, r->pos, e->cs + at);
+        if (e->cs_local)
+            tern_rope_row(&w->rope_local, w->h.rope.n_rot, r->pos, e->cs_local + at);
     }
 }
 
@@ -70,7 +77,7 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn s
                           .y_stride = e->x_stride,
                           .cols = w->h.d_model,
                           .n_tok = n,
-                          .forms = w->head.form};
+                          .forms = want == TERN_WANT_HIDDEN ? 0 : w->head.form};
         tern_exec_prepare(e, &p, &in);
         bool screened = screens(e, want, n, screen), whole = want != TERN_WANT_HIDDEN && !screened;
         tern_job job = {&w->head, &in, e->logits, e->vocab_stride};

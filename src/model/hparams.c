@@ -15,7 +15,7 @@ const char *tern_act_name(tern_act_kind act)
 
 const char *tern_rope_scaling_name(tern_rope_scaling s)
 {
-    static const char *const names[] = {"none", "linear", "yarn", "llama3"};
+    static const char *const names[] = {"none", "linear", "yarn", "llama3", "longrope"};
     return names[s];
 }
 
@@ -127,6 +127,8 @@ static tern_code read_rope(keys *k, tern_hparams *h)
     TERN_TRY(get_int(k, "rope.scaling.original_context_length", 1, INT32_MAX, h->n_ctx_train,
                      &r->n_ctx_orig));
     TERN_TRY(get_float(k, "rope.scaling.attn_factor", 0.0f, 1e3f, 1.0f, &r->attn_factor));
+    if (r->attn_factor == 0.0f)
+        r->attn_factor = 1.0f;
     TERN_TRY(get_float(k, "rope.scaling.yarn_beta_fast", 0.0f, 1e6f, 32.0f, &r->beta_fast));
     TERN_TRY(get_float(k, "rope.scaling.yarn_beta_slow", 0.0f, 1e6f, 1.0f, &r->beta_slow));
     TERN_TRY(get_float(k, "rope.scaling.low_freq_factor", 1e-3f, 1e6f, 1.0f, &r->low_freq));
@@ -141,10 +143,12 @@ static tern_code read_rope(keys *k, tern_hparams *h)
         r->scaling = TERN_ROPE_YARN;
     else if (slice_is(type, "llama3"))
         r->scaling = TERN_ROPE_LLAMA3;
+    else if (slice_is(type, "longrope"))
+        r->scaling = TERN_ROPE_LONGROPE;
     else
         return tern_fail(k->err, TERN_E_UNSUPPORTED,
-                         "%s: %s is '%s', expected none, linear, yarn or llama3", k->dir->path,
-                         k->key, tern_quote(shown, sizeof shown, type.p, type.n));
+                         "%s: %s is '%s', expected none, linear, yarn, llama3 or longrope",
+                         k->dir->path, k->key, tern_quote(shown, sizeof shown, type.p, type.n));
     if (r->scaling == TERN_ROPE_YARN && !(r->base > 1.0f && r->beta_fast > 0 && r->beta_slow > 0))
         return tern_fail(k->err, TERN_E_FORMAT,
                          "%s: rope scaling yarn: freq_base %g must exceed 1, yarn_beta_fast %g and "
@@ -157,17 +161,79 @@ static tern_code read_rope(keys *k, tern_hparams *h)
     return TERN_OK;
 }
 
+/* Layers that see the last positions only: a window, and a number or a list of layers. */
+static tern_code read_window(keys *k, const tern_arch *arch, tern_hparams *h)
+{
+    TERN_TRY(get_int(k, "attention.sliding_window", 0, INT32_MAX, 0, &h->window));
+    if (h->window == 0)
+        return TERN_OK;
+    const char *key = full(k, "attention.sliding_window_pattern");
+    const tern_meta *m = tern_dir_meta_find(k->dir, key);
+    if (m && m->type == TERN_META_ARRAY) {
+        if ((m->elem != TERN_META_BOOL && !is_integer(m->elem)) || m->n_elem < (size_t)h->n_layer)
+            return tern_fail(k->err, TERN_E_FORMAT,
+                             "%s: %s has %zu entries, expected a flag for each of %d layers",
+                             k->dir->path, key, m->n_elem, h->n_layer);
+        h->window_layers = m;
+    } else {
+        TERN_TRY(get_int(k, "attention.sliding_window_pattern", 0, 4096, arch->window_period,
+                         &h->window_period));
+    }
+    TERN_TRY(
+        get_float(k, "rope.freq_base_swa", 1.0f, 1e12f, arch->local_base, &h->rope_local_base));
+    return TERN_OK;
+}
+
+bool tern_hparams_windowed(const tern_hparams *h, int layer)
+{
+    if (h->window == 0)
+        return false;
+    if (h->window_layers)
+        return tern_meta_elem_i64(h->window_layers, (size_t)layer) != 0;
+    return h->window_period == 0 || layer % h->window_period != h->window_period - 1;
+}
+
+/* Attention as the family has it, then what the file says. */
+static tern_code read_attention(keys *k, const tern_arch *arch, tern_hparams *h)
+{
+    static const char *const softcaps[] = {"final_logit_softcapping", "attn_logit_softcapping"};
+    bool found = false, causal = true;
+    float scale, softcap;
+    TERN_TRY(read_window(k, arch, h));
+    TERN_TRY(get_float(k, "attention.scale", 0.0f, 1e3f, 0.0f, &scale));
+    if (scale > 0.0f)
+        h->attn_scale = scale;
+    for (size_t i = 0; i < sizeof softcaps / sizeof softcaps[0]; i++) {
+        TERN_TRY(get_float(k, softcaps[i], 0.0f, 1e6f, 0.0f, &softcap));
+        if (softcap > 0.0f)
+            return tern_fail(k->err, TERN_E_UNSUPPORTED,
+                             "%s: %s is %g, which this version cannot run", k->dir->path, k->key,
+                             (double)softcap);
+    }
+    TERN_TRY(tern_dir_get_bool(k->dir, full(k, "attention.causal"), &causal, &found, k->err));
+    h->bidirectional = !causal;
+    if (!causal && h->window > 0)
+        return tern_fail(k->err, TERN_E_UNSUPPORTED,
+                         "%s: %s is false beside a sliding window, which this version cannot run",
+                         k->dir->path, k->key);
+    return tern_dir_meta_find(k->dir, full(k, "pooling_type"))
+               ? get_int(k, "pooling_type", 0, 4, 0, &h->pooling)
+               : TERN_OK;
+}
+
 tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hparams *out,
                             tern_err *err)
 {
     tern_hparams *h = out;
     keys k = {.dir = d, .prefix = arch->name, .err = err};
-    bool act_in_file = false, found = false, causal = true;
+    bool act_in_file = false;
     int d_value;
     *h = (tern_hparams){.arch = arch->name,
                         .act = arch->act,
                         .token_act8 = arch->token_act8,
-                        .rope.neox = arch->neox};
+                        .rope.neox = arch->neox,
+                        .embed_scale = 1.0f,
+                        .pooling = -1};
     /* Upper bounds are far beyond any model; they keep every product of two of them in 62 bits. */
     TERN_TRY(get_int(&k, "block_count", 1, 4096, -1, &h->n_layer));
     TERN_TRY(get_int(&k, "embedding_length", 1, 1 << 20, -1, &h->d_model));
@@ -188,10 +254,6 @@ tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hpara
                          "equal, 2..512",
                          d->path, arch->name, h->d_head, d_value);
     TERN_TRY(get_float(&k, "attention.layer_norm_rms_epsilon", 0.0f, 1.0f, 1e-5f, &h->rms_eps));
-    TERN_TRY(tern_dir_get_bool(d, full(&k, "attention.causal"), &causal, &found, err));
-    if (!causal)
-        return tern_fail(err, TERN_E_UNSUPPORTED, "%s: %s is false, which this version cannot run",
-                         d->path, full(&k, "attention.causal"));
     TERN_TRY(read_act(&k, h, &act_in_file));
     TERN_TRY(read_rope(&k, h));
     h->attn_scale = 1.0f / sqrtf((float)h->d_head);
@@ -205,5 +267,5 @@ tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hpara
     h->n_vocab = (int)embed->ne[1];
     if (arch->adjust)
         arch->adjust(h, act_in_file);
-    return TERN_OK;
+    return read_attention(&k, arch, h);
 }

@@ -11,7 +11,8 @@ typedef enum tern_rope_scaling {
     TERN_ROPE_NONE,
     TERN_ROPE_LINEAR,
     TERN_ROPE_YARN,
-    TERN_ROPE_LLAMA3
+    TERN_ROPE_LLAMA3,
+    TERN_ROPE_LONGROPE
 } tern_rope_scaling;
 
 typedef struct tern_rope {
@@ -20,8 +21,8 @@ typedef struct tern_rope {
     bool neox; /* pairs (i, i + n_rot/2); else (2i, 2i+1) */
     tern_rope_scaling scaling;
     float factor;               /* >= 1 stretches the context */
-    int n_ctx_orig;             /* context before stretching; YaRN, llama3 */
-    float attn_factor;          /* YaRN: multiplies cos and sin; 0: derived from factor */
+    int n_ctx_orig;             /* context before stretching; YaRN, llama3, longrope */
+    float attn_factor;          /* multiplies cos and sin, besides what YaRN derives from factor */
     float beta_fast, beta_slow; /* YaRN */
     float low_freq, high_freq;  /* llama3 */
 } tern_rope;
@@ -35,7 +36,18 @@ typedef struct tern_hparams {
     bool
         token_act8; /* trained as W1.58A8: ternary weights of any format take per-token int8 inputs */
     tern_rope rope;
+    float rope_local_base; /* of windowed layers, which scale nothing; 0: they are as all others */
+    float embed_scale;     /* embeddings are multiplied by it */
+    /* Positions that a row of a windowed layer sees, itself included; 0: no layer is windowed. */
+    int window;
+    int window_period;              /* every layer but the last of so many in turn is; 0: all are */
+    const tern_meta *window_layers; /* borrowed from the file: which ones, instead; or NULL */
+    bool bidirectional; /* a row sees all rows of its sequence, which is evaluated in one step */
+    int pooling;        /* as the file says, TERN_POOLING_*; -1: it does not */
 } tern_hparams;
+
+/* Is this layer windowed? */
+bool tern_hparams_windowed(const tern_hparams *h, int layer);
 
 typedef struct tern_arch tern_arch;
 

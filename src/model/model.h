@@ -16,6 +16,8 @@ typedef struct tern_attention {
     const float *q_head_norm, *k_head_norm;                     /* per head, before RoPE */
     const float *sub_norm; /* over the concatenated heads, before o */
     int slot;              /* index of this block's KV state */
+    int window;            /* most positions a row sees, itself included; 0: all */
+    bool local_rope;       /* rotates by rope_local */
 } tern_attention;
 
 /* Gated feed-forward: down(norm(act(gate x) * up x)) (ffn/dense.c). */
@@ -26,6 +28,12 @@ typedef struct tern_dense {
     tern_act_kind act;
 } tern_dense;
 
+/* RoPE at one base and scaling. */
+typedef struct tern_rope_table {
+    float *inv_freq; /* owned; [n_rot / 2], scaling applied; NULL: the model has no such table */
+    float mscale;    /* multiplies cos and sin */
+} tern_rope_table;
+
 /* A block is a mixer and a ffn, each behind its own norm and added to the residual stream. The
  * kinds grow with the families; forward.c switches on them once per block. */
 typedef enum tern_mixer_kind { TERN_MIXER_ATTENTION } tern_mixer_kind;
@@ -35,6 +43,7 @@ typedef struct tern_block {
     tern_mixer_kind mixer;
     tern_ffn_kind ffn;
     const float *mixer_norm, *ffn_norm;
+    const float *mixer_post_norm, *ffn_post_norm; /* of what is added to the stream; may be NULL */
     union {
         tern_attention attention;
     } m;
@@ -52,11 +61,14 @@ typedef struct tern_weights {
     tern_head screen; /* of head; empty: it is read whole. Made after binding */
     bool head_tied;
     const float *output_norm;
-    float *inv_freq;    /* owned; [n_rot / 2], scaling applied */
-    float rope_mscale;  /* multiplies cos and sin */
-    tern_block *blocks; /* owned; [n_layer] */
-    float **vectors;    /* owned; every norm and bias as f32 */
+    tern_rope_table rope;
+    tern_rope_table rope_local; /* of windowed blocks, where their base is another one */
+    tern_rope_table rope_long;  /* of sequences whose context passes rope.n_ctx_orig */
+    tern_block *blocks;         /* owned; [n_layer] */
+    float **vectors;            /* owned; every norm and bias as f32 */
     size_t n_vector, cap_vector;
+    tern_tensor *views; /* owned; matrices that are some rows of one in the file */
+    size_t n_view;
     size_t read_bytes;   /* weight bytes read per decoded token, head included */
     size_t packed_bytes; /* memory taken by repacked copies */
 } tern_weights;
@@ -93,11 +105,10 @@ static inline size_t tern_weights_token_bytes(const tern_weights *w)
                        : w->read_bytes;
 }
 
-/* RoPE frequencies of a model: inv_freq[i] multiplies the position; *mscale multiplies cos and sin.
- * factors [n_rot/2] (rope_freqs.weight) may be NULL. */
-void tern_rope_frequencies(const tern_rope *r, const float *factors, float *inv_freq,
-                           float *mscale);
+/* RoPE frequencies of a model: inv_freq[i] multiplies the position. factors [n_rot/2]
+ * (rope_freqs.weight and its kin) may be NULL. */
+void tern_rope_frequencies(const tern_rope *r, const float *factors, tern_rope_table *out);
 /* cs[2i], cs[2i+1] = cos, sin of pair i at this position. */
-void tern_rope_row(const float *inv_freq, float mscale, int n_rot, int pos, float *cs);
+void tern_rope_row(const tern_rope_table *t, int n_rot, int pos, float *cs);
 
 #endif

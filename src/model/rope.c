@@ -1,6 +1,7 @@
 /* Rotary position embedding, frequencies and scalings: RoPE (Su et al. 2021, arXiv 2104.09864), linear
  * interpolation (Chen et al. 2023, arXiv 2306.15595), YaRN (Peng et al. 2023, arXiv 2309.00071,
- * section 3), the wavelength-dependent rule of Llama 3.1. Frequencies and angles are f32, as the
+ * section 3), the wavelength-dependent rule of Llama 3.1, factors per dimension (LongRoPE, Ding et al.
+ * 2024, arXiv 2402.13753). Frequencies and angles are f32, as the
  * training code has them; sine and cosine are taken in f64 and rounded once. */
 #include "model/model.h"
 
@@ -32,7 +33,7 @@ static void yarn(const tern_rope *r, float *inv_freq, float *mscale)
         inv_freq[i] = inv_freq[i] / r->factor * (1.0f - keep) + inv_freq[i] * keep;
     }
     /* Attention temperature folded into cos and sin (YaRN eq. 22). */
-    *mscale = r->attn_factor * (r->factor > 1.0f ? 0.1f * logf(r->factor) + 1.0f : 1.0f);
+    *mscale *= r->factor > 1.0f ? 0.1f * logf(r->factor) + 1.0f : 1.0f;
 }
 
 static void llama3(const tern_rope *r, float *inv_freq)
@@ -46,9 +47,10 @@ static void llama3(const tern_rope *r, float *inv_freq)
     }
 }
 
-void tern_rope_frequencies(const tern_rope *r, const float *factors, float *inv_freq, float *mscale)
+void tern_rope_frequencies(const tern_rope *r, const float *factors, tern_rope_table *out)
 {
-    *mscale = 1.0f;
+    float *inv_freq = out->inv_freq;
+    out->mscale = r->attn_factor;
     for (int i = 0; i < r->n_rot / 2; i++)
         inv_freq[i] = (float)(1.0 / pow((double)r->base, (double)(2 * i) / (double)r->n_rot));
     switch (r->scaling) {
@@ -57,11 +59,12 @@ void tern_rope_frequencies(const tern_rope *r, const float *factors, float *inv_
             inv_freq[i] /= r->factor;
         break;
     case TERN_ROPE_YARN:
-        yarn(r, inv_freq, mscale);
+        yarn(r, inv_freq, &out->mscale);
         break;
     case TERN_ROPE_LLAMA3:
         llama3(r, inv_freq);
         break;
+    case TERN_ROPE_LONGROPE: /* all in the factors */
     case TERN_ROPE_NONE:
         break;
     }
@@ -70,11 +73,11 @@ void tern_rope_frequencies(const tern_rope *r, const float *factors, float *inv_
             inv_freq[i] /= factors[i];
 }
 
-void tern_rope_row(const float *inv_freq, float mscale, int n_rot, int pos, float *cs)
+void tern_rope_row(const tern_rope_table *t, int n_rot, int pos, float *cs)
 {
     for (int i = 0; i < n_rot / 2; i++) {
-        float angle = (float)pos * inv_freq[i];
-        cs[2 * i] = (float)cos((double)angle) * mscale;
-        cs[2 * i + 1] = (float)sin((double)angle) * mscale;
+        float angle = (float)pos * t->inv_freq[i];
+        cs[2 * i] = (float)cos((double)angle) * t->mscale;
+        cs[2 * i + 1] = (float)sin((double)angle) * t->mscale;
     }
 }

@@ -115,7 +115,7 @@ static void check_vectors(checker *c)
 
     fill(c, e->q, (size_t)h->d_head);
     memcpy(e->att, e->q, (size_t)h->d_head * sizeof *e->q);
-    tern_rope_row(e->w->inv_freq, e->w->rope_mscale, h->rope.n_rot, 77, e->cs);
+    tern_rope_row(&e->w->rope, h->rope.n_rot, 77, e->cs);
     e->k.rope(e->q, e->cs, h->rope.n_rot, h->rope.neox);
     c->ref.rope(e->att, e->cs, h->rope.n_rot, h->rope.neox);
     verdict(c, TERN_OP_ROPE, same(e->q, e->att, (size_t)h->d_head), "");

@@ -79,3 +79,20 @@ size_t tern_tensor_rows(const tern_tensor *t)
 {
     return t->ne[1] * t->ne[2] * t->ne[3];
 }
+
+bool tern_tensor_view(const tern_tensor *t, size_t row0, size_t n_row, tern_tensor *out)
+{
+    const tern_dtype_info *dt = tern_dtype_get(t->dtype);
+    size_t tail = (size_t)dt->tail_bytes, codes = t->bytes - tail, per = (size_t)dt->blk_rows;
+    if (row0 % per || n_row % per || row0 > t->ne[1] || n_row > t->ne[1] - row0)
+        return false;
+    size_t row_bytes = codes / t->ne[1];
+    *out = *t;
+    out->ne[1] = n_row;
+    out->data += row0 * row_bytes;
+    out->offset += row0 * row_bytes;
+    out->bytes = n_row * row_bytes;
+    if (tail)
+        out->tail = (t->tail ? t->tail : codes) - row0 * row_bytes;
+    return true;
+}

@@ -39,6 +39,7 @@ typedef struct tern_tensor {
     const uint8_t *data; /* borrowed from the file map */
     size_t bytes;
     size_t offset; /* of data in its file, for messages */
+    size_t tail;   /* TERN_UNIT_TENSOR, some rows of a tensor: where in data its tail is; else 0 */
 } tern_tensor;
 
 typedef struct tern_dtype_info {
@@ -73,6 +74,9 @@ bool tern_dtype_find(const char *name, tern_dtype *out);
 /* Bytes of a tensor of this shape, unpadded; false when the shape does not fit the block, a
  * dimension is 0, a per-tensor format has more than two dimensions, or elements or bytes overflow. */
 bool tern_dtype_bytes(tern_dtype dt, const size_t ne[4], size_t *out);
+/* Rows [row0, row0 + n_row) of a matrix as one of their own, which reads t's bytes; false when a block
+ * spans rows and one would be cut. */
+bool tern_tensor_view(const tern_tensor *t, size_t row0, size_t n_row, tern_tensor *out);
 /* ne[1] * ne[2] * ne[3]; the view is valid, so it cannot overflow. */
 size_t tern_tensor_rows(const tern_tensor *t);
 

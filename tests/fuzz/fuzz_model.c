@@ -67,7 +67,12 @@ static void generate(tern_session *s, const int32_t *ids, size_t n, bool greedy,
     o.show_special = true;
     must(tern_request_new(s, ids, n, &o, &r, &err) == TERN_OK);
     while (ev.finish == TERN_FINISH_NONE) {
-        must(tern_request_next(r, &ev, &err) == TERN_OK);
+        tern_code rc = tern_request_next(r, &ev, &err);
+        if (rc == TERN_E_UNSUPPORTED) { /* attention goes both ways: nothing follows a text */
+            check_err(rc, &err);
+            break;
+        }
+        must(rc == TERN_OK);
         must(ev.id >= 0 && ev.id < n_vocab && tern_utf8_valid(ev.text, ev.n_text));
     }
     tern_request_free(r);

@@ -121,13 +121,17 @@ def model(arch, fmt="F32", d=16, d_ff=16, heads=2, kv=1, layers=1, d_head=8, voc
     for i in range(layers):
         b = "blk.%d." % i
         m.vector(b + "attn_norm.weight", d)
-        m.matrix(b + "attn_q.weight", d_q, d, fmt)
-        m.matrix(b + "attn_k.weight", kv * d_head, d, fmt)
-        m.matrix(b + "attn_v.weight", kv * d_head, d, fmt)
+        if arch == "phi3":
+            m.matrix(b + "attn_qkv.weight", d_q + 2 * kv * d_head, d, fmt)
+        else:
+            m.matrix(b + "attn_q.weight", d_q, d, fmt)
+            m.matrix(b + "attn_k.weight", kv * d_head, d, fmt)
+            m.matrix(b + "attn_v.weight", kv * d_head, d, fmt)
         m.matrix(b + "attn_output.weight", d, d_q, narrow)
         m.vector(b + "ffn_norm.weight", d)
-        m.matrix(b + "ffn_gate.weight", d_ff, d, fmt)
-        m.matrix(b + "ffn_up.weight", d_ff, d, fmt)
+        if arch != "phi3":
+            m.matrix(b + "ffn_gate.weight", d_ff, d, fmt)
+        m.matrix(b + "ffn_up.weight", d_ff * (2 if arch == "phi3" else 1), d, fmt)
         m.matrix(b + "ffn_down.weight", d, d_ff, narrow)
         if "bitnet" in arch:
             m.vector(b + "attn_sub_norm.weight", d_q)
@@ -136,15 +140,21 @@ def model(arch, fmt="F32", d=16, d_ff=16, heads=2, kv=1, layers=1, d_head=8, voc
             m.vector(b + "attn_q.bias", d_q)
             m.vector(b + "attn_k.bias", kv * d_head)
             m.vector(b + "attn_v.bias", kv * d_head)
-        if arch == "qwen3":
+        if arch in ("qwen3", "gemma3"):
             m.vector(b + "attn_q_norm.weight", d_head)
             m.vector(b + "attn_k_norm.weight", d_head)
+        if arch == "gemma3":
+            m.vector(b + "post_attention_norm.weight", d)
+            m.vector(b + "post_ffw_norm.weight", d)
         if arch == "llama" and layers > 1:
             m.vector(b + "attn_q_norm_in.weight", d)
             m.vector(b + "ffn_up_norm_in.weight", d)
             m.vector(b + "ffn_down_norm_in.weight", d_ff)
     if arch == "llama" and layers > 1:
         m.vector("rope_freqs.weight", d_head // 2)
+    if arch == "phi3":
+        m.vector("rope_factors_short.weight", d_head // 2)
+        m.vector("rope_factors_long.weight", d_head // 2)
     return m.bytes()
 
 
@@ -162,6 +172,11 @@ def seeds():
     yield "bitnet", model("bitnet", fmt="F16", extra=[(".hidden_activation", STR, text("gelu"))])
     yield "bitnet-b1.58", model("bitnet-b1.58", fmt="I2_S")
     yield "bitnet-25", model("bitnet-25", fmt="I2_S", vocabulary=bpe)
+    yield "gemma3", model("gemma3", layers=3, extra=[
+        (".attention.sliding_window", U32, struct.pack("<I", 3)),
+        (".attention.sliding_window_pattern", U32, struct.pack("<I", 2)),
+        (".attention.causal", BOOL, b"\1"), (".pooling_type", U32, struct.pack("<I", 1))])
+    yield "phi3", model("phi3", extra=scaling("longrope"))
     for fmt, (_, elems, size, _, _) in FORMATS.items():
         if elems > 1 and fmt != "I2_S":
             yield fmt.lower(), model("llama", fmt=fmt, embed=fmt)

@@ -178,19 +178,29 @@ static void add_block(test_model *m, int i)
 {
     const test_shape *s = &m->shape;
     int d = s->d_model, d_head = d / s->n_head, d_kv = s->n_kv_head * d_head;
+    bool phi3 = strcmp(s->arch, "phi3") == 0, gemma3 = strcmp(s->arch, "gemma3") == 0;
     const struct {
         const char *name;
         int rows, cols;
+        bool skipped;
     } common[] = {
-        {"attn_norm.weight", 0, d},      {"attn_q.weight", d, d},
-        {"attn_k.weight", d_kv, d},      {"attn_v.weight", d_kv, d},
-        {"attn_output.weight", d, d},    {"ffn_norm.weight", 0, d},
-        {"ffn_gate.weight", s->d_ff, d}, {"ffn_up.weight", s->d_ff, d},
-        {"ffn_down.weight", d, s->d_ff},
+        {"attn_norm.weight", 0, d, false},
+        {"attn_q.weight", d, d, phi3},
+        {"attn_k.weight", d_kv, d, phi3},
+        {"attn_v.weight", d_kv, d, phi3},
+        {"attn_qkv.weight", d + 2 * d_kv, d, !phi3},
+        {"attn_output.weight", d, d, false},
+        {"post_attention_norm.weight", 0, d, !gemma3},
+        {"ffn_norm.weight", 0, d, false},
+        {"ffn_gate.weight", s->d_ff, d, phi3},
+        {"ffn_up.weight", phi3 ? 2 * s->d_ff : s->d_ff, d, false},
+        {"ffn_down.weight", d, s->d_ff, false},
+        {"post_ffw_norm.weight", 0, d, !gemma3},
     };
     for (size_t k = 0; k < sizeof common / sizeof common[0]; k++)
-        add_to_block(m, i, common[k].name, common[k].rows ? s->matrices : TERN_DT_F32,
-                     common[k].rows, common[k].cols);
+        if (!common[k].skipped)
+            add_to_block(m, i, common[k].name, common[k].rows ? s->matrices : TERN_DT_F32,
+                         common[k].rows, common[k].cols);
     if (strncmp(s->arch, "bitnet", 6) == 0) {
         add_to_block(m, i, "attn_sub_norm.weight", TERN_DT_F32, 0, d);
         add_to_block(m, i, "ffn_sub_norm.weight", TERN_DT_F32, 0, s->d_ff);
@@ -198,7 +208,7 @@ static void add_block(test_model *m, int i)
         add_to_block(m, i, "attn_q.bias", TERN_DT_F32, 0, d);
         add_to_block(m, i, "attn_k.bias", TERN_DT_F32, 0, d_kv);
         add_to_block(m, i, "attn_v.bias", TERN_DT_F32, 0, d_kv);
-    } else if (strcmp(s->arch, "qwen3") == 0) {
+    } else if (gemma3 || strcmp(s->arch, "qwen3") == 0) {
         add_to_block(m, i, "attn_q_norm.weight", TERN_DT_F32, 0, d_head);
         add_to_block(m, i, "attn_k_norm.weight", TERN_DT_F32, 0, d_head);
     }

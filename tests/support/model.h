@@ -33,13 +33,14 @@ typedef struct test_key {
 typedef struct test_model {
     test_shape shape; /* with the defaults filled in */
     test_key keys[40];
-    test_tensor tensors[80];
+    test_tensor tensors[96];
     size_t n_key, n_tensor;
     tern_str file; /* as it was opened last */
 } test_model;
 
-/* The architectures' optional tensors are there for qwen2 (biases), qwen3 (norms per head) and the
- * bitnet family (norms within the block). Values are the same each time. */
+/* The architectures' own tensors are there: of qwen2 biases, of qwen3 and gemma3 norms per head, of gemma3
+ * norms behind mixer and ffn, of the bitnet family norms within the block, of phi3 fused matrices. Values
+ * are the same each time. */
 void test_model_init(test_model *m, const test_shape *s);
 void test_model_done(test_model *m);
 /* Set a key to "TYPE VALUE" in the words of support/bytes.h, "u32:4 u32:7"; NULL removes it. A name

@@ -23,6 +23,7 @@ typedef struct fixture {
     tern_pool *pool;
     tern_exec e;
     tern_seq seq;
+    int window;       /* most positions a row sees; 0: all */
     float *q, *k, *v; /* [N_POS][heads][d_head] */
 } fixture;
 
@@ -124,7 +125,7 @@ static float *attend(fixture *f, int n_thread, const int *pos, int n)
         for (int j = 0; f->seq.shape.k == TERN_KV_I8 && j < h->n_head; j++)
             f->e.k.hadamard(q + j * h->d_head, h->d_head);
     }
-    tern_attend(&f->e, 1, rows, n);
+    tern_attend(&f->e, 1, f->window, rows, n);
     for (int i = 0; i < n; i++)
         memcpy(out + (size_t)i * d_q, f->e.att + (size_t)i * f->e.q_stride, d_q * sizeof *out);
     tern_exec_done(&f->e);
@@ -134,7 +135,8 @@ static float *attend(fixture *f, int n_thread, const int *pos, int n)
 
 /* ---- against double arithmetic ------------------------------------------------------------- */
 
-static void oracle(const fixture *f, int pos, double *out)
+/* The row at pos, which sees [from, to). */
+static void oracle(const fixture *f, int pos, int from, int to, double *out)
 {
     const tern_hparams *h = &f->w.h;
     static double p[N_POS];
@@ -142,7 +144,7 @@ static void oracle(const fixture *f, int pos, double *out)
     for (int head = 0; head < h->n_head; head++) {
         const float *q = f->q + (pos * h->n_head + head) * d;
         double top = -1e300, sum = 0;
-        for (int j = 0; j <= pos; j++) {
+        for (int j = from; j < to; j++) {
             const float *k = f->k + (j * h->n_kv_head + head / group) * d;
             p[j] = 0;
             for (int i = 0; i < d; i++)
@@ -151,7 +153,7 @@ static void oracle(const fixture *f, int pos, double *out)
         }
         for (int i = 0; i < d; i++)
             out[head * d + i] = 0;
-        for (int j = 0; j <= pos; j++) {
+        for (int j = from; j < to; j++) {
             const float *v = f->v + (j * h->n_kv_head + head / group) * d;
             double e = exp(p[j] - top);
             sum += e;
@@ -171,7 +173,8 @@ static double error_of(fixture *f, const int *pos, int n)
     assert_non_null(want);
     float *got = attend(f, 2, pos, n);
     for (int i = 0; i < n; i++) {
-        oracle(f, pos[i], want);
+        int to = f->w.h.bidirectional ? pos[n - 1] + 1 : pos[i] + 1;
+        oracle(f, pos[i], f->window && to > f->window ? to - f->window : 0, to, want);
         for (size_t j = 0; j < d_q; j++) {
             double x = (double)got[(size_t)i * d_q + j] - want[j];
             diff += x * x;
@@ -187,11 +190,12 @@ static double error_of(fixture *f, const int *pos, int n)
  * with it p; a sum of many by as much of itself. Scores here are up to 3 sqrt(d) / 3. int8: the step is
  * max / 127, the largest of 40 uniform or rotated elements 3 times their mean size; f16: 2^-12 of an
  * element; f32: rounding alone. Each with a factor of 2 to spare. */
+static const double bound[] = {[TERN_KV_F16] = 1e-3, [TERN_KV_I8] = 0.04, [TERN_KV_F32] = 3e-6};
+
 static void test_rows_are_softmax_averages(void **state)
 {
     (void)state;
     static const int pos[] = {0, 1, 15, 63, 64, 255, 256, 257, 511, 800, 4095, 4096, 4399};
-    static const double bound[] = {[TERN_KV_F16] = 1e-3, [TERN_KV_I8] = 0.04, [TERN_KV_F32] = 3e-6};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int k = 0; k < 3; k++)
             for (int v = 0; v < 3; v++) {
@@ -202,6 +206,46 @@ static void test_rows_are_softmax_averages(void **state)
                 double e = error_of(&f, pos, sizeof pos / sizeof pos[0]);
                 if (!(e <= fmax(bound[k], bound[v])))
                     fail_msg("shape %zu, types %d and %d: error %g", s, k, v, e);
+                tear_down(&f);
+            }
+}
+
+static const int windows[] = {1, 5, 63, 64, 65, 256, 300, 512, 1000, 4399};
+#define N_WINDOW (int)(sizeof windows / sizeof windows[0])
+
+static void test_windows_hide_what_lies_before_them(void **state)
+{
+    (void)state;
+    static const int pos[] = {0, 4, 63, 64, 255, 256, 257, 300, 511, 700, 1000, 4095, 4096, 4399};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+        for (int k = 0; k < 3; k++) {
+            fixture f;
+            set_up(&f, &shapes[s], (tern_kv_dtype)k, (tern_kv_dtype)k);
+            for (int w = 0; w < N_WINDOW; w++) {
+                f.window = windows[w];
+                double e = error_of(&f, pos, sizeof pos / sizeof pos[0]);
+                if (!(e <= bound[k]))
+                    fail_msg("shape %zu, type %d, window %d: error %g", s, k, windows[w], e);
+            }
+            tear_down(&f);
+        }
+}
+
+static void test_rows_may_see_those_behind_them(void **state)
+{
+    (void)state;
+    int pos[64];
+    for (int i = 0; i < 64; i++)
+        pos[i] = i;
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+        for (int k = 0; k < 3; k++)
+            for (int n = 1; n <= 64; n += 9) {
+                fixture f;
+                set_up(&f, &shapes[s], (tern_kv_dtype)k, (tern_kv_dtype)k);
+                f.w.h.bidirectional = true;
+                double e = error_of(&f, pos, n);
+                if (!(e <= bound[k]))
+                    fail_msg("shape %zu, type %d, %d rows: error %g", s, k, n, e);
                 tear_down(&f);
             }
 }
@@ -246,6 +290,27 @@ static void test_bits_do_not_depend_on_company(void **state)
             }
 }
 
+static void test_bits_do_not_depend_on_company_in_a_window(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+        for (int k = 0; k < 3; k++) {
+            fixture f;
+            set_up(&f, &shapes[s], (tern_kv_dtype)k, (tern_kv_dtype)k);
+            for (int w = s > 0 ? 5 : 1; w<N_WINDOW; w += s> 0 ? 3 : 1) {
+                f.window = windows[w];
+                check_rows(&f, 0, 3, 2);
+                check_rows(&f, 40, 40, 3);
+                check_rows(&f, 250, 8, 4);
+                check_rows(&f, 508, 8, 3); /* parts begin, and windows of 256 and 300 lie in two */
+                check_rows(&f, 600, 24, 2);
+                check_rows(&f, 4093, 8, 3);
+                check_rows(&f, 4090, 30, 1);
+            }
+            tear_down(&f);
+        }
+}
+
 /* Rows of several sequences in one step, in any order of lengths. */
 static void test_sequences_do_not_mix(void **state)
 {
@@ -274,7 +339,7 @@ static void test_sequences_do_not_mix(void **state)
                 for (int j = 0; k == TERN_KV_I8 && j < f.w.h.n_head; j++)
                     f.e.k.hadamard(q + j * f.w.h.d_head, f.w.h.d_head);
             }
-            tern_attend(&f.e, 1, rows, n);
+            tern_attend(&f.e, 1, f.window, rows, n);
             tern_exec e = f.e;
             tern_pool *pool = f.pool;
             for (int i = 0; i < n; i++) {
@@ -293,7 +358,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_are_softmax_averages),
+        cmocka_unit_test(test_windows_hide_what_lies_before_them),
+        cmocka_unit_test(test_rows_may_see_those_behind_them),
         cmocka_unit_test(test_bits_do_not_depend_on_company),
+        cmocka_unit_test(test_bits_do_not_depend_on_company_in_a_window),
         cmocka_unit_test(test_sequences_do_not_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,6 +70,8 @@ static const char *const int_keys[] = {
     ".attention.value_length",
     ".rope.dimension_count",
     ".rope.scaling.original_context_length",
+    ".pooling_type",
+    ".attention.sliding_window",
 };
 
 static const char *const bad_ints[] = {
@@ -105,6 +107,9 @@ static const char *const float_keys[] = {
     ".rope.scaling.yarn_beta_slow",
     ".rope.scaling.low_freq_factor",
     ".rope.scaling.high_freq_factor",
+    ".attention.scale",
+    ".final_logit_softcapping",
+    ".attn_logit_softcapping",
 };
 
 static const char *const bad_floats[] = {
@@ -121,11 +126,20 @@ static const char *const bad_floats[] = {
     "u32:9 u32:6 u64:1 u32:1065353216",
 };
 
+/* Fine where a key may be left to its default. */
+static bool means_nothing(const char *key, const char *value)
+{
+    return (strcmp(value, "u32:4 u32:0") == 0 || strcmp(value, "u32:9 u32:4 u64:1 u32:0") == 0) &&
+           (strcmp(key, ".pooling_type") == 0 || strcmp(key, ".attention.sliding_window") == 0);
+}
+
 static void sweep(const char *const *keys, size_t n_key, const char *const *values, size_t n_value)
 {
     for (size_t k = 0; k < n_key; k++)
         for (size_t i = 0; i < n_value; i++) {
             test_model m;
+            if (means_nothing(keys[k], values[i]))
+                continue;
             test_model_init(&m, &(test_shape){.n_layer = 1});
             test_model_key(&m, keys[k], values[i]);
             refuse(&m, keys[k], values[i]);
@@ -187,8 +201,12 @@ static const struct {
     {".rope.scaling.type", "u32:4 u32:1", ".rope.scaling.type"},
     {".hidden_activation", "u32:8 str:tanh", ".hidden_activation"},
     {".hidden_activation", "u32:7 u8:1", ".hidden_activation"},
-    {".attention.causal", "u32:7 u8:0", ".attention.causal"},
     {".attention.causal", "u32:4 u32:1", ".attention.causal"},
+    {".pooling_type", "u32:4 u32:5", ".pooling_type"},
+    {".attention.sliding_window", "u32:8 str:20", ".attention.sliding_window"},
+    {".final_logit_softcapping", "u32:6 u32:1106247680", ".final_logit_softcapping"},
+    {".attn_logit_softcapping", "u32:6 u32:1112014848", ".attn_logit_softcapping"},
+    {".rope.scaling.type", "u32:8 str:longrope", "rope_factors_long.weight"},
     {"tokenizer.ggml.bos_token_id", "u32:4 u32:264", "bos_token_id"},
     {"tokenizer.ggml.eos_token_id", "u32:4 u32:264", "eos_token_id"},
     {"tokenizer.ggml.eot_token_id", "u32:4 u32:2147483648", "eot_token_id"},
@@ -240,6 +258,33 @@ static void test_rope_scalings_that_divide_by_zero_are_refused(void **state)
     }
 }
 
+/* A change that only means something beside a window. */
+static void test_windows_that_contradict_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *script;
+    } cases[] = {
+        {".attention.sliding_window_pattern", "u32:5 u32:-1"},
+        {".attention.sliding_window_pattern", "u32:4 u32:4097"},
+        {".attention.sliding_window_pattern", "u32:8 str:6"},
+        {".attention.sliding_window_pattern", "u32:9 u32:7 u64:1 u8:1"},
+        {".attention.sliding_window_pattern", "u32:9 u32:6 u64:2 u32:0 u32:0"},
+        {".attention.sliding_window_pattern", "u32:9 u32:8 u64:2 str:a str:b"},
+        {".rope.freq_base_swa", "u32:6 u32:0"},
+        {".rope.freq_base_swa", "u32:6 u32:2143289344"},
+        {".attention.causal", "u32:7 u8:0"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        test_model m;
+        test_model_init(&m, &(test_shape){.arch = "gemma3"});
+        test_model_key(&m, ".attention.sliding_window", "u32:4 u32:8");
+        test_model_key(&m, cases[i].key, cases[i].script);
+        refuse(&m, cases[i].key, cases[i].script);
+        test_model_done(&m);
+    }
+}
+
 /* Odd, but it runs. */
 static const struct {
     const char *key, *script;
@@ -260,6 +305,14 @@ static const struct {
     {".rope.scaling.type", "u32:8 str:yarn"},
     {".rope.scaling.type", "u32:8 str:llama3"},
     {".rope.scaling.attn_factor", "u32:6 u32:0"},
+    {".attention.causal", "u32:7 u8:1"},
+    {".attention.scale", "u32:6 u32:0"},
+    {".attention.sliding_window", "u32:4 u32:0"},
+    {".attention.sliding_window", "u32:4 u32:1"},
+    {".attention.sliding_window", "u32:4 u32:2147483647"},
+    {".attention.sliding_window_pattern", "u32:8 str:6"},
+    {".final_logit_softcapping", "u32:6 u32:0"},
+    {".pooling_type", "u32:4 u32:4"},
     {".hidden_activation", "u32:8 str:gelu"},
     {".hidden_activation", "u32:8 str:relu2"},
     {"tokenizer.ggml.bos_token_id", "u32:5 u32:-1"},
@@ -296,6 +349,11 @@ static void test_unusual_shapes_run(void **state)
         {{.arch = "bitnet", .matrices = TERN_DT_I2_S, .d_model = 128}, NULL, NULL},
         {{.arch = "bitnet-25", .matrices = TERN_DT_TQ2_0, .d_model = 256, .d_ff = 256}, NULL, NULL},
         {{.arch = "bitnet-b1.58", .matrices = TERN_DT_F16}, NULL, NULL},
+        {{.arch = "gemma3", .n_kv_head = 1}, ".attention.sliding_window", "u32:4 u32:3"},
+        {{.arch = "gemma3", .n_layer = 6}, ".attention.sliding_window", "u32:4 u32:3"},
+        {{.arch = "phi3", .n_kv_head = 2, .head = true}, NULL, NULL},
+        {{.arch = "phi3", .matrices = TERN_DT_I2_S, .d_model = 128}, NULL, NULL},
+        {{.arch = "phi3", .d_model = 60}, ".rope.dimension_count", "u32:4 u32:14"},
         {{.d_model = 60, .d_ff = 1}, ".rope.dimension_count", "u32:4 u32:14"}, /* heads of 15 */
         {{.d_model = 2, .n_head = 1, .d_ff = 3}, NULL, NULL},
         {{.d_model = 512, .n_head = 1, .d_ff = 7}, NULL, NULL},
@@ -316,12 +374,13 @@ static void test_unusual_shapes_run(void **state)
 
 /* ---- tensors ------------------------------------------------------------------------------ */
 
-static const char *const archs[] = {"llama", "qwen2", "qwen3", "bitnet"};
+static const char *const archs[] = {"llama", "qwen2", "qwen3", "bitnet", "gemma3", "phi3"};
 
-static bool is_optional(const char *name)
+static bool is_optional(const test_model *m, const char *name)
 {
+    bool head_norm = strstr(name, "attn_q_norm") || strstr(name, "attn_k_norm");
     return strcmp(name, "output.weight") == 0 || strstr(name, ".bias") ||
-           strstr(name, "attn_q_norm") || strstr(name, "attn_k_norm");
+           (head_norm && strcmp(m->shape.arch, "gemma3") != 0);
 }
 
 static test_shape shape_of(const char *arch)
@@ -355,7 +414,7 @@ static bool drop(test_model *m, size_t i)
     char name[48];
     memcpy(name, m->tensors[i].name, sizeof name);
     test_model_drop(m, name);
-    return !is_optional(name);
+    return !is_optional(m, name);
 }
 
 static void resize(test_tensor *t, uint32_t n_dim, uint64_t a, uint64_t b, uint64_t c)
@@ -487,6 +546,30 @@ static void test_rope_factors_must_divide(void **state)
     }
 }
 
+/* Factors for short and for long contexts: both or none, and each divides. */
+static void test_long_rope_is_complete(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"rope_factors_short.weight", "rope_factors_long.weight"};
+    test_model m;
+    for (int i = 0; i < 2; i++) {
+        test_model_init(&m, &(test_shape){.arch = "phi3"});
+        test_model_add(&m, names[i], TERN_DT_F32, 0, 8);
+        refuse(&m, names[1 - i], "one of two");
+        test_model_add(&m, names[1 - i], TERN_DT_F32, 0, 7);
+        refuse(&m, names[1 - i], "a factor too few");
+        test_model_drop(&m, names[1 - i]);
+        test_model_add(&m, names[1 - i], TERN_DT_F32, 0, 8);
+        test_model_key(&m, ".rope.scaling.original_context_length", "u32:4 u32:16");
+        accept(&m, "both");
+        test_model_key(&m, ".rope.scaling.type", "u32:8 str:longrope");
+        accept(&m, "both, and said so");
+        memset(test_model_tensor(&m, names[i])->data.data, 0, 4);
+        refuse(&m, names[i], "a factor of 0");
+        test_model_done(&m);
+    }
+}
+
 /* ---- memory ------------------------------------------------------------------------------- */
 
 static tern_code open_session(void *ctx, tern_err *err)
@@ -552,12 +635,14 @@ int main(void)
         cmocka_unit_test(test_floats_out_of_range_are_refused),
         cmocka_unit_test(test_keys_that_contradict_are_refused),
         cmocka_unit_test(test_rope_scalings_that_divide_by_zero_are_refused),
+        cmocka_unit_test(test_windows_that_contradict_are_refused),
         cmocka_unit_test(test_odd_values_run),
         cmocka_unit_test(test_unusual_shapes_run),
         cmocka_unit_test(test_each_tensor_is_checked),
         cmocka_unit_test(test_fewer_rows_than_tokens_are_refused),
         cmocka_unit_test(test_unknown_tensors_are_left_alone),
         cmocka_unit_test(test_rope_factors_must_divide),
+        cmocka_unit_test(test_long_rope_is_complete),
         cmocka_unit_test(test_a_long_context_is_only_a_promise),
         cmocka_unit_test(test_shared_bytes_do_not_multiply),
     };

@@ -13,16 +13,22 @@ typedef enum tern_role {
     TERN_W_Q,
     TERN_W_K,
     TERN_W_V,
+    TERN_W_QKV, /* rows of q, k and v one below the other */
     TERN_W_O,
     TERN_W_GATE,
     TERN_W_UP,
+    TERN_W_GATE_UP, /* rows of gate, then of up */
     TERN_W_DOWN,
     TERN_W_OUTPUT_NORM,
     TERN_W_ROPE_FREQS,
+    TERN_W_ROPE_SHORT,
+    TERN_W_ROPE_LONG,
     TERN_W_ATTN_NORM,
     TERN_W_ATTN_SUB_NORM,
+    TERN_W_ATTN_POST_NORM,
     TERN_W_FFN_NORM,
     TERN_W_FFN_SUB_NORM,
+    TERN_W_FFN_POST_NORM,
     TERN_W_Q_BIAS,
     TERN_W_K_BIAS,
     TERN_W_V_BIAS,
@@ -40,8 +46,8 @@ typedef enum tern_role {
 } tern_role;
 #define TERN_W_IS_MATRIX(role) ((role) <= TERN_W_DOWN)
 #define TERN_W_IS_BLOCK(role)                                                                      \
-    ((role) != TERN_W_EMBED && (role) != TERN_W_HEAD && (role) != TERN_W_OUTPUT_NORM &&            \
-     (role) != TERN_W_ROPE_FREQS)
+    ((role) != TERN_W_EMBED && (role) != TERN_W_HEAD &&                                            \
+     ((role) < TERN_W_OUTPUT_NORM || (role) > TERN_W_ROPE_LONG))
 
 /* Symbolic dimensions, resolved from the hyperparameters. */
 typedef enum tern_dim {
@@ -51,6 +57,8 @@ typedef enum tern_dim {
     TERN_D_VOCAB,
     TERN_D_Q,
     TERN_D_KV,
+    TERN_D_QKV,
+    TERN_D_GATE_UP,
     TERN_D_HEAD,
     TERN_D_ROT_HALF
 } tern_dim;
@@ -68,6 +76,8 @@ struct tern_arch {
     bool token_act8;   /* trained as W1.58A8 */
     tern_act_kind act; /* when the file does not say */
     bool tied_always;  /* the head is the embedding even if output.weight exists */
+    int window_period; /* of windowed layers, when the file does not say; see tern_hparams */
+    float local_base;  /* RoPE base of windowed layers, when the file does not say; 0: the same */
     void (*adjust)(tern_hparams *h, bool act_in_file); /* NULL: nothing more to decide */
     const tern_tensor_spec *tensors;                   /* ends with a NULL name */
 };

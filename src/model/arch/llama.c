@@ -1,7 +1,7 @@
 /* Llama and its descendants: pre-norm blocks, SiLU-gated ffn, and what single families add as
  * optional tensors: biases on q, k, v (Qwen2), norms per head on q and k (Qwen3), and a norm before
  * each projection (`*_norm_in`, the BitNet embedding models). A tensor that is absent is a step that
- * is skipped. */
+ * is skipped. Mistral is a llama whose layers may all be windowed (arXiv 2310.06825). */
 #include "model/arch/arch.h"
 
 extern const tern_arch tern_arch_llama, tern_arch_qwen2, tern_arch_qwen3;
@@ -11,6 +11,8 @@ static const tern_tensor_spec tensors[] = {
     {TERN_W_HEAD, "output.weight", TERN_D_VOCAB, TERN_D_MODEL, true},
     {TERN_W_OUTPUT_NORM, "output_norm.weight", TERN_D_MODEL, TERN_D_NONE, false},
     {TERN_W_ROPE_FREQS, "rope_freqs.weight", TERN_D_ROT_HALF, TERN_D_NONE, true},
+    {TERN_W_ROPE_SHORT, "rope_factors_short.weight", TERN_D_ROT_HALF, TERN_D_NONE, true},
+    {TERN_W_ROPE_LONG, "rope_factors_long.weight", TERN_D_ROT_HALF, TERN_D_NONE, true},
     {TERN_W_ATTN_NORM, "blk.%d.attn_norm.weight", TERN_D_MODEL, TERN_D_NONE, false},
     {TERN_W_Q_NORM_IN, "blk.%d.attn_q_norm_in.weight", TERN_D_MODEL, TERN_D_NONE, true},
     {TERN_W_K_NORM_IN, "blk.%d.attn_k_norm_in.weight", TERN_D_MODEL, TERN_D_NONE, true},

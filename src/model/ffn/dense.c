@@ -68,5 +68,5 @@ void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row)
         tern_job job = {&f->down, &in, e->out, e->x_stride};
         tern_exec_run(e, TERN_SPAN_DOWN, &job, 1, NULL);
     }
-    tern_exec_residual(e, e->out, n_row);
+    tern_exec_residual(e, e->out, b->ffn_post_norm, n_row);
 }

@@ -4,7 +4,8 @@
  * that it is read once. What a row sees is cut into parts, which are attended to apart and added up in
  * order (as in Flash-Decoding), so that few heads keep many lanes busy. Where tiles and parts begin
  * depends on the row's position alone, so what it computes does not depend on the batch, the chunk of
- * a prefill or the number of threads. */
+ * a prefill or the number of threads. Of a windowed block (Beltagy et al. 2020, arXiv 2004.05150) what
+ * lies before the window of all rows of a unit is not read. */
 #include "model/mixer/attend.h"
 #include "base/num.h"
 
@@ -26,6 +27,7 @@ typedef struct attend_task {
     int slot;
     const tern_row *rows;
     int n_row;
+    int window; /* most positions a row sees; 0: all */
     bool split; /* parts go to e->parts */
 } attend_task;
 
@@ -68,20 +70,37 @@ static int16_t *vector_i16(const attend_task *t, space *s, int query)
     return (int16_t *)vector(t, s, Q, 0) + (size_t)query * head_stride(&t->e->w->h);
 }
 
+/* ---- what a row sees ----------------------------------------------------------------------- */
+
+/* Positions [sees_from, sees_to): both rise with the rows of a sequence. */
+static int sees_to(const attend_task *t, int row)
+{
+    return t->e->see ? t->e->see[row] : t->rows[row].pos + 1;
+}
+
+static int sees_from(const attend_task *t, int row)
+{
+    int to = sees_to(t, row);
+    return t->window && to > t->window ? to - t->window : 0;
+}
+
 /* ---- parts --------------------------------------------------------------------------------- */
 
-/* Positions of a part of a row that sees n. */
-static int part_length(int n)
+/* Positions of a part of a row that sees up to `to`. Parts begin at multiples of it, so that a window may
+ * begin inside one, which makes one more. */
+static int part_length(const attend_task *t, int to)
 {
-    int len = PART;
-    while ((n - 1) / TERN_ATTEND_PARTS >= len)
+    int n = t->window && to > t->window ? t->window : to, len = PART;
+    int most = t->window ? TERN_ATTEND_PARTS - 1 : TERN_ATTEND_PARTS;
+    while ((n - 1) / most >= len)
         len *= 2;
     return len;
 }
 
-static int n_part_of(int n)
+static int n_part_of(const attend_task *t, int row)
 {
-    return (n - 1) / part_length(n) + 1;
+    int to = sees_to(t, row), len = part_length(t, to);
+    return (to - 1) / len - sees_from(t, row) / len + 1;
 }
 
 /* m, l and then, from PART_ACC on, the sums of one part. */
@@ -158,7 +177,7 @@ static void combine_lane(void *arg, int lane, int n_lane)
     int begin, end;
     tern_pool_split(t->n_row * h->n_head, 1, lane, n_lane, &begin, &end);
     for (int i = begin; i < end; i++) {
-        int row = i / h->n_head, head = i % h->n_head, n_part = n_part_of(t->rows[row].pos + 1);
+        int row = i / h->n_head, head = i % h->n_head, n_part = n_part_of(t, row);
         if (n_part == 1)
             continue;
         float *all = part_at(t, row, head, 0);
@@ -177,6 +196,7 @@ typedef struct tile {
     tern_seq *seq;
     int kv_head, pos, n;
     int q0, n_q;
+    int page0; /* pages of it before this one none of them sees */
 } tile;
 
 static tern_kv_rows k_rows(const attend_task *t, const tile *a, int page)
@@ -201,11 +221,22 @@ static int page_n(int n, int page)
     return n < TERN_PAGE_TOK ? n : TERN_PAGE_TOK;
 }
 
-/* How many of the tile's positions query i sees: at least 1. */
+static int row_of(const unit *u, int query)
+{
+    return u->row0 + query / (u->head1 - u->head0);
+}
+
+/* Query i sees the tile's positions [hidden, seen): at least 1. */
 static int seen(const attend_task *t, const unit *u, const tile *a, int i)
 {
-    int n = t->rows[u->row0 + i / (u->head1 - u->head0)].pos + 1 - a->pos;
+    int n = sees_to(t, row_of(u, i)) - a->pos;
     return n < a->n ? n : a->n;
+}
+
+static int hidden(const attend_task *t, const unit *u, const tile *a, int i)
+{
+    int n = t->window ? sees_from(t, row_of(u, i)) - a->pos : 0;
+    return n > 0 ? n : 0;
 }
 
 static bool is_i8(tern_kv_dtype dt)
@@ -218,42 +249,55 @@ static void scores_i8(const attend_task *t, const tile *a, space *s)
 {
     const tern_hparams *h = &t->e->w->h;
     size_t d = head_stride(h);
-    tern_kv8 k = {.n_pos = a->n,
+    int page0 = a->page0, pos0 = page0 * TERN_PAGE_TOK;
+    tern_kv8 k = {.n_pos = a->n - pos0,
                   .d_head = a->seq->shape.d_k,
-                  .scale = s->k_scale,
+                  .scale = s->k_scale + pos0,
                   .n_q = a->n_q - a->q0,
                   .x = vector_i16(t, s, a->q0),
                   .x_stride = d,
                   .x_scale = s->q_scale + a->q0,
-                  .y = s->score[a->q0],
+                  .y = s->score[a->q0] + pos0,
                   .y_stride = TILE};
-    for (int i = 0; i < n_page_of(a); i++) {
+    for (int i = page0; i < n_page_of(a); i++) {
         tern_kv_rows r = k_rows(t, a, i);
-        k.page[i] = r.rows;
+        k.page[i - page0] = r.rows;
         if (is_i8(a->seq->shape.v))
-            k.ahead[i] = v_rows(t, a, i).rows;
+            k.ahead[i - page0] = v_rows(t, a, i).rows;
         memcpy(s->k_scale + i * TERN_PAGE_TOK, r.scale, TERN_PAGE_TOK * sizeof *r.scale);
     }
     t->e->k.qk_i8(&k);
 }
 
-static tern_attn_tile rows_tile(tern_kv_rows r, int n_pos, int d)
+/* Positions [j0, j1) of a page that holds float rows of d elements. */
+static tern_attn_tile rows_tile(tern_kv_rows r, tern_kv_dtype dt, int j0, int j1, int d)
 {
-    return (tern_attn_tile){.kv = r.rows, .stride = (size_t)d, .n_pos = n_pos, .d_head = d};
+    size_t elem = dt == TERN_KV_F16 ? sizeof(uint16_t) : sizeof(float);
+    return (tern_attn_tile){.kv = (const uint8_t *)r.rows + (size_t)j0 * (size_t)d * elem,
+                            .stride = (size_t)d,
+                            .n_pos = j1 - j0,
+                            .d_head = d};
+}
+
+/* Where in a page to begin when the tile's first n positions are hidden: perhaps behind its end. */
+static int page_begin(int n, int page)
+{
+    n -= page * TERN_PAGE_TOK;
+    return n > 0 ? n : 0;
 }
 
 static void scores_float(const attend_task *t, const unit *u, const tile *a, space *s)
 {
     const tern_kernels *k = &t->e->k;
     tern_attn_qk_fn qk = a->seq->shape.k == TERN_KV_F16 ? k->qk_f16 : k->qk_f32;
-    for (int page = 0; page < n_page_of(a); page++) {
+    for (int page = a->page0; page < n_page_of(a); page++) {
         tern_kv_rows r = k_rows(t, a, page);
         for (int i = a->q0; i < a->n_q; i++) {
-            int n = page_n(seen(t, u, a, i), page);
-            tern_attn_tile kt = rows_tile(r, n, a->seq->shape.d_k);
-            if (n > 0)
+            int j0 = page_begin(hidden(t, u, a, i), page), j1 = page_n(seen(t, u, a, i), page);
+            tern_attn_tile kt = rows_tile(r, a->seq->shape.k, j0, j1, a->seq->shape.d_k);
+            if (j0 < j1)
                 qk(&kt, vector(t, s, Q, i), t->e->w->h.attn_scale,
-                   s->score[i] + page * TERN_PAGE_TOK);
+                   s->score[i] + page * TERN_PAGE_TOK + j0);
         }
     }
 }
@@ -263,26 +307,30 @@ static void scores_float(const attend_task *t, const unit *u, const tile *a, spa
 static void values_i8(const attend_task *t, const unit *u, const tile *a, const tile *next,
                       space *s)
 {
-    tern_kv8 k = {.n_pos = a->n,
+    int page0 = a->page0, pos0 = page0 * TERN_PAGE_TOK;
+    tern_kv8 k = {.n_pos = a->n - pos0,
                   .d_head = a->seq->shape.d_v,
                   .n_q = a->n_q - a->q0,
-                  .x = s->p[a->q0],
+                  .x = s->p[a->q0] + pos0,
                   .x_stride = TILE,
                   .x_scale = s->p_scale + a->q0,
                   .c = s->c + a->q0,
                   .y = vector(t, s, ACC, a->q0),
                   .y_stride = head_stride(&t->e->w->h)};
-    for (int i = 0; i < n_page_of(a); i++) {
+    for (int i = page0; i < n_page_of(a); i++) {
         tern_kv_rows r = v_rows(t, a, i);
-        k.page[i] = r.rows;
-        if (next->seq && is_i8(next->seq->shape.k) && i < n_page_of(next))
-            k.ahead[i] = k_rows(t, next, i).rows;
+        k.page[i - page0] = r.rows;
         memcpy(s->v_scale + i * TERN_PAGE_TOK, r.scale, TERN_PAGE_TOK * sizeof *r.scale);
     }
+    for (int i = 0; next->seq && is_i8(next->seq->shape.k) && i < n_page_of(next) - next->page0;
+         i++)
+        k.ahead[i] = k_rows(t, next, next->page0 + i).rows;
     for (int i = a->q0; i < a->n_q; i++) {
-        int n = seen(t, u, a, i), padded = a->n + a->n % 2;
-        s->p_scale[i] = t->e->k.i16_store(s->score[i], s->v_scale, n, s->p[i]);
+        int n = seen(t, u, a, i), padded = a->n + a->n % 2, j0 = hidden(t, u, a, i);
+        s->p_scale[i] = t->e->k.i16_store(s->score[i] + j0, s->v_scale + j0, n - j0, s->p[i] + j0);
         memset(s->p[i] + n, 0, (size_t)(padded - n) * sizeof s->p[i][0]);
+        if (j0 > pos0)
+            memset(s->p[i] + pos0, 0, (size_t)(j0 - pos0) * sizeof s->p[i][0]);
     }
     t->e->k.av_i8(&k);
 }
@@ -291,17 +339,17 @@ static void values_float(const attend_task *t, const unit *u, const tile *a, spa
 {
     const tern_kernels *k = &t->e->k;
     tern_attn_av_fn av = a->seq->shape.v == TERN_KV_F16 ? k->av_f16 : k->av_f32;
-    for (int page = 0; page < n_page_of(a); page++) {
+    for (int page = a->page0; page < n_page_of(a); page++) {
         tern_kv_rows r = v_rows(t, a, page);
         for (int i = a->q0; i < a->n_q; i++) {
-            int n = page_n(seen(t, u, a, i), page);
-            tern_attn_tile vt = rows_tile(r, n, a->seq->shape.d_v);
+            int j0 = page_begin(hidden(t, u, a, i), page), j1 = page_n(seen(t, u, a, i), page);
+            tern_attn_tile vt = rows_tile(r, a->seq->shape.v, j0, j1, a->seq->shape.d_v);
             float *acc = vector(t, s, ACC, i);
-            if (page == 0 && s->c[i] != 1.0f)
+            if (page == a->page0 && s->c[i] != 1.0f)
                 for (int j = 0; j < t->e->w->h.d_head; j++)
                     acc[j] *= s->c[i];
-            if (n > 0)
-                av(&vt, s->score[i] + page * TERN_PAGE_TOK, acc);
+            if (j0 < j1)
+                av(&vt, s->score[i] + page * TERN_PAGE_TOK + j0, acc);
         }
     }
 }
@@ -314,22 +362,33 @@ static int tile_length(const tern_kv_shape *shape)
     return is_i8(shape->k) || is_i8(shape->v) ? TILE : TERN_PAGE_TOK;
 }
 
-/* The tile of u that begins at pos; without a sequence when there is none. */
+/* The tile of u that begins at pos, or the next one that a row sees; without a sequence when there is
+ * none. */
 static tile tile_at(const attend_task *t, const unit *u, int pos)
 {
     const tern_hparams *h = &t->e->w->h;
     if (pos >= u->pos1)
         return (tile){0};
     tern_seq *seq = t->rows[u->row0].seq;
-    int n_head = u->head1 - u->head0, row = u->row0, len = tile_length(&seq->shape);
-    while (t->rows[row].pos < pos)
+    int n_head = u->head1 - u->head0, row = u->row0, row1 = u->row1, page0 = 0;
+    int len = tile_length(&seq->shape), n = u->pos1 - pos < len ? u->pos1 - pos : len;
+    while (sees_to(t, row) <= pos)
         row++;
+    if (t->window) {
+        int from = sees_from(t, row);
+        if (from >= pos + n)
+            return tile_at(t, u, from / len * len);
+        while (sees_from(t, row1 - 1) >= pos + n)
+            row1--;
+        page0 = from > pos ? (from - pos) / TERN_PAGE_TOK : 0;
+    }
     return (tile){.seq = seq,
                   .kv_head = u->head0 / (h->n_head / h->n_kv_head),
                   .pos = pos,
-                  .n = u->pos1 - pos < len ? u->pos1 - pos : len,
+                  .n = n,
                   .q0 = (row - u->row0) * n_head,
-                  .n_q = (u->row1 - u->row0) * n_head};
+                  .n_q = (row1 - u->row0) * n_head,
+                  .page0 = page0};
 }
 
 static void load_queries(const attend_task *t, const unit *u, space *s)
@@ -361,7 +420,6 @@ static void load_queries(const attend_task *t, const unit *u, space *s)
 static void attend(const attend_task *t, const unit *u, const unit *next, space *s)
 {
     const tern_kv_shape *shape = &t->rows[u->row0].seq->shape;
-    int n_head = u->head1 - u->head0;
     load_queries(t, u, s);
     for (tile a = tile_at(t, u, u->pos0), b; a.seq; a = b) {
         int end = a.pos + a.n;
@@ -371,16 +429,18 @@ static void attend(const attend_task *t, const unit *u, const unit *next, space 
             scores_i8(t, &a, s);
         else
             scores_float(t, u, &a, s);
-        for (int i = a.q0; i < a.n_q; i++)
-            s->c[i] = t->e->k.softmax(s->score[i], seen(t, u, &a, i), &s->m[i], &s->l[i]);
+        for (int i = a.q0; i < a.n_q; i++) {
+            int j0 = hidden(t, u, &a, i);
+            s->c[i] = t->e->k.softmax(s->score[i] + j0, seen(t, u, &a, i) - j0, &s->m[i], &s->l[i]);
+        }
         if (is_i8(shape->v))
             values_i8(t, u, &a, &after, s);
         else
             values_float(t, u, &a, s);
         for (int i = a.q0; i < a.n_q; i++) {
-            int n = t->rows[u->row0 + i / n_head].pos + 1, len = part_length(n);
+            int row = row_of(u, i), n = sees_to(t, row), len = part_length(t, n);
             if (end >= n || end % len == 0)
-                end_part(t, u, s, i, a.pos / len, n_part_of(n));
+                end_part(t, u, s, i, a.pos / len - sees_from(t, row) / len, n_part_of(t, row));
         }
     }
 }
@@ -411,10 +471,18 @@ static int block_end(const walk *w, int row0)
     return row1;
 }
 
+/* n: how far the last row sees. A window may begin inside a part. */
 static int part_end(const walk *w, int pos0, int n)
 {
-    int len = part_length(n);
-    return w->t->split && n - pos0 > len ? pos0 + len : n;
+    int len = part_length(w->t, n), end = pos0 / len * len + len;
+    return w->t->split && n > end ? end : n;
+}
+
+/* The first tile that row0, and so any row after it, sees. */
+static int block_begin(const walk *w, int row0)
+{
+    int len = tile_length(&w->t->rows[row0].seq->shape);
+    return sees_from(w->t, row0) / len * len;
 }
 
 static bool walk_next(walk *w)
@@ -422,7 +490,7 @@ static bool walk_next(walk *w)
     const tern_hparams *h = &w->t->e->w->h;
     int group = h->n_head / h->n_kv_head;
     unit *u = &w->u;
-    int n = u->row1 > 0 ? w->t->rows[u->row1 - 1].pos + 1 : 0;
+    int n = u->row1 > 0 ? sees_to(w->t, u->row1 - 1) : 0;
     if (u->pos1 < n) { /* the next part */
         u->pos0 = u->pos1;
     } else {
@@ -436,8 +504,8 @@ static bool walk_next(walk *w)
         if (u->head0 == h->n_head)
             return false;
         u->row1 = block_end(w, u->row0);
-        u->pos0 = 0;
-        n = w->t->rows[u->row1 - 1].pos + 1;
+        u->pos0 = block_begin(w, u->row0);
+        n = sees_to(w->t, u->row1 - 1);
     }
     u->pos1 = part_end(w, u->pos0, n);
     return true;
@@ -472,12 +540,22 @@ static void attend_lane(void *arg, int lane, int n_lane)
         attend(t, &u, &(unit){0}, s);
 }
 
-void tern_attend(tern_exec *e, int slot, const tern_row *rows, int n_row)
+/* A row sees its sequence's rows of the step, all of them. */
+static void see_all(tern_exec *e, const tern_row *rows, int n_row)
 {
-    attend_task t = {.e = e, .slot = slot, .rows = rows, .n_row = n_row};
+    for (int i = n_row - 1; i >= 0; i--)
+        e->see[i] =
+            i + 1 < n_row && rows[i + 1].seq == rows[i].seq ? e->see[i + 1] : rows[i].pos + 1;
+}
+
+void tern_attend(tern_exec *e, int slot, int window, const tern_row *rows, int n_row)
+{
+    attend_task t = {.e = e, .slot = slot, .rows = rows, .n_row = n_row, .window = window};
     bool several = false;
+    if (e->see)
+        see_all(e, rows, n_row);
     for (int i = 0; i < n_row; i++)
-        several = several || n_part_of(rows[i].pos + 1) > 1;
+        several = several || n_part_of(&t, i) > 1;
     t.split = several && n_row <= TERN_ATTEND_SPLIT_ROWS && tern_pool_size(e->pool) > 1;
     tern_pool_run(e->pool, attend_lane, &t);
     if (t.split)

@@ -10,8 +10,8 @@
 #define TERN_ATTEND_SPLIT_ROWS 8
 
 /* e->att[row] = attention of e->q[row] over the state of block slot, for all rows; K and V of the rows
- * themselves are stored. */
-void tern_attend(tern_exec *e, int slot, const tern_row *rows, int n_row);
+ * themselves are stored. window: most positions a row sees, itself included; 0: all. */
+void tern_attend(tern_exec *e, int slot, int window, const tern_row *rows, int n_row);
 
 /* Private bytes one lane needs (in its scratch). */
 size_t tern_attend_scratch_bytes(const tern_hparams *h);

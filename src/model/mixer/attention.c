@@ -41,7 +41,8 @@ static void rope_and_store(const attn_task *t, int row)
     const tern_exec *e = t->e;
     const tern_hparams *h = &e->w->h;
     const tern_row *r = &t->rows[row];
-    const float *cs = e->cs + (size_t)row * (size_t)h->rope.n_rot;
+    const float *cs =
+        (t->a->local_rope ? e->cs_local : e->cs) + (size_t)row * (size_t)h->rope.n_rot;
     float *q = e->q + (size_t)row * e->q_stride, *k = e->kv_k + (size_t)row * e->kv_stride;
     const float *v = e->kv_v + (size_t)row * e->kv_stride;
     int page = r->pos / TERN_PAGE_TOK, at = r->pos % TERN_PAGE_TOK, d_row = r->seq->shape.d_k;
@@ -97,7 +98,7 @@ void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *r
     else
         tern_pool_run(e->pool, rope_lane, &task);
     tern_exec_span(e, TERN_SPAN_ATTEND);
-    tern_attend(e, a->slot, rows, n_row);
+    tern_attend(e, a->slot, a->window, rows, n_row);
 
     tern_input in;
     tern_prepare p = {.x = e->att,
@@ -111,5 +112,5 @@ void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *r
     tern_exec_prepare(e, &p, &in);
     tern_job job = {&a->o, &in, e->out, e->x_stride};
     tern_exec_run(e, TERN_SPAN_O, &job, 1, NULL);
-    tern_exec_residual(e, e->out, n_row);
+    tern_exec_residual(e, e->out, b->mixer_post_norm, n_row);
 }

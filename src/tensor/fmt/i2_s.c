@@ -36,7 +36,7 @@ enum { TAIL_BYTES = 32, SPAN = 256 };
 
 static float tensor_scale(const tern_tensor *t)
 {
-    return tern_bits_f32(load32(t->data + t->ne[0] * t->ne[1] / 4));
+    return tern_bits_f32(load32(t->data + (t->tail ? t->tail : t->ne[0] * t->ne[1] / 4)));
 }
 
 /* Four codes 3 become four codes 1: clear a pair's high bit where its low bit is set as well. A pair

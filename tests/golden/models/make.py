@@ -3,9 +3,11 @@
 
 For every case: NAME.gguf (weights and a 256-byte vocabulary), NAME.ids (64 int32) and NAME.logits
 (float32 [64, n_vocab]). Weights are rounded to what the file stores before transformers runs, so both
-sides compute with the same numbers. Needs torch, transformers and gguf.
+sides compute with the same numbers. NAME.short are the logits of the first SHORT ids alone, where they
+are computed in another way; NAME.embed pools hidden rows, see embeddings(). Needs torch, transformers
+and gguf.
 
-    python make.py [FOLDER]
+    python make.py [FOLDER [NAME...]]
 """
 import os
 import sys
@@ -16,12 +18,14 @@ import gguf
 import numpy as np
 import torch
 from gguf.quants import dequantize, quantize
-from transformers import (BitNetConfig, BitNetForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config,
-                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+from transformers import (BitNetConfig, BitNetForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig,
+                          LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Phi3Config,
+                          Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 from transformers.integrations.bitnet import AutoBitLinear
 
 N_POS = 64
 N_VOCAB = 264
+SHORT = 32
 I2_S = 36
 TYPES = {"F32": gguf.GGMLQuantizationType.F32, "F16": gguf.GGMLQuantizationType.F16,
          "BF16": gguf.GGMLQuantizationType.BF16, "Q8_0": gguf.GGMLQuantizationType.Q8_0,
@@ -39,14 +43,18 @@ NAMES = {
     "self_attn.v_proj.rms_norm": "attn_v_norm_in", "self_attn.o_proj.rms_norm": "attn_output_norm_in",
     "mlp.gate_proj.rms_norm": "ffn_gate_norm_in", "mlp.up_proj.rms_norm": "ffn_up_norm_in",
     "mlp.down_proj.rms_norm": "ffn_down_norm_in",
+    "self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up",
 }
+GEMMA3_NAMES = {"post_attention_layernorm": "post_attention_norm",
+                "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm"}
 
 
-def gguf_name(name):
+def gguf_name(name, arch):
     base, kind = name.rsplit(".", 1)
+    names = NAMES | (GEMMA3_NAMES if arch == "gemma3" else {})
     if base.startswith("model.layers."):
         n, rest = base[len("model.layers."):].split(".", 1)
-        return f"blk.{n}.{NAMES[rest]}.{kind}"
+        return f"blk.{n}.{names[rest]}.{kind}"
     return f"{NAMES[base]}.{kind}"
 
 
@@ -133,19 +141,34 @@ def randomise(model):
     for name, p in model.named_parameters():
         with torch.no_grad():
             if p.dim() == 1 and "norm" in name:
-                p.copy_(1.0 + 0.3 * torch.randn(p.shape, generator=g))
+                ones = not isinstance(model, Gemma3ForCausalLM) or "rms_norm" in name
+                p.copy_(ones + 0.3 * torch.randn(p.shape, generator=g))
             elif p.dim() == 1:
                 p.copy_(0.2 * torch.randn(p.shape, generator=g))
             else:
                 p.copy_(torch.randn(p.shape, generator=g) * (0.9 / p.shape[1] ** 0.5))
 
 
-def case(folder, name, arch, model, matrix_type, embed_type, scaling=None, extra=None):
+def embeddings(path, model, ids, both_ways):
+    """Of the first 1, 5, 23 and 64 ids: mean, first and last hidden row after the final norm."""
+    out = []
+    for n in (1, 5, 23, N_POS):
+        mask = torch.zeros(1, 1, n, n) if both_ways else None
+        rows = model.model(ids[:, :n], attention_mask=mask).last_hidden_state[0]
+        out += [rows.mean(0), rows[0], rows[-1]]
+    torch.stack(out).numpy().astype("<f4").tofile(path)
+
+
+def case(folder, name, arch, model, matrix_type, embed_type, scaling=None, extra=None, norm_type="F32",
+         vectors=None, short=False, embed=False):
+    if len(sys.argv) > 2 and name not in sys.argv[2:]:
+        return
     c = model.config
     randomise(model)
     path = os.path.join(folder, name + ".gguf")
     w = gguf.GGUFWriter(path, arch)
     d_head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+    rope = c.rope_parameters.get("full_attention", c.rope_parameters)
     w.add_name(name)
     w.add_context_length(c.max_position_embeddings)
     w.add_embedding_length(c.hidden_size)
@@ -156,8 +179,8 @@ def case(folder, name, arch, model, matrix_type, embed_type, scaling=None, extra
     w.add_key_length(d_head)
     w.add_value_length(d_head)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
-    w.add_rope_dimension_count(d_head)
-    w.add_rope_freq_base(c.rope_parameters["rope_theta"])
+    w.add_rope_dimension_count(int(d_head * rope.get("partial_rotary_factor", 1.0)))
+    w.add_rope_freq_base(rope["rope_theta"])
     for key, value in (scaling or {}).items():
         full = f"{arch}.rope.scaling.{key}"
         if isinstance(value, str):
@@ -166,26 +189,30 @@ def case(folder, name, arch, model, matrix_type, embed_type, scaling=None, extra
             w.add_uint32(full, value)
         else:
             w.add_float32(full, value)
+    add = {str: w.add_string, bool: w.add_bool, int: w.add_uint32, float: w.add_float32, list: w.add_array}
     for key, value in (extra or {}).items():
-        w.add_string(f"{arch}.{key}", value)
+        add[type(value)](f"{arch}.{key}", value)
     add_vocabulary(w)
+    for key, value in (vectors or {}).items():
+        w.add_tensor(key, value)
     state = model.state_dict()
     for key, value in state.items():
         if key == "lm_head.weight" and c.tie_word_embeddings:
             continue
-        target = gguf_name(key)
+        target = gguf_name(key, arch)
         if value.dim() == 1:
-            kind = "F32"
+            kind = norm_type
         else:
             kind = embed_type if key in ("model.embed_tokens.weight", "lm_head.weight") else matrix_type
         heads = {"q_proj": c.num_attention_heads, "k_proj": c.num_key_value_heads}
         n_head = next((n for part, n in heads.items() if part in key), 0) if arch == "llama" else 0
+        one = 1.0 if arch == "gemma3" and "norm" in key and "rms_norm" not in key else 0.0
         if n_head:  # permuting rows and rounding to the file's type commute
             seen = store(w, target, permute_for_adjacent_pairs(value, n_head), kind)
             back = seen.reshape(n_head, value.shape[0] // n_head // 2, 2, *value.shape[1:]).swapaxes(1, 2)
             value.copy_(back.reshape(value.shape))
         else:
-            seen = store(w, target, value, kind)
+            seen = store(w, target, value + one, kind) - one
             # Online ternarisation in the reference finds the same trits and scale in the master.
             if not (kind == "I2_S"):
                 value.copy_(seen)
@@ -198,7 +225,14 @@ def case(folder, name, arch, model, matrix_type, embed_type, scaling=None, extra
         model.tie_weights()
     ids = torch.randint(0, 256, (1, N_POS), generator=torch.Generator().manual_seed(11))
     with torch.no_grad():
-        logits = model(ids).logits[0].float().numpy()
+        both_ways = (extra or {}).get("attention.causal") is False
+        mask = torch.zeros(1, 1, N_POS, N_POS) if both_ways else None
+        logits = model(ids, attention_mask=mask).logits[0].float().numpy()
+        if short:
+            few = model(ids[:, :SHORT]).logits[0].numpy()
+            few.astype("<f4").tofile(os.path.join(folder, name + ".short"))
+        if embed:
+            embeddings(os.path.join(folder, name + ".embed"), model, ids, both_ways)
     ids[0].numpy().astype("<i4").tofile(os.path.join(folder, name + ".ids"))
     logits.astype("<f4").tofile(os.path.join(folder, name + ".logits"))
     print(f"{name}: {os.path.getsize(path)} bytes, logits in [{logits.min():.2f}, {logits.max():.2f}]")
@@ -266,7 +300,54 @@ def main():
         hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=32, tie_word_embeddings=True, use_sliding_window=False,
         rope_parameters={"rope_type": "default", "rope_theta": 1000000.0})))
-    case(folder, "qwen3-norm-in", "qwen3", with_bitlinear(norm_in, input_norms=True), "I2_S", "F16")
+    case(folder, "qwen3-norm-in", "qwen3", with_bitlinear(norm_in, input_norms=True), "I2_S", "F16",
+         norm_type="F16", extra={"pooling_type": 1}, embed=True)
+
+    def gemma3(theta, d_head, **more):
+        return Gemma3ForCausalLM(Gemma3TextConfig(**common(
+            head_dim=d_head, tie_word_embeddings=True, query_pre_attn_scalar=d_head,
+            rope_parameters={"full_attention": theta,
+                             "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}, **more)))
+
+    # Five windowed layers to one, as the family has it without being told.
+    case(folder, "gemma3", "gemma3", gemma3(
+        {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0}, 24, hidden_size=40,
+        intermediate_size=56, num_hidden_layers=6, num_attention_heads=4, num_key_value_heads=1,
+        sliding_window=20), "F16", "F16", scaling={"type": "linear", "factor": 8.0},
+        extra={"attention.sliding_window": 20})
+    gemma3_norm_in = with_bitlinear(gemma3(
+        {"rope_type": "default", "rope_theta": 10000.0}, 32, hidden_size=128, intermediate_size=256,
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=1,
+        layer_types=["full_attention"] * 2), input_norms=True)
+    case(folder, "gemma3-norm-in", "gemma3", gemma3_norm_in, "I2_S", "F16", norm_type="F16",
+         extra={"pooling_type": 1}, embed=True)
+
+    mistral = dict(hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4,
+                   num_key_value_heads=2)
+    case(folder, "mistral", "llama", MistralForCausalLM(MistralConfig(**common(
+        **mistral, head_dim=20, tie_word_embeddings=False, sliding_window=20, rope_parameters=plain))),
+        "F16", "F16", extra={"attention.sliding_window": 20})
+    phi3 = dict(hidden_size=80, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=2, pad_token_id=0)
+    case(folder, "phi3", "phi3", Phi3ForCausalLM(Phi3Config(**common(
+        **phi3, tie_word_embeddings=False, sliding_window=25, rope_parameters=plain))), "F16", "F16",
+        extra={"attention.sliding_window": 25})
+    g = torch.Generator().manual_seed(5)
+    short, long = (1.0 + s * torch.rand(8, generator=g) for s in (0.5, 6.0))
+    case(folder, "phi3-longrope", "phi3", Phi3ForCausalLM(Phi3Config(**common(
+        **phi3, tie_word_embeddings=True, original_max_position_embeddings=SHORT,
+        rope_parameters={"rope_type": "longrope", "short_factor": short.tolist(), "rope_theta": 10000.0,
+                         "long_factor": long.tolist(), "partial_rotary_factor": 0.8,
+                         "original_max_position_embeddings": SHORT}))), "F16", "F16", short=True,
+        scaling={"original_context_length": SHORT,
+                 "attn_factor": (1 + np.log(128 / SHORT) / np.log(SHORT)) ** 0.5},
+        vectors={"rope_factors_short.weight": short.numpy(), "rope_factors_long.weight": long.numpy()})
+
+    # Embeddings from attention in both directions, one row of 20 elements a head.
+    case(folder, "qwen3-both-ways", "qwen3", Qwen3ForCausalLM(Qwen3Config(**common(
+        **mistral, head_dim=20, tie_word_embeddings=True, use_sliding_window=False,
+        rope_parameters=plain))), "F16", "F16",
+        extra={"attention.causal": False, "pooling_type": 3}, embed=True)
 
 
 if __name__ == "__main__":
