@@ -261,7 +261,7 @@ static tern_code load_rows(binder *n, const tern_tensor *t, const tern_role *rol
             return tern_fail(n->err, TERN_E_UNSUPPORTED,
                              "%s: tensor '%s': type %s cannot be split at row %zu", n->w->dir->path,
                              t->name, tern_dtype_get(t->dtype)->name, row);
-        n->w->n_view++;
+        view->part = ++n->w->n_view;
         TERN_TRY(load_matrix(n, view, role, matrix_of(n->w, b, role)));
         row += rows;
     }

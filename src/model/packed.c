@@ -6,13 +6,19 @@
 
 #include <string.h>
 
-/* Numbers of sections: two for each tensor of the directory, weights and scales; then the head's. */
+/* Numbers of sections: two for each tensor of the directory and each part of one that is a matrix of its
+ * own, weights and scales; then the head's. */
 #define HEAD_ID 0x80000000u
 enum { HEAD_W4, HEAD_W2, HEAD_ROWS, HEAD_MEAN, HEAD_EXTRA, HEAD_COUNT };
 
+static size_t number_of(const tern_dir *dir, const tern_tensor *t)
+{
+    return t->part ? dir->n_tensor + t->part - 1 : (size_t)(t - dir->tensors);
+}
+
 static uint32_t id_of(const tern_dir *dir, const tern_tensor *t)
 {
-    return (uint32_t)(t - dir->tensors) * 2;
+    return (uint32_t)number_of(dir, t) * 2;
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -159,15 +165,19 @@ tern_code tern_packed_write(const char *path, uint64_t key, const char *title, c
                             const tern_linear *const *l, size_t n, const tern_head *h,
                             tern_pool *pool, tern_err *err)
 {
+    size_t n_number = dir->n_tensor;
+    for (size_t i = 0; i < n; i++)
+        if (l[i]->src && number_of(dir, l[i]->src) >= n_number)
+            n_number = number_of(dir, l[i]->src) + 1;
     /* By number, which is the order of tensors in the original. */
-    const tern_linear **of = tern_calloc(dir->n_tensor, sizeof *of);
-    tern_packfile_part *parts = tern_calloc(2 * dir->n_tensor + HEAD_COUNT, sizeof *parts);
+    const tern_linear **of = tern_calloc(n_number, sizeof *of);
+    tern_packfile_part *parts = tern_calloc(2 * n_number + HEAD_COUNT, sizeof *parts);
     tern_code rc = of && parts ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "%s: out of memory", path);
     size_t n_part = 0;
     for (size_t i = 0; rc == TERN_OK && i < n; i++)
         if (l[i]->src && l[i]->packed_bytes > 0)
-            of[l[i]->src - dir->tensors] = l[i];
-    for (size_t i = 0; rc == TERN_OK && i < dir->n_tensor; i++)
+            of[number_of(dir, l[i]->src)] = l[i];
+    for (size_t i = 0; rc == TERN_OK && i < n_number; i++)
         if (of[i]) {
             parts[n_part++] =
                 (tern_packfile_part){.id = (uint32_t)i * 2,

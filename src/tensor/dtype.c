@@ -83,7 +83,8 @@ size_t tern_tensor_rows(const tern_tensor *t)
 bool tern_tensor_view(const tern_tensor *t, size_t row0, size_t n_row, tern_tensor *out)
 {
     const tern_dtype_info *dt = tern_dtype_get(t->dtype);
-    size_t tail = (size_t)dt->tail_bytes, codes = t->bytes - tail, per = (size_t)dt->blk_rows;
+    size_t tail = (size_t)dt->tail_bytes, per = (size_t)dt->blk_rows;
+    size_t codes = t->tail ? t->bytes : t->bytes - tail;
     if (row0 % per || n_row % per || row0 > t->ne[1] || n_row > t->ne[1] - row0)
         return false;
     size_t row_bytes = codes / t->ne[1];

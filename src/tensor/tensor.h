@@ -40,6 +40,7 @@ typedef struct tern_tensor {
     size_t bytes;
     size_t offset; /* of data in its file, for messages */
     size_t tail;   /* TERN_UNIT_TENSOR, some rows of a tensor: where in data its tail is; else 0 */
+    size_t part;   /* some rows of a tensor: which such part of the model, from 1; else 0 */
 } tern_tensor;
 
 typedef struct tern_dtype_info {
