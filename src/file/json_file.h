@@ -14,4 +14,9 @@ TERN_CHECK tern_code tern_json_parse(const char *name, const char *text, size_t 
 TERN_CHECK tern_code tern_json_file_read(const char *path, size_t max_bytes, json_t **out,
                                          tern_err *err);
 
+/* The same of files that hold numbers greater than integers can be: all numbers become reals, which are
+ * exact up to 2^53. */
+TERN_CHECK tern_code tern_json_parse_reals(const char *name, const char *text, size_t n,
+                                           json_t **out, tern_err *err);
+
 #endif

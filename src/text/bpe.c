@@ -21,10 +21,10 @@ static size_t slot_of(const tern_bpe *b, uint64_t pair)
     return i;
 }
 
-static bool rule(const void *ctx, const tern_symbol *l, const tern_symbol *r, uint32_t *rank,
-                 int32_t *id)
+bool tern_bpe_join(const void *bpe, const tern_symbol *l, const tern_symbol *r, uint32_t *rank,
+                   int32_t *id)
 {
-    const tern_bpe *b = ctx;
+    const tern_bpe *b = bpe;
     /* A symbol that is no token has id -1, which is in no pair. */
     const tern_bpe_rule *p =
         &b->rules[slot_of(b, (uint64_t)(uint32_t)l->id << 32 | (uint32_t)r->id)];
@@ -135,7 +135,7 @@ tern_code tern_bpe_encode(const tern_bpe *b, tern_merge *m, const char *word, si
     TERN_TRY(tern_merge_reset(m, n, err));
     for (size_t i = 0; i < n; i++)
         tern_merge_push(m, i, 1, v->byte_id[(uint8_t)word[i]]);
-    TERN_TRY(tern_merge_run(m, rule, b, err));
+    TERN_TRY(tern_merge_run(m, tern_bpe_join, b, err));
     for (uint32_t i = n ? 0 : TERN_SYMBOL_NONE; i != TERN_SYMBOL_NONE; i = m->sym[i].next) {
         int32_t id = m->sym[i].id >= 0 ? m->sym[i].id : v->unk;
         if (id >= 0)

@@ -19,6 +19,10 @@ TERN_CHECK tern_code tern_bpe_init(tern_bpe *b, const tern_vocab *v, const tern_
                                    bool ignore_merges, tern_err *err);
 void tern_bpe_done(tern_bpe *b);
 
+/* A tern_merge_rule of a tern_bpe: two tokens that a merge joins. */
+bool tern_bpe_join(const void *bpe, const tern_symbol *l, const tern_symbol *r, uint32_t *rank,
+                   int32_t *id);
+
 /* Append the ids of one pre-token word[0..n), n < 2^31. A byte without a token becomes the unknown
  * token, or nothing where the vocabulary has none. */
 TERN_CHECK tern_code tern_bpe_encode(const tern_bpe *b, tern_merge *m, const char *word, size_t n,

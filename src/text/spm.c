@@ -36,7 +36,7 @@ static void escape(tern_str *s, tern_spm_opts opts, const char *text, size_t n)
         text++, n--;
     while (opts.squeeze && n && text[n - 1] == ' ')
         n--;
-    if (opts.space_prefix && n)
+    if (opts.space_prefix && n && !(opts.not_twice && text[0] == ' '))
         tern_str_put(s, TERN_SPM_SPACE, TERN_SPM_SPACE_LEN);
     for (size_t i = 0; i < n;) {
         const char *space = memchr(text + i, ' ', n - i);
@@ -82,8 +82,8 @@ static size_t part_len(const tern_vocab *v, const char *p, size_t n)
     return n;
 }
 
-static tern_code encode_part(const tern_vocab *v, tern_merge *m, const char *p, size_t n,
-                             tern_ids *out, tern_err *err)
+static tern_code encode_part(const tern_vocab *v, const tern_bpe *merges, tern_merge *m,
+                             const char *p, size_t n, tern_ids *out, tern_err *err)
 {
     TERN_TRY(tern_merge_reset(m, n, err));
     for (size_t i = 0; i < n;) {
@@ -94,7 +94,8 @@ static tern_code encode_part(const tern_vocab *v, tern_merge *m, const char *p, 
         i += step;
     }
     spm_text t = {v, p};
-    TERN_TRY(tern_merge_run(m, rule, &t, err));
+    TERN_TRY(merges ? tern_merge_run(m, tern_bpe_join, merges, err)
+                    : tern_merge_run(m, rule, &t, err));
     for (uint32_t i = n ? 0 : TERN_SYMBOL_NONE; i != TERN_SYMBOL_NONE; i = m->sym[i].next) {
         const tern_symbol *s = &m->sym[i];
         if (s->id >= 0)
@@ -114,7 +115,7 @@ tern_code tern_spm_encode(const tern_vocab *v, tern_spm_opts opts, tern_merge *m
     const char *p = tern_str_get(escaped), *end = p + escaped->len;
     while (p < end) {
         size_t len = part_len(v, p, (size_t)(end - p));
-        TERN_TRY(encode_part(v, m, p, len, out, err));
+        TERN_TRY(encode_part(v, opts.merges, m, p, len, out, err));
         p += len;
     }
     return TERN_OK;

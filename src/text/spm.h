@@ -2,13 +2,16 @@
 #ifndef TERN_TEXT_SPM_H
 #define TERN_TEXT_SPM_H
 
+#include "text/bpe.h"
 #include "text/merge.h"
 #include "text/vocab.h"
 
 /* How text is prepared. */
 typedef struct tern_spm_opts {
-    bool space_prefix; /* put a space before it */
-    bool squeeze;      /* first drop spaces at its ends and all but one of several */
+    bool space_prefix;      /* put a space before it */
+    bool not_twice;         /* but not where it begins with one */
+    bool squeeze;           /* first drop spaces at its ends and all but one of several */
+    const tern_bpe *merges; /* borrowed: what is joined, by rank; NULL: all tokens, by score */
 } tern_spm_opts;
 
 /* Append the ids of text[0..n), 3 n + 3 < 2^31, in which no special token is left. escaped is scratch

@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "text/bpe.h"
+#include "text/normal.h"
 #include "text/pretok.h"
 #include "text/special.h"
 #include "text/spm.h"
@@ -20,13 +21,15 @@ struct tern_tokenizer {
     tern_pretok *pretok;        /* owned; NULL for SentencePiece */
     tern_bpe bpe;
     tern_spm_opts spm;
+    bool nfc;             /* text is composed first */
+    bool prefix_at_start; /* the added space stands before the whole text only */
 };
 
 /* What one call needs. */
 typedef struct scratch {
     tern_merge merge;
     tern_pieces pieces;
-    tern_str escaped;
+    tern_str escaped, composed;
 } scratch;
 
 /* ---- ids --------------------------------------------------------------------------------- */
@@ -82,7 +85,8 @@ static tern_code bpe_init(tern_tokenizer *t, const tern_dir *d, const char *pre_
                           tern_err *err)
 {
     tern_slice pre;
-    char name[64];
+    bool ignore_merges;
+    char name[112];
     TERN_TRY(pre_name(d, pre_override, &pre, err));
     tern_code rc = tern_pretok_new(pre.p, pre.n, &t->pretok, err);
     if (rc == TERN_E_UNSUPPORTED)
@@ -94,19 +98,31 @@ static tern_code bpe_init(tern_tokenizer *t, const tern_dir *d, const char *pre_
     t->info.model = "gpt2";
     t->info.pre = tern_pretok_name_get(t->pretok);
     t->info.add_bos = tern_pretok_adds_bos(t->pretok);
-    return tern_bpe_init(&t->bpe, &t->vocab, d, tern_pretok_ignores_merges(t->pretok), err);
+    ignore_merges = tern_pretok_ignores_merges(t->pretok);
+    TERN_TRY(tern_dir_get_bool(d, "tokenizer.ggml.ignore_merges", &ignore_merges, NULL, err));
+    return tern_bpe_init(&t->bpe, &t->vocab, d, ignore_merges, err);
 }
 
 static tern_code spm_init(tern_tokenizer *t, const tern_dir *d, tern_err *err)
 {
+    bool by_merges = false;
     t->info.model = "llama";
     t->info.pre = "";
     t->info.add_bos = true;
     t->spm.space_prefix = true;
     TERN_TRY(
         tern_dir_get_bool(d, "tokenizer.ggml.add_space_prefix", &t->spm.space_prefix, NULL, err));
-    return tern_dir_get_bool(d, "tokenizer.ggml.remove_extra_whitespaces", &t->spm.squeeze, NULL,
-                             err);
+    TERN_TRY(tern_dir_get_bool(d, "tokenizer.ggml.remove_extra_whitespaces", &t->spm.squeeze, NULL,
+                               err));
+    tern_slice metaspace;
+    TERN_TRY(tern_dir_get_str(d, "tokenizer.ggml.metaspace", &metaspace, &t->spm.not_twice, err));
+    t->prefix_at_start = t->spm.not_twice && slice_is(metaspace, "first");
+    /* Merges alone mean nothing: files have them beside the scores that they were made from. */
+    TERN_TRY(tern_dir_get_bool(d, "tokenizer.ggml.join_by_merges", &by_merges, NULL, err));
+    if (!by_merges)
+        return TERN_OK;
+    t->spm.merges = &t->bpe;
+    return tern_bpe_init(&t->bpe, &t->vocab, d, false, err);
 }
 
 static void fill_info(tern_tokenizer *t)
@@ -144,6 +160,7 @@ tern_code tern_tokenizer_new(const tern_dir *d, const char *pre_override, tern_t
         return tern_fail(err, TERN_E_NOMEM, "%s: no memory for the tokenizer", d->path);
     TERN_TRY_GOTO(tern_vocab_init(&t->vocab, bpe ? TERN_VOCAB_BPE : TERN_VOCAB_SPM, d, err));
     TERN_TRY_GOTO(bpe ? bpe_init(t, d, pre_override, err) : spm_init(t, d, err));
+    TERN_TRY_GOTO(tern_dir_get_bool(d, "tokenizer.ggml.normalizer.nfc", &t->nfc, NULL, err));
     TERN_TRY_GOTO(tern_special_init(&t->user, &t->vocab, false, err));
     TERN_TRY_GOTO(tern_special_init(&t->all, &t->vocab, true, err));
     TERN_TRY_GOTO(
@@ -251,6 +268,23 @@ static tern_code encode_words(const tern_tokenizer *t, scratch *s, const char *t
     return TERN_OK;
 }
 
+/* Text without special tokens. */
+static tern_code encode_plain(const tern_tokenizer *t, scratch *s, const char *text, size_t n,
+                              bool at_start, tern_ids *out, tern_err *err)
+{
+    if (t->nfc) {
+        tern_str_clear(&s->composed);
+        TERN_TRY(tern_text_nfc(text, n, &s->composed, err));
+        text = tern_str_get(&s->composed);
+        n = s->composed.len;
+    }
+    if (t->pretok)
+        return encode_words(t, s, text, n, out, err);
+    tern_spm_opts opts = t->spm;
+    opts.space_prefix &= at_start || !t->prefix_at_start;
+    return tern_spm_encode(&t->vocab, opts, &s->merge, &s->escaped, text, n, out, err);
+}
+
 static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, size_t n,
                         bool add_special, bool parse_special, tern_ids *out, tern_err *err)
 {
@@ -263,11 +297,7 @@ static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, s
             TERN_TRY(tern_ids_push(out, t->info.bos, err));
         add_bos = false;
         /* What stands before the special token stands at the start or behind another one. */
-        if (t->pretok)
-            TERN_TRY(encode_words(t, s, text + i, at, out, err));
-        else
-            TERN_TRY(
-                tern_spm_encode(&t->vocab, t->spm, &s->merge, &s->escaped, text + i, at, out, err));
+        TERN_TRY(encode_plain(t, s, text + i, at, i == 0, out, err));
         if (id < 0)
             break;
         TERN_TRY(tern_ids_push(out, id, err));
@@ -290,10 +320,12 @@ tern_code tern_tokenize(const tern_tokenizer *t, const char *text, size_t n, boo
     tern_merge_init(&s.merge);
     tern_pieces_init(&s.pieces);
     tern_str_init(&s.escaped, 4 * TEXT_BYTES_MAX);
+    tern_str_init(&s.composed, 2 * TEXT_BYTES_MAX);
     tern_code rc = encode(t, &s, text, n, add_special, parse_special, out, err);
     tern_merge_done(&s.merge);
     tern_pieces_done(&s.pieces);
     tern_str_done(&s.escaped);
+    tern_str_done(&s.composed);
     if (rc != TERN_OK)
         out->n = before;
     return rc;

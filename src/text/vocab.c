@@ -261,6 +261,14 @@ static int32_t text_find(const tern_vocab *v, const char *text)
     return tern_map_find(&v->by_text, text, strlen(text), &id) ? (int32_t)id : -1;
 }
 
+bool tern_vocab_ends_turn(const char *text, size_t n)
+{
+    for (size_t i = 0; i < N_TURN_END; i++)
+        if (strlen(turn_ends[i]) == n && memcmp(turn_ends[i], text, n) == 0)
+            return true;
+    return false;
+}
+
 /* Find the tokens that end generation, and make sure that plain text cannot become one of them. */
 static void find_ends(tern_vocab *v)
 {

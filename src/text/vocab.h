@@ -44,6 +44,8 @@ static inline bool tern_vocab_is_plain(const tern_vocab *v, int32_t id)
 }
 /* Id of the plain token spelled so; -1 when there is none. */
 int32_t tern_vocab_plain_find(const tern_vocab *v, const char *text, size_t n);
+/* Whether a token spelled so ends generation whatever else is said of it. */
+bool tern_vocab_ends_turn(const char *text, size_t n);
 /* The printable character that byte b is spelled as in a byte-level vocabulary: its UTF-8 is
  * written to out, its length returned (1 or 2). */
 int tern_byte_spell(uint8_t b, char out[2]);
