@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "options.h"
+#include "store/store.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -52,6 +53,15 @@ const void *cli_builtin(size_t *n);
 /* n_ctx 0: the model's; warns when it passes what the model was trained with. */
 TERN_CHECK tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_session **out,
                                      tern_err *err);
+
+/* ---- resolve.c: names of models ------------------------------------------------------------- */
+
+TERN_CHECK tern_code cli_store_open(const cli *c, store *out, tern_err *err);
+/* The path that the model option means: itself when there is such a file, else that of a model in the
+ * store. entry, if not NULL, is then what the store knows of it (the caller's, to be emptied by
+ * store_entry_done); its folder is NULL otherwise. Codes: TERN_E_NOT_FOUND, TERN_E_USAGE. */
+TERN_CHECK tern_code cli_model_path(const cli *c, tern_str *path, store_entry *entry,
+                                    tern_err *err);
 
 /* ---- input.c: text and ids from the user --------------------------------------------------- */
 

@@ -175,12 +175,13 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
     const char *path = cli_text(&c->opt, OPT_MODEL);
     const char *template_file = cli_text(&c->opt, OPT_TEMPLATE_FILE);
     tern_model_opts o;
-    tern_str source;
+    tern_str source, file;
     tern_code rc = TERN_OK;
     size_t n_builtin;
     const void *builtin = cli_builtin(&n_builtin);
     *out = NULL;
     tern_str_init(&source, 1 << 20);
+    tern_str_init(&file, 1 << 14);
     tern_model_opts_init(&o);
     o.n_thread = n_thread;
     o.i2s_layout = cli_text(&c->opt, OPT_I2S_LAYOUT);
@@ -205,13 +206,16 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
         o.chat_template = tern_str_get(&source);
     }
     if (rc == TERN_OK && path)
-        rc = tern_model_open(path, &o, out, err);
+        rc = cli_model_path(c, &file, NULL, err);
+    if (rc == TERN_OK && path)
+        rc = tern_model_open(tern_str_get(&file), &o, out, err);
     else if (rc == TERN_OK && n_builtin)
         rc = tern_model_open_memory(builtin, n_builtin, BUILTIN_NAME, &o, out, err);
     else if (rc == TERN_OK)
         rc =
             tern_fail(err, TERN_E_USAGE, "no model: name a GGUF file (this build has none inside)");
     tern_str_done(&source);
+    tern_str_done(&file);
     tern_free(cache_dir);
     cli_progress_end(c);
     return rc;

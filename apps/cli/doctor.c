@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "cli.h"
+#include "net/http.h"
+#include "store/digest.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +130,13 @@ static void add_packed(const cli *c, json_t *all)
     tern_free(dir);
 }
 
+/* What `tern pull` needs, or null. */
+static json_t *network(void)
+{
+    return net_library() ? json_sprintf("%s, %s", net_library(), store_digest_library())
+                         : json_null();
+}
+
 static tern_code gather(cli *c, json_t **out, tern_err *err)
 {
     json_t *all, *one;
@@ -146,6 +155,7 @@ static tern_code gather(cli *c, json_t **out, tern_err *err)
     (void)json_object_set_new(all, "memory", memory);
     (void)json_object_set_new(json_object_get(all, "libraries"), "libedit",
                               json_boolean(HAS_LIBEDIT));
+    (void)json_object_set_new(json_object_get(all, "libraries"), "network", network());
     (void)json_object_set_new(json_object_get(all, "compute"), "int8_macs_per_s_1_thread",
                               json_real(macs(one)));
     json_decref(one);
@@ -275,9 +285,11 @@ static void print_report(const json_t *o)
     print_builtin(json_object_get(o, "builtin_model"));
     print_calibrations(json_object_get(o, "calibrations"));
     print_packed(json_object_get(o, "packed_weights"));
-    (void)printf("libraries      PCRE2 %s, jansson %s, utf8proc %s, libedit %s\n",
+    const char *net = text_at(lib, "network");
+    (void)printf("libraries      PCRE2 %s, jansson %s, utf8proc %s, libedit %s, %s\n",
                  text_at(lib, "pcre2"), text_at(lib, "jansson"), text_at(lib, "utf8proc"),
-                 json_is_true(json_object_get(lib, "libedit")) ? "yes" : "no");
+                 json_is_true(json_object_get(lib, "libedit")) ? "yes" : "no",
+                 *net ? net : "no network (tern pull needs libcurl and nettle)");
     json_array_foreach(warnings, i, line)(void) printf("warning: %s\n", json_string_value(line));
     if (json_array_size(warnings) == 0)
         (void)puts("no warnings");

@@ -20,9 +20,11 @@ void cli_help_all(tern_str *out)
     for (int v = 0; v < CLI_VERB_COUNT; v++)
         tern_str_printf(out, "  %-12s %s\n", cli_verb_get((cli_verb)v)->name,
                         cli_verb_get((cli_verb)v)->help);
-    tern_str_puts(out, "\nMODEL is a GGUF file; without one the built-in model answers.\n"
-                       "'tern help COMMAND' lists the options of a command. Each --some-option\n"
-                       "may also be set by the environment variable TERN_SOME_OPTION.\n");
+    tern_str_puts(out,
+                  "\nMODEL is a GGUF file or the name of a fetched one (tern ls); without one the\n"
+                  "built-in model answers.\n"
+                  "'tern help COMMAND' lists the options of a command. Each --some-option\n"
+                  "may also be set by the environment variable TERN_SOME_OPTION.\n");
 }
 
 #define COLUMN 30

@@ -6,12 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define V(id) (1u << CLI_##id)
-#define EVERY (~0u)
-#define TALKS (V(CHAT) | V(RUN))
-#define READS (V(CHAT) | V(RUN) | V(TOKENIZE) | V(LOGITS))
-#define EVALS (V(CHAT) | V(RUN) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
-#define LOADS (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE))
+#define V(id)  (1u << CLI_##id)
+#define EVERY  (~0u)
+#define TALKS  (V(CHAT) | V(RUN))
+#define READS  (V(CHAT) | V(RUN) | V(TOKENIZE) | V(LOGITS))
+#define EVALS  (V(CHAT) | V(RUN) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
+#define STORES (V(PULL) | V(LS) | V(RM))
+#define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE))
 
 const cli_row cli_rows[CLI_OPT_COUNT] = {
 #define OPT(id, group, names, kind, argument, preset, min, max, verbs, help)                       \
@@ -271,6 +272,8 @@ static tern_code positional(cli_options *o, const char *s, tern_err *err)
         o->topic = s;
         return TERN_OK;
     }
+    if (o->verb == CLI_PULL || o->verb == CLI_RM)
+        return append(&o->words, verbs[o->verb].name, s, err);
     if (strcmp(s, "-") == 0 && (cli_rows[OPT_FILE].verbs & bit))
         return set_value(o, OPT_FILE, "-", s, CLI_ARG, err);
     if ((cli_rows[OPT_MODEL].verbs & bit) && o->value[OPT_MODEL].source != CLI_ARG)

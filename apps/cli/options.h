@@ -38,6 +38,7 @@ typedef struct cli_options {
     cli_value value[CLI_OPT_COUNT];
     cli_list stop, bias; /* of OPT_STOP and OPT_LOGIT_BIAS */
     const char *topic;   /* of `tern help VERB` */
+    cli_list words;      /* what `tern pull` and `tern rm` name */
 } cli_options;
 
 typedef struct cli_verb_info {

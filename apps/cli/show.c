@@ -111,21 +111,56 @@ static tern_code print_template(const json_t *o, tern_err *err)
     return TERN_OK;
 }
 
+/* Where a model of the store comes from. */
+static void print_origin(const store_manifest *m)
+{
+    tern_str source;
+    tern_str_init(&source, 1 << 13);
+    store_spec_text(&m->spec, &source);
+    (void)printf("source         %s%s%s%s\n", m->spec.kind == STORE_HUB ? "hf:" : "",
+                 tern_str_get(&source), m->commit[0] ? ", commit " : "", m->commit);
+    tern_str_done(&source);
+    if (m->licence[0])
+        (void)printf("licence        %s\n", m->licence);
+    if (m->pulled[0])
+        (void)printf("fetched        %s\n", m->pulled);
+}
+
+/* The same in the description, as "store". */
+static tern_code print_json(json_t *o, const store_entry *e, tern_err *err)
+{
+    json_t *origin = e->folder ? store_manifest_json(&e->m) : NULL;
+    if (origin) {
+        (void)json_object_del(origin, "tern");
+        (void)json_object_set_new(o, "store", origin);
+    }
+    return cli_print_json(json_incref(o), err);
+}
+
 tern_code cli_show(cli *c, tern_err *err)
 {
     tern_model *m;
     char *text = NULL;
+    store_entry entry = {.folder = NULL};
+    tern_str path;
     TERN_TRY(cli_model_open(c, (int32_t)cli_int(&c->opt, OPT_THREADS), &m, err));
     tern_code rc = tern_model_describe(m, &text, err);
+    tern_str_init(&path, 1 << 14);
+    if (rc == TERN_OK && cli_text(&c->opt, OPT_MODEL))
+        rc = cli_model_path(c, &path, &entry, err);
     json_t *o = rc == TERN_OK ? json_loads(text, 0, NULL) : NULL;
     if (rc == TERN_OK && !o)
         rc = tern_fail(err, TERN_E_NOMEM, "out of memory for the description");
     else if (rc == TERN_OK && cli_flag(&c->opt, OPT_SHOW_TEMPLATE))
         rc = print_template(o, err);
     else if (rc == TERN_OK && c->json)
-        (void)puts(text);
+        rc = print_json(o, &entry, err);
     else if (rc == TERN_OK)
         print_summary(c, o);
+    if (rc == TERN_OK && entry.folder && !c->json && !cli_flag(&c->opt, OPT_SHOW_TEMPLATE))
+        print_origin(&entry.m);
+    store_entry_done(&entry);
+    tern_str_done(&path);
     json_decref(o);
     tern_string_free(text);
     tern_model_close(m);
