@@ -1,5 +1,5 @@
 /* Choosing tokens: from the rows that sessions keep to ids, for all sessions of a step together. */
-#include "base/error.h"
+#include "base/clock.h"
 #include "engine/engine.h"
 
 #include <string.h>
@@ -58,12 +58,12 @@ static tern_screen screen_of(const tern_choice *c, int i)
                          .mean = k->mean};
 }
 
-/* What was needed says whether the next choices try. */
-static void learn(tern_model *m, const tern_pick *p)
+/* What was needed says whether the next choices try. Of several, time decides (model/head_cost.h). */
+static void learn(tern_model *m, const tern_pick *p, bool alone)
 {
     tern_exec *e = &m->e;
-    if (p->done &&
-        tern_model_screen_pays(m, (size_t)p->picked.n_exact, (size_t)p->picked.n_refined)) {
+    size_t n_exact = (size_t)p->picked.n_exact, n_refined = (size_t)p->picked.n_refined;
+    if (p->done && (!alone || tern_model_screen_pays(m, n_exact, n_refined))) {
         e->n_unscreened /= 2;
         return;
     }
@@ -80,7 +80,9 @@ static void choose_screened(tern_model *m, tern_choice *const *c, int n)
     tern_screen k[TERN_SCREEN_ROWS] = {0};
     tern_pick p[TERN_SCREEN_ROWS];
     tern_choice *left[TERN_SCREEN_ROWS];
+    tern_head_cost *cost = &m->e.head_cost;
     int n_left = 0;
+    uint64_t begin = tern_clock_ns();
     for (int i = 0; i < n; i++) {
         k[i] = screen_of(c[i], i);
         p[i] = (tern_pick){.s = c[i]->sampler, .pos = c[i]->pos};
@@ -90,7 +92,7 @@ static void choose_screened(tern_model *m, tern_choice *const *c, int n)
         c[i]->s->head_use =
             (tern_head_use){.screened = true, .whole = !p[i].done, .picked = p[i].picked};
         c[i]->id = p[i].id;
-        learn(m, &p[i]);
+        learn(m, &p[i], n == 1);
         if (!p[i].done)
             left[n_left++] = c[i];
     }
@@ -99,6 +101,9 @@ static void choose_screened(tern_model *m, tern_choice *const *c, int n)
     else if (m->e.head_mapped) /* by products of the whole head, which are over for now */
         tern_dir_tensor_drop(m->dir, m->w.head.src);
     m->e.head_mapped = n_left > 0;
+    if (cost->n_screened > 0)
+        tern_head_cost_add(
+            cost, n, cost->screen_ns * n / cost->n_screened + (double)(tern_clock_ns() - begin));
 }
 
 static void choose_range(void *arg, int lane, int begin, int end)

@@ -1,9 +1,11 @@
 /* Deciding how the output head is screened: a short text goes through the model, and what reaches the
  * head says which of its columns matter most, and whether one plane is enough. */
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "engine/engine.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Prose, talk, figures, code and another language, so that few kinds of text come unexpected. */
@@ -22,6 +24,9 @@ static const char sample_text[] =
 #define MAX_SAMPLE 96
 /* Of these so many choose a token. */
 #define N_TRIAL 8
+/* How often something is timed, and how much of the head. */
+#define N_TIME     3
+#define PART_BYTES ((size_t)4 << 20)
 typedef struct sample {
     const tern_exec *e;
     float *rows;   /* owned; [MAX_SAMPLE][x_stride] */
@@ -114,6 +119,47 @@ static tern_code try_sampler(tern_model *m, const sample *s, const tern_sample_p
     return rc;
 }
 
+/* What the whole head takes for several rows, from a part of it that stays in caches and from the rate at
+ * which the coarse plane was read. */
+static void estimate_whole(tern_model *m, const sample *s)
+{
+    tern_exec *e = &m->e;
+    const tern_linear *l = &m->w.head;
+    const tern_head *h = &m->w.screen;
+    tern_linear part = *l;
+    int rows = (int)(PART_BYTES / l->w_stride) / 16 * 16;
+    double read_ns = HUGE_VAL;
+    part.rows = rows < l->rows ? rows : l->rows;
+    part.read_bytes = (size_t)part.rows * l->w_stride;
+    if (part.rows == 0)
+        return;
+    for (int i = 0; i < N_TIME; i++) {
+        tern_screen c;
+        uint64_t begin = tern_clock_ns();
+        if (!tern_screen_rows(e, s->rows, 1, &c))
+            return;
+        read_ns = fmin(read_ns, (double)(tern_clock_ns() - begin));
+    }
+    read_ns *= (double)l->read_bytes / (double)h->w4_bytes;
+    for (int k = 1; k < TERN_HEAD_COSTS && 1 << k <= s->n && 1 << k <= e->max_logit_rows; k++) {
+        double ns = HUGE_VAL;
+        tern_input in;
+        tern_prepare p = {.x = s->rows,
+                          .x_stride = e->x_stride,
+                          .cols = l->cols,
+                          .n_tok = 1 << k,
+                          .forms = l->form};
+        tern_exec_prepare(e, &p, &in);
+        tern_job job = {&part, &in, e->logits, e->vocab_stride};
+        for (int i = 0; i < N_TIME; i++) {
+            uint64_t begin = tern_clock_ns();
+            tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
+            ns = fmin(ns, (double)(tern_clock_ns() - begin));
+        }
+        e->head_cost.whole_ns[k] = fmax(read_ns, ns * l->rows / part.rows);
+    }
+}
+
 bool tern_model_screen_pays(const tern_model *m, size_t n_exact, size_t n_refined)
 {
     const tern_linear *l = &m->w.head;
@@ -138,6 +184,8 @@ static tern_code judge(tern_model *m, const sample *s, bool any_size, tern_err *
         tern_head_done(h);
     else if (usual.n_refined * m->w.head.w_stride < h->w4_bytes / 16)
         tern_head_keep_one(h);
+    if (h->l && !any_size)
+        estimate_whole(m, s);
     return TERN_OK;
 }
 

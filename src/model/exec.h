@@ -4,6 +4,7 @@
 #define TERN_MODEL_EXEC_H
 
 #include "base/pool.h"
+#include "model/head_cost.h"
 #include "model/model.h"
 #include "model/span.h"
 #include "state/seq.h"
@@ -63,7 +64,8 @@ typedef struct tern_exec {
     /* Choices in a row that had to read the whole head after all, or nearly as much, make the next ones
      * do so at once, from 1 to 32 of them. */
     int n_unscreened, unscreened_left;
-    tern_act8 a8t, a8b; /* widest input, max_tok rows */
+    tern_head_cost head_cost; /* for several rows */
+    tern_act8 a8t, a8b;       /* widest input, max_tok rows */
     size_t x_stride, q_stride, kv_stride, ff_stride, mid_stride, vocab_stride;
     /* Feed-forwards with zeros (ffn/sparse.c). */
     bool count_zeros;

@@ -1,6 +1,7 @@
 /* One step: rows of tokens in, outputs of the wanted rows out. Embedding, then each block's mixer and
  * ffn on the residual stream, then the head. */
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "model/screen.h"
 
 #include <string.h>
@@ -11,12 +12,28 @@ typedef struct embed_task {
     int n_row;
 } embed_task;
 
+/* A screened head that is the embedding as well does not come into memory row by row either. */
+static void embed_row(const tern_exec *e, int lane, int32_t id, float *x)
+{
+    const tern_weights *w = e->w;
+    const tern_head *h = &w->screen;
+    tern_tensor t = *w->embed;
+    size_t row = t.bytes / t.ne[1], at = (size_t)id;
+    if (h->l && h->dir && w->embed == w->head.src) {
+        uint8_t *copy = e->head_rows + (size_t)lane * e->head_rows_stride;
+        if (tern_dir_tensor_read(h->dir, &t, at * row, copy, row)) {
+            t.data = copy;
+            at = 0;
+        }
+    }
+    tern_dtype_get(t.dtype)->unpack_row(&t, at, x);
+}
+
 static void embed_lane(void *arg, int lane, int n_lane)
 {
     const embed_task *t = arg;
     const tern_exec *e = t->e;
     const tern_weights *w = e->w;
-    const tern_dtype_info *dt = tern_dtype_get(w->embed->dtype);
     int begin, end;
     tern_pool_split(t->n_row, 1, lane, n_lane, &begin, &end);
     for (int i = begin; i < end; i++) {
@@ -24,7 +41,7 @@ static void embed_lane(void *arg, int lane, int n_lane)
         float *x = e->x + (size_t)i * e->x_stride;
         size_t at = (size_t)i * (size_t)w->h.rope.n_rot;
         bool is_long = w->rope_long.inv_freq && r->seq->n_ctx > w->h.rope.n_ctx_orig;
-        dt->unpack_row(w->embed, (size_t)r->id, x);
+        embed_row(e, lane, r->id, x);
         for (int j = 0; w->h.embed_scale != 1.0f && j < w->h.d_model; j++)
             x[j] *= w->h.embed_scale;
         tern_rope_row(is_long ? &w->rope_long : &w->rope, w->h.rope.n_rot, r->pos, e->cs + at);
@@ -49,7 +66,8 @@ static int gather(tern_exec *e, const tern_row *rows, int n_row, int *at, int *p
     return n;
 }
 
-/* Screen n gathered rows, unless the last choices say that it does not help. */
+/* Screen n gathered rows, unless the last choices say that it does not help. Time is measured, but only
+ * decides what is read. */
 static bool screens(tern_exec *e, tern_want want, int n, tern_screen *screen)
 {
     if (want != TERN_WANT_CHOICE || !e->w->screen.l)
@@ -58,7 +76,13 @@ static bool screens(tern_exec *e, tern_want want, int n, tern_screen *screen)
         e->unscreened_left -= n;
         return false;
     }
-    return tern_screen_rows(e, e->h, n, screen);
+    if (tern_head_cost_rests(&e->head_cost, n))
+        return false;
+    uint64_t begin = tern_clock_ns();
+    bool done = tern_screen_rows(e, e->h, n, screen);
+    e->head_cost.screen_ns = (double)(tern_clock_ns() - begin);
+    e->head_cost.n_screened = n;
+    return done;
 }
 
 /* The end of the model for the wanted rows. */
