@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 /* How long a thread looks for what it waits for before it sleeps. Longer than the gap between two
  * regions of a step, as a wake-up costs both sides; shorter than what a neighbour would miss. */
@@ -17,18 +18,37 @@
 #define LANE_PARTS 64
 #define TAKE       4
 #define PARTS_MAX  0xffff /* what a ticket can count */
+/* Lines asked for between two looks at what is waited for: 50 ns of a fast memory. */
+#define FETCH_LINES 16
 /* In `left`: the caller sleeps on it. */
 #define CALLER_SLEEPS 0x80000000u
+
+/* What a region runs. */
+typedef struct job {
+    tern_pool_fn fn; /* NULL: range_fn */
+    tern_pool_range_fn range_fn;
+    void *arg;
+    int n, grain, n_part; /* of range_fn */
+} job;
 
 typedef struct lane {
     /* Parts of this lane that nobody has begun: region << 32 | first << 16 | end. The lane takes from
      * the front, others from the end. The number of the region makes an attempt fail that comes late:
      * a region whose parts are all taken may end, and the next begin, while a lane sleeps anywhere.
-     * Set with release order by the caller: who takes a part (acquire) sees what to run. */
+     * Set with release order by the caller: who takes a part (acquire) sees the job beside it, which
+     * then stays as long as the part. All a lane needs to begin comes in one cache line. */
     _Alignas(64) _Atomic uint64_t ticket;
+    job job;
+    /* What to fetch while waiting for the region after this one; only addresses, so any mixture of an
+     * old hint and a new one will do. */
+    _Atomic uintptr_t ahead, ahead_end;
+    /* The lane's own: of [fetched_from, ..) what it has asked for. */
+    _Alignas(64) uintptr_t fetched_from, fetched;
     tern_pool *pool; /* borrowed */
     pthread_t thread;
     int index;
+    /* The caller's own: `ahead` from the next region on. */
+    _Alignas(64) uintptr_t next, next_end;
 } lane;
 
 /* Where lanes are kept; only the caller looks at it. */
@@ -40,14 +60,10 @@ typedef struct spread {
 
 struct tern_pool {
     int n_lane;
-    int n_started; /* threads; lane 0 is the caller */
-    lane *lanes;   /* owned */
-    /* What the region runs: written before the tickets are set, read after a part is taken. */
-    tern_pool_fn fn; /* NULL: range_fn */
-    tern_pool_range_fn range_fn;
-    void *arg;
-    int n, grain, n_part; /* of range_fn */
-    spread *spread;       /* owned; NULL: lanes run where the system puts them */
+    int n_started;     /* threads; lane 0 is the caller */
+    lane *lanes;       /* owned */
+    size_t ahead_most; /* bytes a lane fetches ahead */
+    spread *spread;    /* owned; NULL: lanes run where the system puts them */
     /* Number of the region. Sequentially consistent with n_asleep: either the caller sees who sleeps,
      * or the sleeper sees the new number. */
     _Alignas(64) tern_gate region;
@@ -67,15 +83,41 @@ static inline void relax(void)
 #endif
 }
 
-/* Look at the word until it equals value (or, with equal false, until it does not). False: it took
- * too long. */
-static bool spin(_Atomic uint32_t *word, uint32_t value, bool equal)
+/* Ask for some of what is read next; false: all of it was. A few lines at a time, so that what the lane
+ * waits for is seen at once. */
+static bool fetch_ahead(lane *l)
+{
+    uintptr_t from = atomic_load_explicit(&l->ahead, memory_order_relaxed);
+    uintptr_t end = atomic_load_explicit(&l->ahead_end, memory_order_relaxed);
+    if (from != l->fetched_from)
+        l->fetched_from = l->fetched = from;
+    if (l->fetched >= end)
+        return false;
+    for (int i = 0; i < FETCH_LINES; i++)
+        __builtin_prefetch((const void *)(l->fetched + 64 * (uintptr_t)i), 0, 2);
+    l->fetched += 64 * FETCH_LINES;
+    return true;
+}
+
+static inline bool region_came(const lane *l, uint32_t seen)
+{
+    return atomic_load_explicit(&l->ticket, memory_order_acquire) >> 32 != seen;
+}
+
+static inline bool region_over(const lane *l, uint32_t left)
+{
+    return atomic_load_explicit(&l->pool->left.word, memory_order_acquire) == left;
+}
+
+/* Look until what the lane waits for has come. False: it took too long. */
+static inline bool spin(lane *l, bool (*came)(const lane *l, uint32_t value), uint32_t value)
 {
     for (uint64_t begin = 0;;) {
         for (int i = 0; i < 64; i++) {
-            if ((atomic_load_explicit(word, memory_order_acquire) == value) == equal)
+            if (came(l, value))
                 return true;
-            relax();
+            if (!fetch_ahead(l))
+                relax();
         }
         uint64_t now = tern_clock_ns();
         if (!begin)
@@ -107,17 +149,17 @@ static bool take(lane *l, uint32_t region, bool own, uint32_t *begin, uint32_t *
     }
 }
 
-static void run_parts(const tern_pool *p, int self, uint32_t begin, uint32_t end)
+static void run_parts(const job *j, int n_lane, int self, uint32_t begin, uint32_t end)
 {
-    if (p->fn) {
+    if (j->fn) {
         for (uint32_t i = begin; i < end; i++)
-            p->fn(p->arg, (int)i, p->n_lane);
+            j->fn(j->arg, (int)i, n_lane);
         return;
     }
     int first, last, unused;
-    tern_pool_split(p->n, p->grain, (int)begin, p->n_part, &first, &unused);
-    tern_pool_split(p->n, p->grain, (int)end - 1, p->n_part, &unused, &last);
-    p->range_fn(p->arg, self, first, last);
+    tern_pool_split(j->n, j->grain, (int)begin, j->n_part, &first, &unused);
+    tern_pool_split(j->n, j->grain, (int)end - 1, j->n_part, &unused, &last);
+    j->range_fn(j->arg, self, first, last);
 }
 
 /* Everything there is to do, own parts first. */
@@ -127,7 +169,7 @@ static void work_region(tern_pool *p, int self, uint32_t region)
     for (int i = 0; i < p->n_lane; i++) {
         lane *l = &p->lanes[(self + i) % p->n_lane];
         for (; take(l, region, i == 0, &begin, &end); n_done += end - begin)
-            run_parts(p, self, begin, end);
+            run_parts(&l->job, p->n_lane, self, begin, end);
     }
     if (n_done == 0)
         return;
@@ -138,9 +180,9 @@ static void work_region(tern_pool *p, int self, uint32_t region)
 
 /* ---- lanes --------------------------------------------------------------------------------- */
 
-static void await_region(tern_pool *p, uint32_t seen)
+static void await_region(tern_pool *p, lane *l, uint32_t seen)
 {
-    if (spin(&p->region.word, seen, false))
+    if (spin(l, region_came, seen))
         return;
     atomic_fetch_add(&p->n_asleep, 1);
     while (atomic_load(&p->region.word) == seen)
@@ -153,15 +195,16 @@ static void *work(void *arg)
     lane *l = arg;
     tern_pool *p = l->pool;
     for (uint32_t seen = 0;;) {
-        await_region(p, seen);
+        await_region(p, l, seen);
         if (atomic_load_explicit(&p->quit, memory_order_acquire))
             return NULL;
         /* Regions may have passed without this lane; only the newest has anything left. */
-        seen = atomic_load_explicit(&p->region.word, memory_order_acquire);
+        seen = (uint32_t)(atomic_load_explicit(&l->ticket, memory_order_acquire) >> 32);
         work_region(p, l->index, seen);
     }
 }
 
+/* Wake who sleeps; who looks has seen his ticket. */
 static void raise_region(tern_pool *p, uint32_t region)
 {
     atomic_store(&p->region.word, region);
@@ -171,7 +214,7 @@ static void raise_region(tern_pool *p, uint32_t region)
 
 static void await_end(tern_pool *p)
 {
-    if (spin(&p->left.word, 0, true))
+    if (spin(&p->lanes[0], region_over, 0))
         return;
     atomic_fetch_or_explicit(&p->left.word, CALLER_SLEEPS, memory_order_acquire);
     for (uint32_t left;
@@ -230,19 +273,27 @@ tern_code tern_pool_spread(tern_pool *p, const tern_topology *t, tern_err *err)
 
 /* ---- regions ------------------------------------------------------------------------------- */
 
+static void give(lane *l, const job *j, uint32_t region, int begin, int end)
+{
+    l->job = *j;
+    atomic_store_explicit(&l->ahead, l->next, memory_order_relaxed);
+    atomic_store_explicit(&l->ahead_end, l->next_end, memory_order_relaxed);
+    atomic_store_explicit(&l->ticket,
+                          (uint64_t)region << 32 | (uint64_t)begin << 16 | (uint64_t)end,
+                          memory_order_release);
+}
+
 /* Give the parts out, do them, wait for what others have begun. */
-static void run_region(tern_pool *p, int n_part)
+static void run_region(tern_pool *p, const job *j)
 {
     uint32_t region = atomic_load_explicit(&p->region.word, memory_order_relaxed) + 1;
     if (p->spread)
         make_way(p);
-    atomic_store_explicit(&p->left.word, (uint32_t)n_part, memory_order_relaxed);
-    for (int i = 0; i < p->n_lane; i++) {
+    atomic_store_explicit(&p->left.word, (uint32_t)j->n_part, memory_order_relaxed);
+    for (int i = p->n_lane - 1; i >= 0; i--) {
         int begin, end;
-        tern_pool_split(n_part, 1, i, p->n_lane, &begin, &end);
-        atomic_store_explicit(&p->lanes[i].ticket,
-                              (uint64_t)region << 32 | (uint64_t)begin << 16 | (uint64_t)end,
-                              memory_order_release);
+        tern_pool_split(j->n_part, 1, i, p->n_lane, &begin, &end);
+        give(&p->lanes[i], j, region, begin, end);
     }
     raise_region(p, region);
     work_region(p, 0, region);
@@ -255,9 +306,7 @@ void tern_pool_run(tern_pool *p, tern_pool_fn fn, void *arg)
         fn(arg, 0, 1);
         return;
     }
-    p->fn = fn;
-    p->arg = arg;
-    run_region(p, p->n_lane);
+    run_region(p, &(job){.fn = fn, .arg = arg, .n_part = p->n_lane});
 }
 
 void tern_pool_for(tern_pool *p, int n, int grain, tern_pool_range_fn fn, void *arg)
@@ -268,17 +317,30 @@ void tern_pool_for(tern_pool *p, int n, int grain, tern_pool_range_fn fn, void *
             fn(arg, 0, 0, n);
         return;
     }
-    p->fn = NULL;
-    p->range_fn = fn;
-    p->arg = arg;
-    p->n = n;
-    p->grain = grain;
-    p->n_part = p->n_lane * LANE_PARTS < n_grain ? p->n_lane * LANE_PARTS : n_grain;
-    p->n_part = p->n_part < PARTS_MAX ? p->n_part : PARTS_MAX;
-    run_region(p, p->n_part);
+    job j = {.range_fn = fn, .arg = arg, .n = n, .grain = grain, .n_part = p->n_lane * LANE_PARTS};
+    j.n_part = j.n_part < n_grain ? j.n_part : n_grain;
+    j.n_part = j.n_part < PARTS_MAX ? j.n_part : PARTS_MAX;
+    run_region(p, &j);
+}
+
+void tern_pool_ahead(tern_pool *p, int lane_index, const void *bytes, size_t n)
+{
+    lane *l = &p->lanes[lane_index];
+    l->next = (uintptr_t)bytes;
+    l->next_end = l->next + (n < p->ahead_most ? n : p->ahead_most);
 }
 
 /* ---- the pool ------------------------------------------------------------------------------ */
+
+/* Half of the second-level cache, as the rest of the step wants some of it too. */
+static size_t ahead_most(void)
+{
+    long bytes = -1;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+    return bytes > 0 ? (size_t)bytes / 2 : (size_t)128 << 10;
+}
 
 tern_code tern_pool_new(int n_thread, tern_pool **out, tern_err *err)
 {
@@ -301,6 +363,8 @@ tern_code tern_pool_new(int n_thread, tern_pool **out, tern_err *err)
         return tern_fail(err, TERN_E_NOMEM, "thread pool: out of memory");
     }
     p->n_lane = n_thread;
+    p->ahead_most = ahead_most();
+    p->lanes[0].pool = p;
     for (int i = 1; i < n_thread; i++) {
         lane *l = &p->lanes[i];
         l->pool = p;
@@ -322,7 +386,10 @@ void tern_pool_free(tern_pool *p)
     if (!p)
         return;
     atomic_store_explicit(&p->quit, true, memory_order_release);
-    raise_region(p, atomic_load_explicit(&p->region.word, memory_order_relaxed) + 1);
+    uint32_t region = atomic_load_explicit(&p->region.word, memory_order_relaxed) + 1;
+    for (int i = 1; i <= p->n_started; i++)
+        give(&p->lanes[i], &(job){0}, region, 0, 0);
+    raise_region(p, region);
     for (int i = 1; i <= p->n_started; i++)
         pthread_join(p->lanes[i].thread, NULL);
     tern_gate_done(&p->left);

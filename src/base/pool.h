@@ -33,6 +33,12 @@ void tern_pool_run(tern_pool *p, tern_pool_fn fn, void *arg);
  * scratch memory. Each lane begins where its part by tern_pool_split begins. */
 void tern_pool_for(tern_pool *p, int n, int grain, tern_pool_range_fn fn, void *arg);
 
+/* What a lane will read next: while it waits it brings the first of these bytes into its own cache, so
+ * that memory does not idle between regions. A hint: nothing but time depends on it, and the bytes need
+ * not exist. It holds until the next one. Called by the caller of regions, before the region that
+ * comes before the one meant. */
+void tern_pool_ahead(tern_pool *p, int lane, const void *bytes, size_t n);
+
 /* Half-open part of [0, n) for one lane, in multiples of grain. */
 static inline void tern_pool_split(int n, int grain, int lane, int n_lane, int *begin, int *end)
 {

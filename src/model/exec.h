@@ -139,6 +139,11 @@ typedef struct tern_job {
     size_t y_stride;
 } tern_job;
 void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job, tern_glu_fn glu);
+/* What the region after the next reads, matrices one below the other: lanes that wait fetch the
+ * beginning of their parts. */
+void tern_exec_ahead(tern_exec *e, const tern_linear *const *l, int n);
+/* The same of the first product of block i, or of the head after the last block. */
+void tern_exec_ahead_block(tern_exec *e, int i);
 /* Products of the normed residual stream: h = norm(x), which every job reads; a job with a norm of its
  * own (norm_in[i] not NULL) reads that norm of h. Fills jobs[i].in. glu as above. */
 void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job *jobs,

@@ -103,6 +103,7 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn s
                           .n_tok = n,
                           .forms = want == TERN_WANT_HIDDEN ? 0 : w->head.form};
         tern_exec_prepare(e, &p, &in);
+        tern_exec_ahead_block(e, 0);
         bool screened = screens(e, want, n, screen), whole = want != TERN_WANT_HIDDEN && !screened;
         tern_job job = {&w->head, &in, e->logits, e->vocab_stride};
         if (whole)

@@ -39,6 +39,22 @@ static void test_every_region_covers_every_item_once(void **state)
     }
 }
 
+/* Whatever addresses are hinted at, lanes only look for their regions. */
+static void test_hints_may_name_any_bytes(void **state)
+{
+    (void)state;
+    tern_pool *p;
+    sums s = {0};
+    assert_int_equal(tern_pool_new(3, &p, NULL), TERN_OK);
+    for (uintptr_t round = 1; round <= 500; round++) {
+        for (int lane = 0; lane < 3; lane++)
+            tern_pool_ahead(p, lane, (const void *)(round << 32), (size_t)round << 10);
+        tern_pool_run(p, fill, &s);
+        assert_int_equal(s.n_lane_seen, (int)round * 3);
+    }
+    tern_pool_free(p);
+}
+
 static void test_split_is_a_partition_in_whole_grains(void **state)
 {
     (void)state;
@@ -223,13 +239,13 @@ typedef struct places {
     _Atomic int cpu[2]; /* of each lane, plus 1 */
 } places;
 
-/* The caller does not end before the other has begun, and so takes nothing from it. */
+/* Neither ends before the other has begun, and so takes nothing from it. */
 static void note_place(void *arg, int lane, int n_lane)
 {
     places *l = arg;
     (void)n_lane;
     atomic_store(&l->cpu[lane], tern_affinity_here() + 1);
-    for (int ms = 0; ms < 5000 && lane == 0 && !atomic_load(&l->cpu[1]); ms++)
+    for (int ms = 0; ms < 5000 && !atomic_load(&l->cpu[1 - lane]); ms++)
         sleep_us(1000);
 }
 
@@ -270,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_region_covers_every_item_once),
+        cmocka_unit_test(test_hints_may_name_any_bytes),
         cmocka_unit_test(test_split_is_a_partition_in_whole_grains),
         cmocka_unit_test(test_ranges_cover_everything_once_in_whole_grains),
         cmocka_unit_test(test_sleeping_lanes_and_callers_are_woken),

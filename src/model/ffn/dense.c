@@ -51,6 +51,11 @@ static void gate_up(tern_exec *e, const tern_block *b, int n_row)
 void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row)
 {
     const tern_dense *f = &b->f.dense;
+    int next = (int)(b - e->w->blocks) + 1;
+    if (f->down.op == TERN_OP_MM_T2C1) /* of which columns are read is not known yet */
+        tern_exec_ahead_block(e, next);
+    else
+        tern_exec_ahead(e, (const tern_linear *[]){&f->down}, 1);
     gate_up(e, b, n_row);
     tern_prepare p = {.x = e->gate,
                       .x_stride = e->ff_stride,
@@ -64,6 +69,7 @@ void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row)
     tern_exec_prepare(e, &p, &in);
     if (e->count_zeros)
         tern_count_input_zeros(e, b, &in);
+    tern_exec_ahead_block(e, next);
     if (!tern_sparse_down(e, b, &in)) {
         tern_job job = {&f->down, &in, e->out, e->x_stride};
         tern_exec_run(e, TERN_SPAN_DOWN, &job, 1, NULL);

@@ -91,6 +91,7 @@ void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *r
                        {&a->k, NULL, e->kv_k, e->kv_stride},
                        {&a->v, NULL, e->kv_v, e->kv_stride}};
     const float *const norm_in[3] = {a->q_norm_in, a->k_norm_in, a->v_norm_in};
+    tern_exec_ahead(e, (const tern_linear *[]){&a->o}, 1);
     tern_exec_project(e, TERN_SPAN_QKV, b->mixer_norm, qkv, norm_in, 3, NULL, n_row);
     tern_exec_span(e, TERN_SPAN_ROPE);
     if (n_row < 4)
@@ -111,6 +112,7 @@ void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *r
                       .forms = a->o.form};
     tern_exec_prepare(e, &p, &in);
     tern_job job = {&a->o, &in, e->out, e->x_stride};
+    tern_exec_ahead(e, (const tern_linear *[]){&b->f.dense.gate}, 1);
     tern_exec_run(e, TERN_SPAN_O, &job, 1, NULL);
     tern_exec_residual(e, e->out, b->mixer_post_norm, n_row);
 }
