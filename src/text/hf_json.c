@@ -311,6 +311,7 @@ static tern_code read_post(tern_hf *h, const json_t *post)
 {
     const json_t *list = json_object_get(post, "processors");
     size_t n = json_is_array(list) ? json_array_size(list) : 1;
+    char shown[48];
     for (size_t i = 0; i < n; i++) {
         const json_t *step = json_is_array(list) ? json_array_get(list, i) : post;
         const char *type = json_string_value(json_object_get(step, "type"));
@@ -318,9 +319,9 @@ static tern_code read_post(tern_hf *h, const json_t *post)
             TERN_TRY(read_template(h, step));
         else if (type && strcmp(type, "ByteLevel") != 0)
             return tern_hf_fail(h, FILE_ID, TERN_E_UNSUPPORTED,
-                                "its post_processor is a %.40s, this build knows "
+                                "its post_processor is a '%s', this build knows "
                                 "TemplateProcessing and ByteLevel",
-                                type);
+                                tern_quote(shown, sizeof shown, type, strlen(type)));
     }
     return TERN_OK;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Room for ids behind the last when nothing else says how many there are. */
-#define ID_SLACK 65536
+#define ID_SLACK 4096
 
 /* What converters give tokens that no merge leads to. */
 #define ADDED_SCORE (-1000.0f)
