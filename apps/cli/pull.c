@@ -6,6 +6,7 @@
 #include "store/download.h"
 #include "store/fetch.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -142,7 +143,10 @@ tern_code cli_pull(cli *c, tern_err *err)
                     .note = note,
                     .ctx = &m};
     uint64_t begin = tern_clock_ns();
+    /* A server that hangs up is an error to report, not the end. */
+    (void)signal(SIGPIPE, SIG_IGN);
     tern_code rc = store_pull_run(&p, err);
+    (void)signal(SIGPIPE, SIG_DFL);
     cli_progress_end(c);
     if (rc == TERN_OK)
         rc = report(c, &s, &p, (double)(tern_clock_ns() - begin) * 1e-9, err);

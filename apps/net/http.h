@@ -2,7 +2,7 @@
  * bodies go to callbacks as they come. Proxies are taken from the environment (https_proxy,
  * no_proxy, ...), certificates are always verified, redirects are followed here so that a secret
  * never leaves the origin it is for. In a build without libcurl every request fails with
- * TERN_E_NETWORK. Threads: one client, one thread. */
+ * TERN_E_NETWORK. Threads: one client, one thread. The program ignores SIGPIPE while requests run. */
 #ifndef NET_HTTP_H
 #define NET_HTTP_H
 
@@ -54,8 +54,8 @@ typedef struct net_request {
     bool ranged; /* ask for bytes [begin, end) */
     uint64_t begin, end;
     uint64_t max_bytes; /* of the answer's body; 0: none is expected */
-    int max_redirects;
-    bool stay; /* follow redirects within the origin only: another one is the answer */
+    int max_redirects;  /* of GET and HEAD; 0: a redirect is the answer */
+    bool stay;          /* follow redirects within the origin only: another one is the answer */
     uint32_t connect_s, stall_s, total_s; /* 0: 30, 60, no limit */
     /* The headers of the final answer are there. Not TERN_OK: the transfer ends with that code. */
     tern_code (*on_head)(void *ctx, const net_response *r, tern_err *err);

@@ -176,7 +176,8 @@ static tern_code read_file(const json_t *o, const char *where, store_manifest *m
     return TERN_OK;
 }
 
-static bool read_source(const json_t *o, store_manifest *m)
+/* False: it makes no sense, or *nomem. */
+static bool read_source(const json_t *o, store_manifest *m, bool *nomem)
 {
     char text[STORE_MAX_URL], rev[sizeof m->spec.revision], select[STORE_MAX_PATH];
     tern_err ignored;
@@ -194,6 +195,7 @@ static bool read_source(const json_t *o, store_manifest *m)
     if (ok) {
         tern_str_printf(&s, "hf:%s%s%s%s%s", text, rev[0] ? "@" : "", rev, select[0] ? ":" : "",
                         select);
+        *nomem = s.failed;
         ok = !s.failed && store_spec_parse(tern_str_get(&s), "", &m->spec, &ignored) == TERN_OK &&
              m->spec.kind == STORE_HUB;
     }
@@ -207,11 +209,14 @@ static tern_code read_manifest(const json_t *o, const char *where, store_manifes
     json_t *file;
     char name[STORE_MAX_PATH + 400];
     const json_t *files = json_object_get(o, "files");
+    bool nomem = false, from;
     if (json_integer_value(json_object_get(o, "tern")) != VERSION)
         return tern_fail(err, TERN_E_FORMAT, "%s: not a record of a model (version %d)", where,
                          VERSION);
-    if (!get_text(o, "name", name, sizeof name) || !name[0] ||
-        !read_source(json_object_get(o, "source"), m) ||
+    from = read_source(json_object_get(o, "source"), m, &nomem);
+    if (nomem)
+        return tern_fail(err, TERN_E_NOMEM, "%s: out of memory", where);
+    if (!from || !get_text(o, "name", name, sizeof name) || !name[0] ||
         !get_text(o, "licence", m->licence, sizeof m->licence) ||
         !get_text(o, "pulled", m->pulled, sizeof m->pulled) || !json_is_array(files) ||
         json_array_size(files) == 0)
@@ -304,8 +309,10 @@ static tern_code read_whole(int fd, const char *path, tern_str *out, tern_err *e
         if (n == 0)
             return TERN_OK;
         tern_str_put(out, buf, (size_t)n);
-        if (out->failed)
+        if (out->failed && out->len + (size_t)n > out->max)
             return tern_fail(err, TERN_E_FORMAT, "%s: larger than %zu bytes", path, out->max);
+        if (out->failed)
+            return tern_fail(err, TERN_E_NOMEM, "%s: out of memory", path);
     }
 }
 

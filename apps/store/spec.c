@@ -48,7 +48,7 @@ bool store_path_ok(const char *s, size_t n)
 void store_folder_name(const char *s, tern_str *out)
 {
     size_t n = strlen(s), kept = n < MAX_FOLDER - 20 ? n : MAX_FOLDER - 20;
-    bool same = kept == n && s[0] != '.';
+    bool same = kept == n && n > 0 && s[0] != '.';
     for (size_t i = 0; i < kept; i++) {
         bool ok = alnum(s[i]) || s[i] == '_' || s[i] == '-' || (s[i] == '.' && i > 0);
         tern_str_putc(out, ok ? s[i] : '_');

@@ -37,7 +37,7 @@ tern_code store_open(store *s, const char *dir, tern_err *err)
         path.data[--path.len] = '\0';
     s->root = tern_str_take(&path);
     tern_str_done(&path);
-    return s->root ? TERN_OK : tern_fail(err, TERN_E_USAGE, "the models' folder: name too long");
+    return s->root ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory for a path");
 }
 
 void store_close(store *s)
@@ -49,6 +49,11 @@ void store_close(store *s)
 void store_path(const store *s, bool partial, const char *folder, const char *tail, tern_str *out)
 {
     tern_str_printf(out, "%s%s/%s%s", s->root, partial ? "/" STORE_PARTIAL : "", folder, tail);
+}
+
+static tern_code check_path(const tern_str *path, tern_err *err)
+{
+    return path->failed ? tern_fail(err, TERN_E_NOMEM, "out of memory for a path") : TERN_OK;
 }
 
 tern_code store_make_folder(const char *path, tern_err *err)
@@ -146,10 +151,13 @@ tern_code store_lock_take(const store *s, const char *folder, bool (*waiting)(vo
     *out = (store_lock){.fd = -1};
     tern_str_init(&path, MAX_NAME);
     store_path(s, true, "", "", &path);
-    rc = path.failed ? tern_fail(err, TERN_E_IO, "the models' folder: name too long")
-                     : store_make_folder(tern_str_get(&path), err);
+    rc = check_path(&path, err);
+    if (rc == TERN_OK)
+        rc = store_make_folder(tern_str_get(&path), err);
     tern_str_clear(&path);
     store_path(s, true, folder, ".lock", &path);
+    if (rc == TERN_OK)
+        rc = check_path(&path, err);
     while (rc == TERN_OK) {
         int fd = open(tern_str_get(&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
         if (fd < 0) {
@@ -159,6 +167,8 @@ tern_code store_lock_take(const store *s, const char *folder, bool (*waiting)(vo
         if (flock(fd, LOCK_EX | LOCK_NB) == 0 && is_current(fd, tern_str_get(&path))) {
             out->fd = fd;
             out->path = tern_str_take(&path);
+            if (!out->path)
+                rc = tern_fail(err, TERN_E_NOMEM, "out of memory for a path");
             break;
         }
         (void)close(fd);
@@ -236,7 +246,9 @@ static tern_code add_entry(const store *s, store_list *l, const char *name, bool
     e->partial = partial;
     tern_str_init(&path, MAX_NAME);
     store_path(s, partial, e->folder, partial ? ".json" : "/" STORE_MANIFEST, &path);
-    tern_code rc = store_manifest_load(tern_str_get(&path), &e->m, &why);
+    tern_code rc = check_path(&path, &why);
+    if (rc == TERN_OK)
+        rc = store_manifest_load(tern_str_get(&path), &e->m, &why);
     tern_str_done(&path);
     if (rc == TERN_OK)
         return TERN_OK;
@@ -255,8 +267,9 @@ static tern_code read_folder(const store *s, store_list *l, bool partial, tern_e
     const struct dirent *e;
     tern_str_init(&path, MAX_NAME);
     store_path(s, partial, "", "", &path);
-    DIR *d = opendir(tern_str_get(&path));
-    if (!d && errno != ENOENT)
+    rc = check_path(&path, err);
+    DIR *d = rc == TERN_OK ? opendir(tern_str_get(&path)) : NULL;
+    if (rc == TERN_OK && !d && errno != ENOENT)
         rc = tern_fail(err, TERN_E_IO, "%s: %s", tern_str_get(&path), strerror(errno));
     while (d && rc == TERN_OK && (e = readdir(d)) != NULL)
         rc = add_entry(s, l, e->d_name, partial, err);
@@ -355,7 +368,9 @@ tern_code store_remove(const store *s, const char *folder, tern_err *err)
     tern_str_init(&to, MAX_NAME);
     store_path(s, false, folder, "", &from);
     store_path(s, true, folder, ".gone", &to);
-    tern_code rc = store_remove_tree(tern_str_get(&to), err);
+    tern_code rc = check_path(from.failed ? &from : &to, err);
+    if (rc == TERN_OK)
+        rc = store_remove_tree(tern_str_get(&to), err);
     /* Gone at once, then piece by piece. */
     if (rc == TERN_OK && rename(tern_str_get(&from), tern_str_get(&to)) != 0 && errno != ENOENT)
         rc = tern_fail(err, TERN_E_IO, "%s: cannot remove: %s", tern_str_get(&from),

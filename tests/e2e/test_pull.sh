@@ -265,16 +265,25 @@ json_is $((2097152 - had)) fetched_bytes
 [ -z "$(ls -A "$models/.partial")" ]; ok $? 'something is left in .partial'
 
 # Interrupted: the same, with a word.
-run rm test/slow -y
-timeout -s INT 0.5 "$TERN" pull test/slow >"$out" 2>"$err"
+last='tern pull test/stall, interrupted'
+timeout --preserve-status -k 1 -s INT 0.4 "$TERN" pull test/stall >"$out" 2>"$err"
 status=$?
-last='tern pull, interrupted'
-[ "$status" = 130 ] || [ "$status" = 124 ]; ok $? "exit status $status"
+has_status 130
 err_has 'goes on from here'
-run rm test/slow -y
-nothing test--slow
+run rm test/stall -y
+nothing test--stall
+
+# A full disk, as near as a shell can make one.
+last='tern pull test/single@refs/pr/1 on a full disk'
+run rm test/single@refs/pr/1 -y
+(trap '' XFSZ; ulimit -f 2000; exec "$TERN" pull test/single@refs/pr/1) >"$out" 2>"$err"
+status=$?
+has_status 1
+err_has 'no room: 5243003 more bytes are needed'
+nothing test--single_
 
 # Two at once.
+run rm test/slow -y
 "$TERN" pull test/slow >"$tmp/one" 2>&1 &
 one=$!
 sleep 0.2
