@@ -69,8 +69,7 @@ tern_code tern_model_ffn_stats_get(tern_model *m, int32_t layer, tern_ffn_stats 
         .up_bytes = f->up.read_bytes,
         .down_bytes = f->down.read_bytes,
         .up_row_bytes = f->up.op == TERN_OP_MM_T2R1 ? f->up.w_stride : 0,
-        .down_col_bytes =
-            f->down.op == TERN_OP_MM_T2C1 ? (size_t)((f->down.rows + 255) / 256) * 64 : 0,
+        .down_col_bytes = f->down.op == TERN_OP_MM_T2C1 ? tern_t2c1_col_bytes(f->down.rows) : 0,
     };
     full.size = s->size < sizeof full ? s->size : sizeof full;
     memcpy(s, &full, full.size);

@@ -77,14 +77,15 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *   ceil(cols/256) vectors of 64 bytes; in vector v, byte b holds in bits 2p..2p+1 the code of column 256v + 64p + b.
  *   Codes past cols are 1; columns at or past act.stride are not read. y as T2R16. With a list only
  *   the listed rows are computed, the others of y stay as they are.
- * T2C1: ternary, column-major in slices of 256 rows, for matrices of which some columns are skipped,
- *   those whose input is 0. Slice s at w + s * w_stride holds for each column (cols padded to 4) 64 bytes;
- *   byte 16l + 4i + j (l, i, j = 0..3) of column c holds in bits 2p..2p+1 the code of row 256s + 64p + 16i + 4l + j:
- *   so that four columns interleaved bytewise give vectors of 16 consecutive rows. Rows and
- *   columns of padding are code 1; scale is padded to 256 rows. cols <= 2^16. y as T2R16; with a list the sum runs over the
- *   listed columns (the caller lists every column where some token's q is not 0). row0 is a multiple of 256.
- *   With acc, the bare sums of code * q go there and y is not written: lanes may each
- *   sum a part of the list.
+ * T2C1: ternary, column-major in slices of TERN_T2C1_ROWS rows, for matrices of which some columns are skipped,
+ *   those whose input is 0. Slice s at w + s * w_stride holds for each column (cols padded to 4) TERN_T2C1_BYTES,
+ *   two lines that memory brings together; byte 64h + 16l + 4i + j (h = 0..1; l, i, j = 0..3) of column c holds in
+ *   bits 2p..2p+1 the code of row 512s + 256h + 64p + 16i + 4l + j: so that four columns interleaved bytewise give
+ *   vectors of 16 consecutive rows. Rows and columns of padding are code 1; scale is padded to whole slices.
+ *   cols <= 2^16. y as T2R16; with a list the sum runs over the listed columns (the caller lists every column
+ *   where some token's q is not 0). row0 is a multiple of TERN_T2C1_GRAIN.
+ *   With acc, the bare sums of code * q are added to it and y is not written: lanes may each sum parts of the
+ *   list.
  * W_ROWS: rows in the file's own format (BLOCK and FLOAT classes), row r at w + r * w_stride.
  *   BLOCK with A8B: the row is expanded to int8 v[k] (-128..127), scale16[k/16] (f32) and, where the
  *   format has minima, min16[k/16] (f32, added), so that value = scale16 * v + min16. For lane l = 0..15
@@ -96,11 +97,11 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *   FLOAT with f32 activations: y = LANES sum of w[k] * x[k]. */
 typedef struct tern_mm {
     const uint8_t *w;
-    size_t w_stride;     /* T2*: bytes per stripe; ROWS: bytes per row */
-    tern_dtype dtype;    /* ROWS: the file format */
-    int rows, cols;      /* true sizes */
-    int group;           /* T2G: columns per scale */
-    const float *scale;  /* T2R16, T3R16: [rows padded to 16]; T2R1; T2C1: [rows padded to 256] */
+    size_t w_stride;    /* T2*: bytes per stripe; ROWS: bytes per row */
+    tern_dtype dtype;   /* ROWS: the file format */
+    int rows, cols;     /* true sizes */
+    int group;          /* T2G: columns per scale */
+    const float *scale; /* T2R16, T3R16: [rows padded to 16]; T2R1; T2C1: [rows padded to slices] */
     const float *gscale; /* T2G */
     tern_act8 act;       /* int8 activations, for all but FLOAT */
     const float *x;      /* FLOAT: [n_tok][x_stride], zero-padded to 64 */
@@ -117,7 +118,10 @@ typedef struct tern_mm {
     void
         *scratch; /* private to the lane that calls; tern_mm_scratch_bytes of it, 64-byte aligned */
 } tern_mm;
-#define TERN_LIST_PAD 128
+#define TERN_LIST_PAD   128
+#define TERN_T2C1_ROWS  512
+#define TERN_T2C1_BYTES (TERN_T2C1_ROWS / 4)
+#define TERN_T2C1_GRAIN 256
 
 /* y[t][r] for every t and r in [row0, row1); row0 is a multiple of 16. Results do not depend on
  * n_tok: a row of one token equals the same row inside a batch. */
@@ -401,9 +405,10 @@ size_t tern_t2r1_row_bytes(int cols);
 void tern_t2r1_pack_row(const uint8_t *codes, int cols, uint8_t *row);
 void tern_t2r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes);
 
-/* T2C1, rows [0, n_row) of one slice, n_row <= 256: codes[n_row][codes_stride >= cols]. */
+/* T2C1, rows [0, n_row) of one slice: codes[n_row][codes_stride >= cols]. */
 size_t tern_t2c1_bytes(int rows, int cols);
 size_t tern_t2c1_slice_bytes(int cols);
+size_t tern_t2c1_col_bytes(int rows); /* of one column in all slices */
 void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, int cols,
                           uint8_t *slice);
 void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,

@@ -113,24 +113,29 @@ void tern_t2r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes)
 
 size_t tern_t2c1_slice_bytes(int cols)
 {
-    return blocks((size_t)cols, 4) * 4 * 64;
+    return blocks((size_t)cols, 4) * 4 * TERN_T2C1_BYTES;
 }
 
 size_t tern_t2c1_bytes(int rows, int cols)
 {
-    return blocks((size_t)rows, 256) * tern_t2c1_slice_bytes(cols) + 64;
+    return blocks((size_t)rows, TERN_T2C1_ROWS) * tern_t2c1_slice_bytes(cols) + 64;
 }
 
-/* Where row r of a slice is within a column's 64 bytes. */
+size_t tern_t2c1_col_bytes(int rows)
+{
+    return blocks((size_t)rows, TERN_T2C1_ROWS) * TERN_T2C1_BYTES;
+}
+
+/* Where row r of a slice is within a column's bytes. */
 static size_t byte_of(int r)
 {
-    return (size_t)(16 * (r / 4 % 4) + 4 * (r / 16 % 4) + r % 4);
+    return (size_t)(64 * (r / 256) + 16 * (r / 4 % 4) + 4 * (r / 16 % 4) + r % 4);
 }
 
 /* And the first of the four rows that a byte holds, which are 64 apart. */
 static int row_of(int byte)
 {
-    return 16 * (byte / 4 % 4) + 4 * (byte / 16) + byte % 4;
+    return 256 * (byte / 64) + 16 * (byte / 4 % 4) + 4 * (byte / 16 % 4) + byte % 4;
 }
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "eight bytes are a word, first lowest");
@@ -187,7 +192,7 @@ static void pack_8x8(const slice_codes *s, int byte, int c, int cols_pad, uint8_
     }
     transpose_8x8(a);
     for (int i = 0; i < 8 && c + i < cols_pad; i++)
-        memcpy(slice + (size_t)(c + i) * 64 + (size_t)byte, &a[i], sizeof a[i]);
+        memcpy(slice + (size_t)(c + i) * TERN_T2C1_BYTES + (size_t)byte, &a[i], sizeof a[i]);
 }
 
 void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, int cols,
@@ -197,7 +202,7 @@ void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, 
     slice_codes s = {codes, codes_stride, n_row, cols};
     int cols_pad = (int)blocks((size_t)cols, 4) * 4;
     for (int c0 = 0; c0 < cols; c0 += TILE)
-        for (int byte = 0; byte < 64; byte += 8)
+        for (int byte = 0; byte < TERN_T2C1_BYTES; byte += 8)
             for (int c = c0; c < cols && c < c0 + TILE; c += 8)
                 pack_8x8(&s, byte, c, cols_pad, slice);
 }
@@ -208,5 +213,5 @@ void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *
     for (int r = 0; r < n_row; r++)
         for (int i = 0; i < cols; i++)
             codes[(size_t)r * codes_stride + (size_t)i] =
-                slice[(size_t)i * 64 + byte_of(r)] >> (2 * (r / 64)) & 3;
+                slice[(size_t)i * TERN_T2C1_BYTES + byte_of(r)] >> (2 * (r / 64 % 4)) & 3;
 }

@@ -80,8 +80,8 @@ static void lay_out(tern_exec *e, cutter *c)
     e->list_stride = tern_round_up((size_t)h->d_ff + 16 + TERN_LIST_PAD, 16);
     e->list = cut(c, n_lane, e->list_stride, sizeof *e->list);
     e->n_listed = cut(c, n_lane, 64, 1);
-    e->part_stride = tern_round_up((size_t)h->d_model, 256);
-    e->part = cut(c, TERN_SKIP_PARTS * TERN_SKIP_MAX_TOK, e->part_stride, sizeof *e->part);
+    e->part_stride = tern_round_up((size_t)h->d_model, 16);
+    e->part = cut(c, n_lane * TERN_SKIP_MAX_TOK, e->part_stride, sizeof *e->part);
     e->count = cut(c, (size_t)h->n_layer, 1, sizeof *e->count);
     e->scratch = cut(c, n_lane, e->scratch_stride, 1);
     e->head_rows_stride = tern_round_up(TERN_HEAD_READ * e->w->head.w_stride, 64);

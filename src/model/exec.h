@@ -35,8 +35,6 @@ typedef struct tern_ffn_count {
 
 /* Rows of a step up to which zeros are looked for; the union of more leaves little out. */
 #define TERN_SKIP_MAX_TOK 4
-/* Parts that the columns of one down product are cut into at most, for lanes to share. */
-#define TERN_SKIP_PARTS 8
 
 typedef struct tern_exec {
     const tern_weights *w; /* borrowed */
@@ -77,7 +75,7 @@ typedef struct tern_exec {
     int32_t *list; /* [n_lane][list_stride] */
     size_t list_stride;
     int32_t *n_listed; /* [n_lane], one cache line apart */
-    int32_t *part;     /* [TERN_SKIP_PARTS][TERN_SKIP_MAX_TOK][d_model padded to 256] */
+    int32_t *part;     /* [n_lane][TERN_SKIP_MAX_TOK][part_stride]: sums of columns */
     size_t part_stride;
     uint8_t *scratch; /* [n_lane][scratch_stride] */
     size_t scratch_stride;

@@ -43,8 +43,8 @@ static const layout layouts[] = {
                          pack_t3r16},
     [TERN_PACK_T2R1] = {TERN_OP_MM_T2R1, 1, TERN_MAX_T2_COLS, tern_t2r1_bytes, tern_t2r1_row_bytes,
                         pack_t2r1},
-    [TERN_PACK_T2C1] = {TERN_OP_MM_T2C1, 256, 1 << 16, tern_t2c1_bytes, tern_t2c1_slice_bytes,
-                        tern_t2c1_pack_slice},
+    [TERN_PACK_T2C1] = {TERN_OP_MM_T2C1, TERN_T2C1_ROWS, 1 << 16, tern_t2c1_bytes,
+                        tern_t2c1_slice_bytes, tern_t2c1_pack_slice},
 };
 
 /* One lane's part: units of rows, each unpacked to codes and packed. */
@@ -52,7 +52,7 @@ typedef struct repack {
     const tern_tensor *src;
     const tern_dtype_info *dt;
     const layout *to;
-    int grain; /* rows between which lanes are split, as when the matrix is used */
+    int grain; /* rows between which lanes are split */
     uint8_t *w;
     size_t w_stride, codes_stride;
     float *scale;
@@ -147,10 +147,10 @@ static void describe(tern_linear *l, tern_pack pack, bool per_row)
     l->op = per_row ? to->op : TERN_OP_MM_T2G;
     l->form = per_row ? TERN_FORM_A8T : TERN_FORM_A8B;
     l->group = code_group > 0 ? code_group : l->cols;
-    l->grain = to->unit < 16 ? 16 : to->unit;
+    l->grain = pack == TERN_PACK_T2C1 ? TERN_T2C1_GRAIN : 16;
     l->w_stride = to->unit_bytes(l->cols);
     l->packed_bytes = to->bytes(l->rows, l->cols);
-    l->n_scale = tern_round_up((size_t)l->rows, (size_t)l->grain) *
+    l->n_scale = tern_round_up((size_t)l->rows, (size_t)(to->unit < 16 ? 16 : to->unit)) *
                  (size_t)(per_row ? 1 : l->cols / l->group);
     l->read_bytes = l->packed_bytes - 64 +
                     tern_round_up((size_t)l->rows, 16) * sizeof(float) *
@@ -160,7 +160,7 @@ static void describe(tern_linear *l, tern_pack pack, bool per_row)
 static tern_code allocate(repack *r, tern_linear *l, int n_lane, tern_err *err)
 {
     describe(l, l->pack, r->per_row);
-    r->grain = l->grain;
+    r->grain = r->to->unit < 16 ? 16 : r->to->unit;
     r->w_stride = l->w_stride;
     l->w = r->w = tern_pages_alloc(l->packed_bytes);
     l->scale = r->scale = tern_calloc(l->n_scale, sizeof(float));

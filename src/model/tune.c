@@ -165,7 +165,8 @@ static void tune_lists(tuner *t, tern_tune *out, const tern_hparams *h)
     time_both(t->pool, &up, &some, &all, &listed);
     out->up_limit = limit_of(all, up.mm.rows, listed, some.n_list);
 
-    probe down = probe_of(t, t->k.mm_t2c1, tern_t2c1_slice_bytes(h->d_ff), 256, h->d_ff, 256);
+    probe down = probe_of(t, t->k.mm_t2c1, tern_t2c1_slice_bytes(h->d_ff), TERN_T2C1_ROWS, h->d_ff,
+                          TERN_T2C1_ROWS);
     some = down;
     some.mm.list = t->list;
     some.mm.n_list = half_of(t->list, h->d_ff);

@@ -68,7 +68,7 @@ static tern_linear matrix(bench *b, tern_op op, int rows, int cols)
                      .rows = rows,
                      .cols = cols,
                      .group = cols,
-                     .grain = op == TERN_OP_MM_T2C1 ? 256 : 16,
+                     .grain = op == TERN_OP_MM_T2C1 ? TERN_T2C1_GRAIN : 16,
                      .tame = true};
     l.packed_bytes = t3   ? tern_t3_bytes(rows, cols)
                      : r1 ? tern_t2r1_bytes(rows, cols)

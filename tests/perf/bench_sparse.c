@@ -50,7 +50,7 @@ typedef struct bench {
 
 static void lane_rows(const bench *b, int lane, int n_lane, int *r0, int *r1)
 {
-    tern_pool_split(b->mm.rows, b->c1 ? 256 : 32, lane, n_lane, r0, r1);
+    tern_pool_split(b->mm.rows, b->c1 ? TERN_T2C1_ROWS : 32, lane, n_lane, r0, r1);
 }
 
 static void run_mm(void *arg, int lane, int n_lane)
@@ -77,12 +77,13 @@ static void run_pack(void *arg, int lane, int n_lane)
         uint8_t *w = b->w + (size_t)i * b->mat_bytes;
         if (!b->c1)
             for (int r = r0; r < r1; r++)
-                tern_t2r1_pack_row(b->codes + (size_t)(r % 256) * (size_t)cols, cols,
+                tern_t2r1_pack_row(b->codes + (size_t)(r % TERN_T2C1_ROWS) * (size_t)cols, cols,
                                    w + (size_t)r * b->mm.w_stride);
         else
-            for (int r = r0; r < r1; r += 256)
-                tern_t2c1_pack_slice(b->codes, (size_t)cols, r1 - r < 256 ? r1 - r : 256, cols,
-                                     w + (size_t)(r / 256) * b->mm.w_stride);
+            for (int r = r0; r < r1; r += TERN_T2C1_ROWS)
+                tern_t2c1_pack_slice(b->codes, (size_t)cols,
+                                     r1 - r < TERN_T2C1_ROWS ? r1 - r : TERN_T2C1_ROWS, cols,
+                                     w + (size_t)(r / TERN_T2C1_ROWS) * b->mm.w_stride);
     }
 }
 
@@ -124,15 +125,16 @@ static double make_lists(bench *b, double share)
 
 static void prepare(bench *b, int rows, int cols)
 {
-    size_t stride = ((size_t)cols + 63) / 64 * 64, pad_rows = ((size_t)rows + 255) / 256 * 256;
+    size_t stride = ((size_t)cols + 63) / 64 * 64,
+           pad_rows = ((size_t)rows + TERN_T2C1_ROWS - 1) / TERN_T2C1_ROWS * TERN_T2C1_ROWS;
     b->mm.w_stride = b->c1 ? tern_t2c1_slice_bytes(cols) : tern_t2r1_row_bytes(cols);
     b->mat_bytes = (b->c1 ? tern_t2c1_bytes(rows, cols) : tern_t2r1_bytes(rows, cols)) - 64;
     b->n_mat = (int)((size_t)opt.mb * 1000000 / b->mat_bytes) + 1;
     b->w_bytes = b->mat_bytes * (size_t)b->n_mat;
     b->w = must(tern_pages_alloc(b->w_bytes + 64));
-    uint8_t *codes = must(tern_alloc((size_t)256 * (size_t)cols));
+    uint8_t *codes = must(tern_alloc((size_t)TERN_T2C1_ROWS * (size_t)cols));
     uint32_t s = 1;
-    for (size_t i = 0; i < (size_t)256 * (size_t)cols; i++) {
+    for (size_t i = 0; i < (size_t)TERN_T2C1_ROWS * (size_t)cols; i++) {
         s = s * 1664525 + 1013904223;
         codes[i] = (uint8_t)(s >> 16) % 3;
     }

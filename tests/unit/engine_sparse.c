@@ -115,7 +115,7 @@ static void test_counts(void **state)
     assert_int_equal(batch.n_row, 100);
     assert_true(batch.gate_zero > 0 && batch.input_zero >= batch.gate_zero);
     assert_true(batch.input_zero < 100 * (uint64_t)batch.d_ff);
-    assert_true(batch.up_row_bytes == 64 && batch.down_col_bytes == 64);
+    assert_true(batch.up_row_bytes == 64 && batch.down_col_bytes == 128);
     /* One by one the same zeros, and the bytes that the counters of steps say were left out. */
     tern_model_count_zeros(m, true);
     tern_session_rewind(s, 0);

@@ -110,7 +110,7 @@ static const kind kinds[] = {
     {TERN_DT_I2_S, TERN_PACK_T2R16, true, true, TERN_OP_MM_T2R16, 0x091dcc145d52542a},
     {TERN_DT_I2_S, TERN_PACK_T3R16, true, true, TERN_OP_MM_T3R16, 0x9e2365c1a92f6772},
     {TERN_DT_I2_S, TERN_PACK_T2R1, true, true, TERN_OP_MM_T2R1, 0x58c0acc2a933c164},
-    {TERN_DT_I2_S, TERN_PACK_T2C1, true, true, TERN_OP_MM_T2C1, 0xc38c82c0b4e65003},
+    {TERN_DT_I2_S, TERN_PACK_T2C1, true, true, TERN_OP_MM_T2C1, 0xb7beb416e73f819c},
     {TERN_DT_Q2_0, TERN_PACK_T3R16, true, true, TERN_OP_MM_T3R16, 0x9e2365c1a92f6772},
     {TERN_DT_Q2_0, TERN_PACK_T3R16, true, false, TERN_OP_MM_T2G, 0x091dcc145d52542a},
     {TERN_DT_Q2_0, TERN_PACK_T2R16, false, true, TERN_OP_MM_T2G, 0x091dcc145d52542a},

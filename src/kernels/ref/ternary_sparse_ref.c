@@ -48,11 +48,11 @@ void tern_mm_t2r1_ref(const tern_mm *k, int row0, int row1)
     }
 }
 
-/* Code of a row of a slice in the 64 bytes of one column. */
+/* Code of a row of a slice in the bytes of one column. */
 static int slice_code(const uint8_t *col, int r)
 {
-    int p = r / 64, i = r / 16 % 4, l = r / 4 % 4, j = r % 4;
-    return col[16 * l + 4 * i + j] >> (2 * p) & 3;
+    int h = r / 256, p = r / 64 % 4, i = r / 16 % 4, l = r / 4 % 4, j = r % 4;
+    return col[64 * h + 16 * l + 4 * i + j] >> (2 * p) & 3;
 }
 
 void tern_mm_t2c1_ref(const tern_mm *k, int row0, int row1)
@@ -61,14 +61,14 @@ void tern_mm_t2c1_ref(const tern_mm *k, int row0, int row1)
     for (int t = 0; t < k->n_tok; t++) {
         const int8_t *q = k->act.q + (size_t)t * k->act.stride;
         for (int r = row0; r < row1; r++) {
-            const uint8_t *slice = k->w + (size_t)(r / 256) * k->w_stride;
+            const uint8_t *slice = k->w + (size_t)(r / TERN_T2C1_ROWS) * k->w_stride;
             int32_t acc = 0;
             for (int i = 0; i < n; i++) {
                 int c = k->list ? k->list[i] : i;
-                acc += slice_code(slice + (size_t)c * 64, r % 256) * q[c];
+                acc += slice_code(slice + (size_t)c * TERN_T2C1_BYTES, r % TERN_T2C1_ROWS) * q[c];
             }
             if (k->acc)
-                k->acc[(size_t)t * k->acc_stride + r] = acc;
+                k->acc[(size_t)t * k->acc_stride + r] += acc;
             else
                 k->y[(size_t)t * k->y_stride + r] = finish(k, t, r, acc);
         }

@@ -1,7 +1,7 @@
 /* Vectors that change places, beside those of dot_*.h, which is included first:
  *   v_lo8 v_hi8 .. v_lo64 v_hi64   interleave the low or high halves of each 128 bits
  *   v_fold(a)           the sum of the 128-bit parts, elementwise
- *   v_store_n(p, v, n)  the first n > 0 elements
+ *   v_store_n(p, v, n)  the first n > 0 elements; v_load_n(p, n) these and zeros
  *   v_transpose(a)      VL vectors: element i of vector j becomes element j of vector i */
 #ifndef TERN_KERNELS_INTERLEAVE_H
 #define TERN_KERNELS_INTERLEAVE_H
@@ -29,6 +29,11 @@ static inline void v_store_n(int32_t *p, vi v, int n)
     _mm512_mask_storeu_epi32(p, n < 16 ? (__mmask16)((1u << n) - 1) : 0xffff, v);
 }
 
+static inline vi v_load_n(const int32_t *p, int n)
+{
+    return _mm512_maskz_loadu_epi32(n < 16 ? (__mmask16)((1u << n) - 1) : 0xffff, p);
+}
+
 #else
 
 #define v_add(a, b)  _mm256_add_epi32(a, b)
@@ -53,6 +58,12 @@ static inline void v_store_n(int32_t *p, vi v, int n)
         _mm256_storeu_si256((__m256i *)p, v);
     else
         _mm256_maskstore_epi32(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), index), v);
+}
+
+static inline vi v_load_n(const int32_t *p, int n)
+{
+    __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_maskload_epi32(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), index));
 }
 
 #endif

@@ -5,33 +5,39 @@
 
 #include "kernels/x86/t2c1_panel.h"
 
-/* At most 16 sums, 4 columns, 4 masks, codes. */
-#define FEW(listed)                                                                                \
-    static void block_1_##listed(const col_block *b)                                               \
-    {                                                                                              \
-        pass_t2c1(1, 4, 0, 0, 0, 0, 1, listed, b);                                                 \
-    }                                                                                              \
-    static void block_2_##listed(const col_block *b)                                               \
-    {                                                                                              \
-        pass_t2c1(2, 2, 0, 0, 0, 0, 2, listed, b);                                                 \
-        pass_t2c1(2, 2, 2, 0, 0, 1, 2, listed, b);                                                 \
-    }                                                                                              \
-    static void block_3_##listed(const col_block *b)                                               \
-    {                                                                                              \
-        pass_t2c1(3, 1, 0, 0, 0, 0, 4, listed, b);                                                 \
-        pass_t2c1(3, 1, 1, 0, 0, 1, 4, listed, b);                                                 \
-        pass_t2c1(3, 1, 2, 0, 0, 2, 4, listed, b);                                                 \
-        pass_t2c1(3, 1, 3, 0, 0, 3, 4, listed, b);                                                 \
-    }                                                                                              \
-    static void block_4_##listed(const col_block *b)                                               \
-    {                                                                                              \
-        pass_t2c1(4, 1, 0, 0, 0, 0, 4, listed, b);                                                 \
-        pass_t2c1(4, 1, 1, 0, 0, 1, 4, listed, b);                                                 \
-        pass_t2c1(4, 1, 2, 0, 0, 2, 4, listed, b);                                                 \
-        pass_t2c1(4, 1, 3, 0, 0, 3, 4, listed, b);                                                 \
+/* At most 16 sums, 4 columns, 4 masks, codes; a part is a line. */
+INLINE void block_few(const int nt, const bool listed, const col_block *b)
+{
+    int step = (b->n + 3) / 4;
+    for (int h = b->h0; h < b->h1; h++) {
+        int at = 2 * h * step;
+        if (nt == 1) {
+            pass_t2c1(1, 4, 0, h, 0, 2, at, listed, b);
+        } else if (nt == 2) {
+            pass_t2c1(2, 2, 0, h, 0, 1, at, listed, b);
+            pass_t2c1(2, 2, 2, h, 0, 1, at + step, listed, b);
+        } else {
+            pass_t2c1(nt, 1, 0, h, 0, 1, at, listed, b);
+            pass_t2c1(nt, 1, 1, h, 0, 0, 0, listed, b);
+            pass_t2c1(nt, 1, 2, h, 0, 1, at + step, listed, b);
+            pass_t2c1(nt, 1, 3, h, 0, 0, 0, listed, b);
+        }
     }
-FEW(0)
-FEW(1)
+}
+
+#define FEW(nt, listed)                                                                            \
+    static void block_##nt##_##listed(const col_block *b)                                          \
+    {                                                                                              \
+        block_few(nt, listed, b);                                                                  \
+    }
+FEW(1, 0)
+FEW(2, 0)
+FEW(3, 0)
+FEW(4, 0)
+FEW(1, 1)
+FEW(2, 1)
+FEW(3, 1)
+FEW(4, 1)
 
 void tern_mm_t2c1_vnni(const tern_mm *k, int row0, int row1)
 {

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A row block is a slice of T2C1, and half as much in T2R1. */
+/* A row block of a batch is half a slice of T2C1, and half as much in T2R1. */
 #define TERN_SPARSE_ROWS 256
 #define TERN_SPARSE_TOKS 256
 /* Tokens whose gathered activations always have room. */
@@ -39,10 +39,17 @@ static inline int tern_sparse_toks(int cols, int n_tok, bool listed)
     return (size_t)n_tok < most ? n_tok : (int)most;
 }
 
+/* Sums of a block of tokens, or of four and a whole slice. */
+static inline size_t tern_sparse_acc_room(int cols, int n_tok)
+{
+    size_t block = tern_sparse_acc_bytes(tern_sparse_toks(cols, n_tok, false));
+    size_t slice = 4 * TERN_T2C1_ROWS * sizeof(int32_t);
+    return block > slice ? block : slice;
+}
+
 static inline size_t tern_sparse_scratch_bytes(int cols, int n_tok)
 {
-    return tern_sparse_acc_bytes(tern_sparse_toks(cols, n_tok, false)) +
-           TERN_SPARSE_ROWS / 16 * TERN_PANEL_STRIDE +
+    return tern_sparse_acc_room(cols, n_tok) + TERN_SPARSE_ROWS / 16 * TERN_PANEL_STRIDE +
            (size_t)tern_sparse_toks(cols, n_tok, true) * tern_sparse_x_stride(cols);
 }
 
@@ -55,8 +62,7 @@ typedef struct sparse_scratch {
 static inline sparse_scratch sparse_scratch_of(const tern_mm *k)
 {
     sparse_scratch s = {.acc = k->scratch};
-    s.panels =
-        (uint8_t *)k->scratch + tern_sparse_acc_bytes(tern_sparse_toks(k->cols, k->n_tok, false));
+    s.panels = (uint8_t *)k->scratch + tern_sparse_acc_room(k->cols, k->n_tok);
     s.x = (int8_t *)s.panels + TERN_SPARSE_ROWS / 16 * TERN_PANEL_STRIDE;
     return s;
 }

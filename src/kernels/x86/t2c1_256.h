@@ -1,15 +1,19 @@
-/* What the 256-bit column-major products have in common: an interleaved vector is 8 rows, a column two
- * vectors; there are registers for the sums of two vectors at a time, and tokens take turns. */
+/* What the 256-bit column-major products have in common: an interleaved vector is 8 rows, a column four
+ * vectors; there are registers for the sums of two interleaved ones at a time, and tokens take turns. */
 #include "kernels/x86/t2c1_panel.h"
 
 INLINE void block_few(const int nt, const bool listed, const col_block *b)
 {
-    for (int t = 0; t < nt; t++) {
-        pass_t2c1(1, 2, 0, 0, t, 4 * t, 4, listed, b);
-        pass_t2c1(1, 2, 2, 0, t, 4 * t + 1, 4, listed, b);
-        pass_t2c1(1, 2, 0, 1, t, 4 * t + 2, 4, listed, b);
-        pass_t2c1(1, 2, 2, 1, t, 4 * t + 3, 4, listed, b);
+    int step = (b->n + 3) / 4;
+    for (int h = b->h0; h < b->h1; h++) {
+        pass_t2c1(1, 2, 0, h, 0, 1, h * step, listed, b);
+        pass_t2c1(1, 2, 2, h, 0, 0, 0, listed, b);
     }
+    for (int t = 1; t < nt; t++)
+        for (int h = b->h0; h < b->h1; h++) {
+            pass_t2c1(1, 2, 0, h, t, 0, 0, listed, b);
+            pass_t2c1(1, 2, 2, h, t, 0, 0, listed, b);
+        }
 }
 
 #define FEW(nt, listed)                                                                            \

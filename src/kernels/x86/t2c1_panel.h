@@ -8,11 +8,10 @@
 /* Columns of a block. */
 #define PANEL_COLS (4 * TERN_PANEL_QUADS)
 
-/* n columns of a slice, listed or consecutive, into the panels of its first n_plane planes; columns up
+/* n columns of half a slice, listed or consecutive, into the panels of its first n_plane planes; columns up
  * to a multiple of 64 get code 0. */
 static void unpack_cols(const uint8_t *w, const int32_t *list, int n, int n_plane, uint8_t *panels)
 {
-    enum { PART = 4 * VL };
     const vi mask = v_set1(0x03030303), zero = v_set1(0);
     for (int g = 0; g < n; g += 4) {
         uint8_t *to = panels + 16 * (size_t)g;
@@ -42,13 +41,14 @@ static void unpack_cols(const uint8_t *w, const int32_t *list, int n, int n_plan
 
 static void batch_slice(const tern_mm *k, int row, int row1, tern_panels *p, uint8_t *panels)
 {
-    const uint8_t *w = k->w + (size_t)(row / 256) * k->w_stride;
+    const uint8_t *w =
+        k->w + (size_t)(row / TERN_T2C1_ROWS) * k->w_stride + (size_t)(row % TERN_T2C1_ROWS / 4);
     const int8_t *x = p->q;
     int n = k->list ? k->n_list : k->cols;
     p->n_panel = row1 - row < 256 ? (row1 - row + 15) / 16 : 16;
     for (int c = 0, m; c < n; c += m) {
         m = n - c < PANEL_COLS ? n - c : PANEL_COLS;
-        unpack_cols(k->list ? w : w + 64 * (size_t)c, k->list ? k->list + c : NULL, m,
+        unpack_cols(k->list ? w : w + TERN_T2C1_BYTES * (size_t)c, k->list ? k->list + c : NULL, m,
                     (p->n_panel + 3) / 4, panels);
         p->n_quad = (m + 63) / 64 * 16;
         p->q = x + c;
@@ -76,7 +76,7 @@ static void run_batch(const tern_mm *k, int row0, int row1)
         }
         for (int row = row0; row < row1; row += 256) {
             batch_slice(k, row, row1, &p, s.panels);
-            finish_slice(k, t, p.n_tok, row, row1, s.acc, false);
+            finish_rows(k, t, p.n_tok, row, row1 - row < 256 ? row1 : row + 256, s.acc, 256, false);
         }
     }
 }

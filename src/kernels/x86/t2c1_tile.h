@@ -8,7 +8,9 @@
  *
  * The columns of a slice are taken in blocks. A block stays in the first cache while it is passed over
  * once per token and for as many rows at a time as there are registers for; meanwhile the lines of
- * the next block, wherever they are, are prefetched. Sums wait in scratch between the passes. */
+ * the next block, wherever they are, are prefetched: in the first half of the passes one of the two of
+ * a column, the other of which the second cache fetches along, then both. Sums wait in scratch between
+ * the passes. */
 #ifndef TERN_KERNELS_T2C1_TILE_H
 #define TERN_KERNELS_T2C1_TILE_H
 
@@ -28,12 +30,13 @@
 #define VECS_OF(t) EACH_VEC(CELL, t) /* CELL(t, i) is what the user of EACH_CELL defines */
 #define EACH_CELL  EACH_TOKEN(VECS_OF)
 
+/* Columns of a block: of one token, which is waiting for memory, such that what it prefetches is not too
+ * far ahead (AMD Zen 5); of more as many as 16-bit sums hold. */
+#define BLOCK_OF(nt) ((nt) == 1 ? 48 : 128)
 #ifdef SPAN
-#define BLOCK (4 * SPAN)
-#else
-#define BLOCK 128
+_Static_assert(4 * SPAN >= BLOCK_OF(2), "a block is summed at once");
 #endif
-_Static_assert(BLOCK <= TERN_LIST_PAD, "lists can be read a block ahead");
+_Static_assert(BLOCK_OF(2) <= TERN_LIST_PAD, "lists can be read a block ahead");
 
 /* n columns of a slice: those listed, or all from w on. */
 typedef struct col_block {
@@ -42,10 +45,17 @@ typedef struct col_block {
     int n;
     const int8_t *x; /* activations of the columns, padded with zeros to a multiple of four */
     size_t x_stride;
-    int32_t *acc;             /* [nt][256] */
-    const uint8_t *next;      /* of a slice: prefetch n columns, */
-    const int32_t *next_list; /* these of it */
+    int h0, h1;          /* parts of the columns: PART bytes each */
+    int32_t *acc;        /* [nt][TERN_T2C1_ROWS] */
+    const uint8_t *next; /* n columns to prefetch, */
+    const int32_t *next_list;
+    /* and in either half of the passes those that come half a block later: column i + far_at for i */
+    const uint8_t *far[2];
+    const int32_t *far_list[2];
+    int far_at[2];
 } col_block;
+
+enum { PART = 4 * VL, PARTS = TERN_T2C1_BYTES / PART };
 
 typedef void (*col_block_fn)(const col_block *b);
 
@@ -58,7 +68,7 @@ INLINE int32_t load_i32(const void *p)
 
 INLINE const uint8_t *col_at(const uint8_t *w, const int32_t *list, int i)
 {
-    return w + 64 * (size_t)(list ? list[i] : i);
+    return w + TERN_T2C1_BYTES * (size_t)(list ? list[i] : i);
 }
 
 /* Interleaved vector i (0..3) of four columns. */
@@ -76,36 +86,40 @@ INLINE vi interleave(int i, vi a, vi b, vi c, vi d)
 #define UNSCALE(acc, p) (vi)((vdot)(acc) >> (2 * (p))) /* of signed elements: arithmetic */
 #endif
 
-/* Interleaved vectors i0 .. i0+nv of part h (VL * 4 bytes) of each column, for tokens t0 .. t0+nt.
- * Passes pass of n_pass prefetches its share. */
+/* Interleaved vectors i0 .. i0+nv of part h of each column, for tokens t0 .. t0+nt. A pass prefetches
+ * share columns a step of the next block, from column `ahead` on. */
 INLINE void pass_t2c1(const int nt, const int nv, const int i0, const int h, const int t0,
-                      const int pass, const int n_pass, const bool listed, const col_block *b)
+                      const int share, int ahead, const bool listed, const col_block *b)
 {
-    enum { PART = 4 * VL };
+    const int upper = h >= PARTS / 2;
     const int32_t *list = listed ? b->list : NULL, *next_list = listed ? b->next_list : NULL;
-    const uint8_t *w = b->w + PART * h, *next = b->next;
+    const int32_t *far_list = listed ? b->far_list[upper] : NULL;
+    const uint8_t *w = b->w + PART * h, *next = b->next, *far = b->far[upper];
+    const int far_at = b->far_at[upper];
     const int8_t *x = b->x + (size_t)t0 * b->x_stride;
     const size_t stride = b->x_stride;
-    const int share = 4 / n_pass > 0 ? 4 / n_pass : 1;
-    int ahead = (b->n + 3) / 4 * share * pass;
-    int32_t *acc = b->acc + 256 * t0 + 16 * i0 + VL * h;
+    enum { ROWS = TERN_T2C1_ROWS };
+    int32_t *acc = b->acc + ROWS * t0 + PART * h / 64 * 256 + VL * (h % (64 / PART)) + 16 * i0;
     const vi mask[4] = {v_set1(0x03030303), v_set1(0x0c0c0c0c), v_set1(0x30303030),
                         v_set1((int32_t)0xc0c0c0c0u)};
     vdot dot[4][4][4];
 #define CELL(t, i)                                                                                 \
-    dot[t][i][0] = v_open(v_load(acc + 256 * t + 16 * i));                                         \
-    dot[t][i][1] = v_open(v_load(acc + 256 * t + 16 * i + 64));                                    \
-    dot[t][i][2] = v_open(v_load(acc + 256 * t + 16 * i + 128));                                   \
-    dot[t][i][3] = v_open(v_load(acc + 256 * t + 16 * i + 192));
+    dot[t][i][0] = v_open(v_load(acc + ROWS * t + 16 * i));                                        \
+    dot[t][i][1] = v_open(v_load(acc + ROWS * t + 16 * i + 64));                                   \
+    dot[t][i][2] = v_open(v_load(acc + ROWS * t + 16 * i + 128));                                  \
+    dot[t][i][3] = v_open(v_load(acc + ROWS * t + 16 * i + 192));
     EACH_CELL
 #undef CELL
     for (int g = 0; g < b->n; g += 4, ahead += share) {
         vi v0 = v_load(col_at(w, list, g)), v1 = v_load(col_at(w, list, g + 1));
         vi v2 = v_load(col_at(w, list, g + 2)), v3 = v_load(col_at(w, list, g + 3));
         vi c[4][4], xt;
-        if (pass < 4)
-            for (int i = 0; i < share; i++)
-                _mm_prefetch((const char *)col_at(next, next_list, ahead + i), _MM_HINT_T0);
+        for (int i = 0; i < share; i++) {
+            const char *p = (const char *)col_at(next, next_list, ahead + i);
+            _mm_prefetch((const char *)col_at(far, far_list, ahead + i + far_at), _MM_HINT_T0);
+            _mm_prefetch(p, _MM_HINT_T0);
+            _mm_prefetch(p + 64, _MM_HINT_T0);
+        }
 #define CODES(t, i)                                                                                \
     c[i][0] = interleave(i0 + i, v0, v1, v2, v3);                                                  \
     c[i][1] = IN_PLACE(c[i][0], 1);                                                                \
@@ -127,30 +141,32 @@ INLINE void pass_t2c1(const int nt, const int nv, const int i0, const int h, con
 #undef DOTS
     }
 #define CLOSE(t, i, p)                                                                             \
-    v_store(acc + 256 * t + 16 * i + 64 * p,                                                       \
-            v_close(dot[t][i][p], v_load(acc + 256 * t + 16 * i + 64 * p)));
+    v_store(acc + ROWS * t + 16 * i + 64 * p,                                                      \
+            v_close(dot[t][i][p], v_load(acc + ROWS * t + 16 * i + 64 * p)));
 #define CELL(t, i) CLOSE(t, i, 0) CLOSE(t, i, 1) CLOSE(t, i, 2) CLOSE(t, i, 3)
     EACH_CELL
 #undef CELL
 #undef CLOSE
 }
 
-/* Outputs of the rows of a slice, as far as row1, from their sums, which may be scaled by plane. */
-static void finish_slice(const tern_mm *k, int t0, int nt, int row, int row1, const int32_t *acc,
-                         bool scaled)
+/* Outputs of rows [row, row1), at most a slice, from their sums, which may be scaled by plane. */
+static void finish_rows(const tern_mm *k, int t0, int nt, int row, int row1, const int32_t *acc,
+                        size_t acc_stride, bool scaled)
 {
-    for (int t = t0; t < t0 + nt; t++, acc += 256) {
-        for (int i = 0; i < 256 && row + i < row1; i += VL) {
+    for (int t = t0; t < t0 + nt; t++, acc += acc_stride) {
+        for (int i = 0; row + i < row1; i += VL) {
+            int n = row1 - row - i;
             vi sum = v_load(acc + i);
             if (scaled)
-                sum = UNSCALE(sum, i / 64);
+                sum = UNSCALE(sum, i / 64 % 4);
             if (k->acc) {
-                v_store_n(k->acc + (size_t)t * k->acc_stride + row + i, sum, row1 - row - i);
+                int32_t *to = k->acc + (size_t)t * k->acc_stride + row + i;
+                v_store_n(to, v_add(sum, v_load_n(to, n)), n);
                 continue;
             }
             vf y = f_div(f_cvt(v_sub(sum, v_set1(k->act.sum[t]))), f_set1(k->act.scale[t]));
             y = f_mul(y, f_load(k->scale + row + i));
-            f_store(k->y + (size_t)t * k->y_stride + row + i, y, row1 - row - i);
+            f_store(k->y + (size_t)t * k->y_stride + row + i, y, n);
         }
     }
 }
@@ -168,23 +184,37 @@ static void gather_acts(const tern_mm *k, int t0, int nt, int8_t *to, size_t to_
     }
 }
 
-/* All columns of one slice, block after block; while the last is in work, the first columns of the
- * next slice are prefetched. */
-static void run_slice(const tern_mm *k, const uint8_t *w, const uint8_t *w_next, col_block *b,
-                      col_block_fn fn)
+/* Where columns from i on are, and of listed ones the rest of the list; where there is no column i, of
+ * the next slice from its first on. */
+static const uint8_t *cols_from(const tern_mm *k, const uint8_t *w, const uint8_t *w_next, int n,
+                                int i, const int32_t **list)
 {
-    const int32_t *list = k->list;
+    if (i >= n) {
+        w = w_next;
+        i = 0;
+    }
+    *list = k->list ? k->list + i : NULL;
+    return k->list ? w : w + TERN_T2C1_BYTES * (size_t)i;
+}
+
+/* All columns of one slice, block after block; while the last are in work, the first columns of the
+ * next slice are prefetched. */
+static void run_slice(const tern_mm *k, const uint8_t *w, const uint8_t *w_next, int most,
+                      col_block *b, col_block_fn fn)
+{
     const int8_t *x = b->x;
-    int n = list ? k->n_list : k->cols, n_block = (n + BLOCK - 1) / BLOCK;
-    int size = n_block > 0 ? ((n + n_block - 1) / n_block + 3) / 4 * 4 : 0;
+    int n = k->list ? k->n_list : k->cols, n_block = (n + most - 1) / most;
+    int size = n_block > 0 ? ((n + n_block - 1) / n_block + 7) / 8 * 8 : 0;
     for (int i = 0; i < n; i += size) {
-        bool last = n - i <= size;
-        b->n = last ? n - i : size;
+        b->n = n - i <= size ? n - i : size;
         b->x = x + i;
-        b->w = list ? w : w + 64 * (size_t)i;
-        b->list = list ? list + i : NULL;
-        b->next = last ? w_next : list ? w : w + 64 * (size_t)(i + size);
-        b->next_list = list ? last ? list : list + i + size : NULL;
+        b->w = cols_from(k, w, w_next, n, i, &b->list);
+        b->next = cols_from(k, w, w_next, n, i + size, &b->next_list);
+        b->far[0] = b->next;
+        b->far_list[0] = b->next_list;
+        b->far[1] = cols_from(k, w, w_next, n, i + 2 * size, &b->far_list[1]);
+        b->far_at[0] = size / 2;
+        b->far_at[1] = -(size / 2);
         fn(b);
     }
     b->x = x;
@@ -194,8 +224,9 @@ static void run_slice(const tern_mm *k, const uint8_t *w, const uint8_t *w_next,
 static void first_block(const tern_mm *k, const uint8_t *w)
 {
     int n = k->list ? k->n_list : k->cols;
-    for (int i = 0; i < n && i < BLOCK; i++)
-        _mm_prefetch((const char *)col_at(w, k->list, i), _MM_HINT_T0);
+    for (int i = 0; i < n && i < BLOCK_OF(k->n_tok); i++)
+        for (int line = 0; line < TERN_T2C1_BYTES; line += 64)
+            _mm_prefetch((const char *)col_at(w, k->list, i) + line, _MM_HINT_T0);
 }
 
 /* Tokens by fours, at most TERN_SPARSE_FEW, with a slice in the second cache meanwhile. fn[n - 1] takes
@@ -206,20 +237,25 @@ static void run_few(const tern_mm *k, int row0, int row1, const col_block_fn *fn
     col_block b = {.acc = s.acc};
     const int8_t *x = k->act.q;
     b.x_stride = k->act.stride;
-    first_block(k, k->w + (size_t)(row0 / 256) * k->w_stride);
+    first_block(k, k->w + (size_t)(row0 / TERN_T2C1_ROWS) * k->w_stride);
     if (k->list) {
         x = s.x;
         b.x_stride = tern_sparse_x_stride(k->cols);
         gather_acts(k, 0, k->n_tok, s.x, b.x_stride);
     }
-    for (int row = row0; row < row1; row += 256) {
-        const uint8_t *w = k->w + (size_t)(row / 256) * k->w_stride;
+    for (int row = row0, end; row < row1; row = end) {
+        int slice = row / TERN_T2C1_ROWS, from = row % TERN_T2C1_ROWS;
+        const uint8_t *w = k->w + (size_t)slice * k->w_stride;
+        end = (slice + 1) * TERN_T2C1_ROWS < row1 ? (slice + 1) * TERN_T2C1_ROWS : row1;
+        b.h0 = from / 4 / PART;
+        b.h1 = (end - row + from + 255) / 256 * 64 / PART;
         for (int t = 0, left = (k->n_tok + 3) / 4, nt; left > 0; left--, t += nt) {
             nt = (k->n_tok - t + left - 1) / left;
             b.x = x + (size_t)t * b.x_stride;
-            memset(s.acc, 0, tern_sparse_acc_bytes(nt));
-            run_slice(k, w, left > 1 ? w : w + k->w_stride, &b, fn[nt - 1 + (k->list ? 4 : 0)]);
-            finish_slice(k, t, nt, row, row1, s.acc, true);
+            memset(s.acc, 0, (size_t)nt * TERN_T2C1_ROWS * sizeof *s.acc);
+            run_slice(k, w, left > 1 || end == row1 ? w : w + k->w_stride, BLOCK_OF(nt), &b,
+                      fn[nt - 1 + (k->list ? 4 : 0)]);
+            finish_rows(k, t, nt, row, end, s.acc + from, TERN_T2C1_ROWS, true);
         }
     }
 }

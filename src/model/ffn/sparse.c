@@ -120,69 +120,68 @@ bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in
 
 /* ---- down ---------------------------------------------------------------------------------- */
 
+/* Columns a lane takes at least. */
+#define DOWN_GRAIN 32
+/* With more lanes than this the sums of lanes are joined by all of them. */
+#define JOIN_ALONE 4
+
 typedef struct down_task {
     const tern_exec *e;
     const tern_linear *l;
     const tern_input *in;
     const int32_t *list; /* NULL: every column */
-    int n_list, n_part;
 } down_task;
 
-static int row_of(const down_task *t, int slice)
+static int32_t *part_of(const tern_exec *e, int lane)
 {
-    return slice * 256 < t->l->rows ? slice * 256 : t->l->rows;
+    return e->part + (size_t)lane * TERN_SKIP_MAX_TOK * e->part_stride;
 }
 
-/* Work is cut into slices of 256 rows by parts of the list, so that lanes have equal shares. Slices
- * that have all of the list go to the kernel together, which gathers their input once. */
+/* Columns [begin, end) of those to sum, or of all, added to what this lane has summed so far: integers,
+ * so that it does not matter which lane takes which. */
 static void down_range(void *arg, int lane, int begin, int end)
 {
     const down_task *t = arg;
     const tern_exec *e = t->e;
-    tern_mm mm = tern_linear_mm(t->l, t->in, e->out, e->x_stride, tern_exec_scratch(e, lane));
-    mm.list = t->list;
-    mm.n_list = t->n_list;
-    if (t->n_part == 1) {
-        e->k.mm_t2c1(&mm, row_of(t, begin), row_of(t, end));
-        return;
+    tern_mm mm = tern_linear_mm(t->l, t->in, NULL, 0, tern_exec_scratch(e, lane));
+    mm.acc = part_of(e, lane);
+    mm.acc_stride = e->part_stride;
+    if (e->n_listed[lane * LANE_STEP] == 0)
+        memset(mm.acc, 0, (size_t)t->in->n_tok * e->part_stride * sizeof *mm.acc);
+    e->n_listed[lane * LANE_STEP] += end - begin;
+    if (t->list) {
+        mm.list = t->list + begin;
+        mm.n_list = end - begin;
+    } else {
+        mm.w += (size_t)begin * TERN_T2C1_BYTES;
+        mm.act.q += begin;
+        mm.cols = end - begin;
     }
-    for (int u = begin; u < end; u++) {
-        int part = u % t->n_part, slice = u / t->n_part, first, last;
-        tern_pool_split(t->n_list, 4, part, t->n_part, &first, &last);
-        mm.list = t->list + first;
-        mm.n_list = last - first;
-        mm.acc = e->part + (size_t)part * TERN_SKIP_MAX_TOK * e->part_stride;
-        mm.acc_stride = e->part_stride;
-        e->k.mm_t2c1(&mm, row_of(t, slice), row_of(t, slice + 1));
-    }
+    e->k.mm_t2c1(&mm, 0, t->l->rows);
 }
 
-/* The sums of the parts as y, in the way of the kernels (kernels/kernel.h, T2R16). */
-static void join_parts(tern_exec *e, const down_task *t)
+/* The sums of the lanes as y, in the way of the kernels (kernels/kernel.h, T2R16). */
+static void join_range(void *arg, int lane, int begin, int end)
 {
+    const down_task *t = arg;
+    const tern_exec *e = t->e;
+    (void)lane;
     for (int i = 0; i < t->in->n_tok; i++) {
-        const int32_t *part = e->part + (size_t)i * e->part_stride;
         float *y = e->out + (size_t)i * e->x_stride, s = t->in->a8t.scale[i];
-        for (int r = 0; r < t->l->rows; r++) {
-            int32_t acc = -t->in->a8t.sum[i];
-            for (int p = 0; p < t->n_part; p++)
-                acc += part[(size_t)p * TERN_SKIP_MAX_TOK * e->part_stride + (size_t)r];
-            y[r] = ((float)acc / s) * t->l->scale[r];
+        int32_t sum[DOWN_GRAIN];
+        for (int r0 = begin, n; r0 < end; r0 += n) {
+            n = end - r0 < DOWN_GRAIN ? end - r0 : DOWN_GRAIN;
+            for (int r = 0; r < n; r++)
+                sum[r] = -t->in->a8t.sum[i];
+            for (int p = 0; p < tern_pool_size(e->pool); p++) {
+                const int32_t *part = part_of(e, p) + (size_t)i * e->part_stride + r0;
+                for (int r = 0; r < n && e->n_listed[p * LANE_STEP] > 0; r++)
+                    sum[r] += part[r];
+            }
+            for (int r = 0; r < n; r++)
+                y[r0 + r] = ((float)sum[r] / s) * t->l->scale[r0 + r];
         }
     }
-}
-
-/* The fewest parts with which the busiest lane has at most a tenth more than its share. */
-static int parts_for(int n_slice, int n_lane)
-{
-    int n_part = 1;
-    while (n_part < TERN_SKIP_PARTS) {
-        int n = n_slice * n_part, most = (n + n_lane - 1) / n_lane;
-        if (most * n_lane * 10 <= n * 11)
-            break;
-        n_part *= 2;
-    }
-    return n_part;
 }
 
 bool tern_sparse_down(tern_exec *e, const tern_block *b, const tern_input *in)
@@ -192,19 +191,22 @@ bool tern_sparse_down(tern_exec *e, const tern_block *b, const tern_input *in)
         return false;
     tern_exec_span(e, TERN_SPAN_DOWN);
     int32_t *list = list_of(e, 0);
-    int n_slice = (l->rows + 255) / 256;
+    int n_lane = tern_pool_size(e->pool);
     int n = e->k.list_i8(in->a8t.q, in->a8t.stride, in->n_tok, 0, l->cols, list);
-    down_task task = {.e = e, .l = l, .in = in, .n_list = n, .n_part = 1};
+    down_task task = {.e = e, .l = l, .in = in};
     if ((float)n < e->down_limit * (float)l->cols) {
         pad_list(list, n);
         task.list = list;
-        task.n_part = parts_for(n_slice, tern_pool_size(e->pool));
     } else {
         n = l->cols;
     }
-    tern_pool_for(e->pool, n_slice * task.n_part, 1, down_range, &task);
-    if (task.n_part > 1)
-        join_parts(e, &task);
-    e->read_bytes += l->read_bytes - (uint64_t)(l->cols - n) * (uint64_t)n_slice * 64;
+    for (int lane = 0; lane < n_lane; lane++)
+        e->n_listed[lane * LANE_STEP] = 0;
+    tern_pool_for(e->pool, n, DOWN_GRAIN, down_range, &task);
+    if (n_lane > JOIN_ALONE)
+        tern_pool_for(e->pool, l->rows, 256, join_range, &task);
+    else
+        join_range(&task, 0, 0, l->rows);
+    e->read_bytes += l->read_bytes - (uint64_t)(l->cols - n) * tern_t2c1_col_bytes(l->rows);
     return true;
 }
