@@ -178,6 +178,8 @@ typedef struct tern_model_info {
         read_bytes; /* weight bytes read per decoded token, KV not; of a screened head its coarse copy */
     uint64_t kv_f16_bytes; /* KV bytes per token of context with an f16 cache */
     uint64_t head_bytes; /* memory taken by a coarse copy of the output head; 0: it is read whole */
+    int32_t
+        pooling; /* of texts' vectors, a tern_pooling; 0: the file names none; 4: it ranks texts */
 } tern_model_info;
 
 /* What the steps of all sessions have done so far; the difference of two calls tells of what lies
@@ -307,6 +309,43 @@ TERN_API void tern_session_rewind(tern_session *s, size_t n_tok);
 /* Any thread, also a signal handler: the running evaluation or request ends with
  * TERN_E_CANCELLED at the next step. The flag is cleared when a request or evaluation starts. */
 TERN_API void tern_session_cancel(tern_session *s);
+
+/* ---- embeddings -------------------------------------------------------------------------- */
+
+/* What becomes of a text's rows behind the final norm. The numbers are those of files. */
+typedef enum tern_pooling {
+    TERN_POOLING_AUTO, /* what the model names, MEAN when it names none */
+    TERN_POOLING_MEAN,
+    TERN_POOLING_CLS, /* the first row */
+    TERN_POOLING_LAST /* the last one */
+} tern_pooling;
+
+typedef struct tern_embed_text {
+    const int32_t *ids; /* [n_tok]; borrowed during the call */
+    size_t n_tok;
+} tern_embed_text;
+
+typedef struct tern_embed_opts {
+    size_t size;
+    tern_pooling pooling;
+    bool normalize; /* true: to length 1 */
+    int32_t n_ctx;  /* most tokens of a text; 0: the model's training context */
+    tern_cache_type cache_k, cache_v;
+    /* Before each pass, with numbers of texts; false: stop. May be NULL. */
+    bool (*progress)(void *ctx, size_t done, size_t total);
+    void *ctx;
+} tern_embed_opts;
+
+TERN_API void tern_embed_opts_init(tern_embed_opts *o);
+/* One vector for each text into out [n_text][d_model]. Texts are read together; each one's vector is what
+ * it would be alone. Any thread; sessions of the model take turns with it. Where a model's attention goes
+ * both ways a text has at most as many tokens as a pass, 256. out NULL: texts are looked at and no more.
+ * On failure out holds nothing of use; messages count texts from 1. Codes:
+ * TERN_E_USAGE (no tokens, a bad id), TERN_E_LIMIT (a text longer than the context), TERN_E_UNSUPPORTED
+ * (the model names a pooling that gives no vectors), TERN_E_CANCELLED, TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_model_embed(tern_model *m, const tern_embed_text *texts,
+                                               size_t n_text, const tern_embed_opts *opts,
+                                               float *out, tern_err *err);
 
 /* ---- request ----------------------------------------------------------------------------- */
 

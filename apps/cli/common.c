@@ -198,6 +198,8 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
     o.ffn_sparse = (tern_ffn_sparse)c->opt.value[OPT_FFN_SPARSE].num;
     o.weight_bits = (tern_weight_bits)c->opt.value[OPT_WEIGHT_BITS].num;
     o.head = (tern_head_mode)c->opt.value[OPT_HEAD].num;
+    if (c->opt.verb == CLI_EMBED) /* no token is chosen */
+        o.head = TERN_HEAD_FULL;
     o.progress = show_loading;
     o.warn = show_warning;
     o.ctx = c;

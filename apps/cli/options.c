@@ -9,8 +9,8 @@
 #define V(id)  (1u << CLI_##id)
 #define EVERY  (~0u)
 #define TALKS  (V(CHAT) | V(RUN))
-#define READS  (V(CHAT) | V(RUN) | V(TOKENIZE) | V(LOGITS))
-#define EVALS  (V(CHAT) | V(RUN) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
+#define READS  (V(CHAT) | V(RUN) | V(EMBED) | V(TOKENIZE) | V(LOGITS))
+#define EVALS  (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
 #define STORES (V(PULL) | V(LS) | V(RM))
 #define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE))
 

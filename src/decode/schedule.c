@@ -91,6 +91,8 @@ static void admit(tern_feed *f)
 /* What the row is for that `left` rows, itself included, are left of. */
 static tern_want wanted(const tern_feed *f, size_t left)
 {
+    if (f->all_hidden)
+        return TERN_WANT_HIDDEN;
     if (f->all_logits)
         return TERN_WANT_LOGITS;
     if (left > (size_t)f->n_out)

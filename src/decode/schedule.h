@@ -18,6 +18,7 @@ struct tern_feed {
     size_t n_tok;       /* at least 1 */
     int n_out;          /* 1..n_tok rows at the end that choices are made from; they share a pass */
     bool all_logits;    /* every row's logits are wanted */
+    bool all_hidden;    /* every row's hidden row is, and nothing else */
     bool whole_head;    /* choices need all logits */
     tern_output_fn sink; /* row counts from the first id */
     void *sink_ctx;

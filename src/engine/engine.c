@@ -284,6 +284,7 @@ void tern_model_info_get(const tern_model *m, tern_model_info *info)
         .read_bytes = tern_weights_token_bytes(&m->w),
         .kv_f16_bytes = tern_kv_token_bytes(&m->kv_f16),
         .head_bytes = tern_head_memory(&m->w.screen),
+        .pooling = h->pooling > 0 ? h->pooling : 0,
     };
     full.size = info->size < sizeof full ? info->size : sizeof full;
     memcpy(info, &full, full.size);

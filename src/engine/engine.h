@@ -89,6 +89,10 @@ struct tern_session {
     void *all_ctx;
 };
 
+/* The state of a sequence whose keys and values are stored so. Codes: TERN_E_USAGE. */
+TERN_CHECK tern_code tern_cache_shape(const tern_model *m, tern_cache_type k, tern_cache_type v,
+                                      tern_kv_shape *out, tern_err *err);
+
 /* Evaluate without touching the cancel flag. The outputs of the last n_out rows, 1..TERN_MAX_OUT and
  * not more than n_tok, are kept for tern_sessions_choose until the next step or rewind. On failure the
  * session is unchanged, kept outputs included. */

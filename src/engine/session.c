@@ -32,30 +32,39 @@ static tern_code reserve_out(tern_session *s, int n, tern_err *err)
     return TERN_OK;
 }
 
+tern_code tern_cache_shape(const tern_model *m, tern_cache_type k, tern_cache_type v,
+                           tern_kv_shape *out, tern_err *err)
+{
+    const tern_kv_dtype dtypes[] = {[TERN_CACHE_AUTO] = tern_kv_auto(m->w.h.d_head),
+                                    [TERN_CACHE_F16] = TERN_KV_F16,
+                                    [TERN_CACHE_Q8] = TERN_KV_I8,
+                                    [TERN_CACHE_F32] = TERN_KV_F32};
+    if ((unsigned)k > TERN_CACHE_F32 || (unsigned)v > TERN_CACHE_F32)
+        return tern_fail(err, TERN_E_USAGE, "cache type %d or %d out of range", (int)k, (int)v);
+    *out = m->kv_f16;
+    out->k = dtypes[k];
+    out->v = dtypes[v];
+    return TERN_OK;
+}
+
 tern_code tern_session_new(tern_model *m, const tern_session_opts *opts, tern_session **out,
                            tern_err *err)
 {
     tern_session_opts o;
+    tern_kv_shape shape;
     *out = NULL;
     tern_session_opts_init(&o);
     if (opts)
         memcpy(&o, opts, opts->size < sizeof o ? opts->size : sizeof o);
-    if (o.n_ctx < 0 || (unsigned)o.cache_k > TERN_CACHE_F32 || (unsigned)o.cache_v > TERN_CACHE_F32)
-        return tern_fail(err, TERN_E_USAGE, "session: context %d or cache type out of range",
-                         o.n_ctx);
+    if (o.n_ctx < 0)
+        return tern_fail(err, TERN_E_USAGE, "session: context %d out of range", o.n_ctx);
+    TERN_TRY(tern_cache_shape(m, o.cache_k, o.cache_v, &shape, err));
     tern_session *s = tern_calloc(1, sizeof *s);
     if (!s)
         return tern_fail(err, TERN_E_NOMEM, "session: out of memory");
     s->m = m;
     s->progress = o.progress;
     s->ctx = o.ctx;
-    tern_kv_shape shape = m->kv_f16;
-    const tern_kv_dtype dtypes[] = {[TERN_CACHE_AUTO] = tern_kv_auto(m->w.h.d_head),
-                                    [TERN_CACHE_F16] = TERN_KV_F16,
-                                    [TERN_CACHE_Q8] = TERN_KV_I8,
-                                    [TERN_CACHE_F32] = TERN_KV_F32};
-    shape.k = dtypes[o.cache_k];
-    shape.v = dtypes[o.cache_v];
     tern_code rc = tern_seq_init(&s->seq, &shape, o.n_ctx ? o.n_ctx : m->w.h.n_ctx_train, err);
     if (rc == TERN_OK)
         rc = reserve_out(s, 1, err);

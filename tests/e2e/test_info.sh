@@ -7,7 +7,7 @@ out_has 'tokenize'
 run
 has_status 2
 out_empty
-for verb in chat run show tokenize logits perplexity bench doctor version help; do
+for verb in chat run embed show tokenize logits perplexity bench doctor version help; do
     run $verb --help
     has_status 0
     out_has 'usage: tern'
@@ -19,7 +19,7 @@ run help --json
 json_is chat 0 name
 json_is TERN_MODEL 0 options 0 env
 # Every default of the table is one that its own parser takes.
-for verb in chat run show tokenize logits perplexity bench; do
+for verb in chat run embed show tokenize logits perplexity bench; do
     run $verb nonexistent.gguf </dev/null
     grep -q 'expected' "$err"
     [ $? = 1 ]

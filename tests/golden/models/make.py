@@ -26,6 +26,7 @@ from transformers.integrations.bitnet import AutoBitLinear
 N_POS = 64
 N_VOCAB = 264
 SHORT = 32
+LINES = ["one", "two three", "Tern flies.", "x"]  # bytes are ids
 I2_S = 36
 TYPES = {"F32": gguf.GGMLQuantizationType.F32, "F16": gguf.GGMLQuantizationType.F16,
          "BF16": gguf.GGMLQuantizationType.BF16, "Q8_0": gguf.GGMLQuantizationType.Q8_0,
@@ -149,14 +150,19 @@ def randomise(model):
                 p.copy_(torch.randn(p.shape, generator=g) * (0.9 / p.shape[1] ** 0.5))
 
 
-def embeddings(path, model, ids, both_ways):
-    """Of the first 1, 5, 23 and 64 ids: mean, first and last hidden row after the final norm."""
-    out = []
-    for n in (1, 5, 23, N_POS):
+def embeddings(path, model, ids, both_ways, pooling):
+    """NAME.embed, of the first 1, 5, 23 and 64 ids: mean, first and last hidden row after the final norm.
+    NAME.lines, of LINES: pooled as the file says and normalised."""
+    def pool(some):
+        n = some.shape[1]
         mask = torch.zeros(1, 1, n, n) if both_ways else None
-        rows = model.model(ids[:, :n], attention_mask=mask).last_hidden_state[0]
-        out += [rows.mean(0), rows[0], rows[-1]]
-    torch.stack(out).numpy().astype("<f4").tofile(path)
+        rows = model.model(some, attention_mask=mask).last_hidden_state[0]
+        return [rows.mean(0), rows[0], rows[-1]]
+
+    out = [v for n in (1, 5, 23, N_POS) for v in pool(ids[:, :n])]
+    torch.stack(out).numpy().astype("<f4").tofile(path + ".embed")
+    lines = [pool(torch.tensor([list(line.encode())]))[pooling - 1] for line in LINES]
+    torch.nn.functional.normalize(torch.stack(lines)).numpy().astype("<f4").tofile(path + ".lines")
 
 
 def case(folder, name, arch, model, matrix_type, embed_type, scaling=None, extra=None, norm_type="F32",
@@ -232,7 +238,7 @@ def case(folder, name, arch, model, matrix_type, embed_type, scaling=None, extra
             few = model(ids[:, :SHORT]).logits[0].numpy()
             few.astype("<f4").tofile(os.path.join(folder, name + ".short"))
         if embed:
-            embeddings(os.path.join(folder, name + ".embed"), model, ids, both_ways)
+            embeddings(os.path.join(folder, name), model, ids, both_ways, extra["pooling_type"])
     ids[0].numpy().astype("<i4").tofile(os.path.join(folder, name + ".ids"))
     logits.astype("<f4").tofile(os.path.join(folder, name + ".logits"))
     print(f"{name}: {os.path.getsize(path)} bytes, logits in [{logits.min():.2f}, {logits.max():.2f}]")
