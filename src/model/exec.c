@@ -101,6 +101,8 @@ tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, u
         widest = h->n_head * h->d_head;
     e->scratch_stride = tern_round_up(
         max_size(tern_mm_scratch_bytes(widest, max_tok), tern_attend_scratch_bytes(h)), 64);
+    e->scratch_stride =
+        max_size(e->scratch_stride, tern_round_up((size_t)widest, 64) * sizeof(float));
     lay_out(e, &c);
     e->block_bytes = c.used;
     if (!c.overflow)
@@ -124,6 +126,7 @@ void tern_exec_done(tern_exec *e)
 typedef struct prepare_task {
     const tern_exec *e;
     const tern_prepare *p;
+    float *y; /* NULL: a row in the lane's scratch memory is enough */
     tern_act8 a8t, a8b;
 } prepare_task;
 
@@ -134,22 +137,26 @@ static void prepare_lane(void *arg, int lane, int n_lane)
     const tern_kernels *k = &t->e->k;
     int begin, end;
     tern_pool_split(p->n_tok, 1, lane, n_lane, &begin, &end);
-    for (int i = begin; p->norm && i < end; i++) {
-        float *y = p->y + (size_t)i * p->y_stride;
-        k->rmsnorm(p->x + (size_t)i * p->x_stride, p->norm, t->e->w->h.rms_eps, p->cols, y);
-        /* The buffer served inputs of other widths; kernels want zeros behind the row. */
-        memset(y + p->cols, 0, (tern_round_up((size_t)p->cols, 64) - (size_t)p->cols) * sizeof *y);
-    }
-    tern_quant quant = {.x = p->norm ? p->y : p->x,
-                        .x_stride = p->norm ? p->y_stride : p->x_stride,
-                        .cols = p->cols};
-    if (begin < end && (p->forms & TERN_FORM_A8T)) {
-        quant.act = t->a8t;
-        k->quant_a8t(&quant, begin, end);
-    }
-    if (begin < end && (p->forms & TERN_FORM_A8B)) {
-        quant.act = t->a8b;
-        k->quant_a8b(&quant, begin, end);
+    float *y = t->y ? t->y : tern_exec_scratch(t->e, lane);
+    size_t y_stride = t->y ? p->y_stride : 0;
+    const tern_quant a8t = {.x = p->norm ? y : p->x,
+                            .x_stride = p->norm ? y_stride : p->x_stride,
+                            .cols = p->cols,
+                            .act = t->a8t};
+    tern_quant a8b = a8t;
+    a8b.act = t->a8b;
+    for (int i = begin; i < end; i++) { /* all of a row, while it is in the first-level cache */
+        if (p->norm) {
+            float *to = y + (size_t)i * y_stride;
+            k->rmsnorm(p->x + (size_t)i * p->x_stride, p->norm, t->e->w->h.rms_eps, p->cols, to);
+            /* The buffer served inputs of other widths; kernels want zeros behind the row. */
+            memset(to + p->cols, 0,
+                   (tern_round_up((size_t)p->cols, 64) - (size_t)p->cols) * sizeof *to);
+        }
+        if (p->forms & TERN_FORM_A8T)
+            k->quant_a8t(&a8t, i, i + 1);
+        if (p->forms & TERN_FORM_A8B)
+            k->quant_a8b(&a8b, i, i + 1);
     }
 }
 
@@ -173,9 +180,11 @@ void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in)
 {
     prepare_task task = {
         .e = e, .p = p, .a8t = view(e->a8t, p->cols), .a8b = view(e->a8b, p->cols)};
+    if (p->keep || !p->forms || (p->forms & TERN_FORM_F32))
+        task.y = p->y;
     tern_exec_span(e, TERN_SPAN_PREPARE);
     run_rows(e, prepare_lane, &task, p->n_tok);
-    *in = (tern_input){.x = p->norm ? p->y : p->x,
+    *in = (tern_input){.x = p->norm ? task.y : p->x,
                        .x_stride = p->norm ? p->y_stride : p->x_stride,
                        .a8t = task.a8t,
                        .a8b = task.a8b,
@@ -240,6 +249,9 @@ void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job
         task.grain = jobs[j].l->grain > task.grain ? jobs[j].l->grain : task.grain;
         e->read_bytes += jobs[j].l->read_bytes;
     }
+    /* Kernels take two stripes of 16 rows at a time through a batch. */
+    if (n_job > 0 && jobs[0].in->n_tok > 2 && task.grain < 32)
+        task.grain = 32;
     for (int j = 0; j < (glu ? 1 : n_job); j++)
         n += (int)tern_round_up((size_t)jobs[j].l->rows, (size_t)task.grain);
     tern_pool_for(e->pool, n, piece_of(&task, n), run_range, &task);
@@ -293,6 +305,25 @@ void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job
     }
 }
 
+typedef struct residual_task {
+    const tern_exec *e;
+    const float *y;
+    int n_tok;
+} residual_task;
+
+/* Each lane the rows that it will prepare (prepare_lane) and has in its cache then. */
+static void residual_lane(void *arg, int lane, int n_lane)
+{
+    const residual_task *t = arg;
+    const tern_exec *e = t->e;
+    int begin, end;
+    tern_pool_split(t->n_tok, 1, lane, n_lane, &begin, &end);
+    for (int i = begin; i < end; i++) {
+        size_t at = (size_t)i * e->x_stride;
+        e->k.add(e->x + at, t->y + at, e->w->h.d_model);
+    }
+}
+
 void tern_exec_residual(tern_exec *e, const float *y, const float *norm, int n_tok)
 {
     if (norm) {
@@ -308,7 +339,6 @@ void tern_exec_residual(tern_exec *e, const float *y, const float *norm, int n_t
         y = e->h;
     }
     tern_exec_span(e, TERN_SPAN_RESIDUAL);
-    /* The rows lie one behind the other with equal strides, padding included. */
-    for (int i = 0; i < n_tok; i++)
-        e->k.add(e->x + (size_t)i * e->x_stride, y + (size_t)i * e->x_stride, e->w->h.d_model);
+    residual_task task = {.e = e, .y = y, .n_tok = n_tok};
+    run_rows(e, residual_lane, &task, n_tok);
 }

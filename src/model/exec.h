@@ -122,10 +122,13 @@ typedef struct tern_prepare {
     size_t y_stride;
     int cols, n_tok;
     unsigned forms; /* tern_act_form bits of the matrices that will read it */
+    /* y is read, too. It is if there are no forms or one is TERN_FORM_F32; else y and the input's x
+     * are not there, which spares a batch a pass through memory. */
+    bool keep;
 } tern_prepare;
 void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in);
 
-/* e->h = norm(residual stream), in the int8 forms the readers ask for. */
+/* norm(residual stream), in e->h where it is kept, in the int8 forms the readers ask for. */
 void tern_exec_input(tern_exec *e, const float *norm, unsigned forms, int n_row, tern_input *in);
 
 /* Several products of one input in one parallel region; with glu set, jobs[0] and jobs[1] are gate

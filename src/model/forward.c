@@ -101,6 +101,7 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn s
                           .y_stride = e->x_stride,
                           .cols = w->h.d_model,
                           .n_tok = n,
+                          .keep = true,
                           .forms = want == TERN_WANT_HIDDEN ? 0 : w->head.form};
         tern_exec_prepare(e, &p, &in);
         tern_exec_ahead_block(e, 0);

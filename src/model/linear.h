@@ -54,7 +54,7 @@ void tern_linear_done_weights(tern_linear *l);
 
 /* Input of a step in every form its readers need; prepared once, read by several matrices. */
 typedef struct tern_input {
-    const float *x; /* [n_tok][x_stride] */
+    const float *x; /* [n_tok][x_stride]; NULL: only int8 forms are there */
     size_t x_stride;
     tern_act8 a8t, a8b; /* views of the step's buffers */
     int n_tok;
