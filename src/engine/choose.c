@@ -80,9 +80,7 @@ static void choose_screened(tern_model *m, tern_choice *const *c, int n)
     tern_screen k[TERN_SCREEN_ROWS] = {0};
     tern_pick p[TERN_SCREEN_ROWS];
     tern_choice *left[TERN_SCREEN_ROWS];
-    tern_head_cost *cost = &m->e.head_cost;
     int n_left = 0;
-    uint64_t begin = tern_clock_ns();
     for (int i = 0; i < n; i++) {
         k[i] = screen_of(c[i], i);
         p[i] = (tern_pick){.s = c[i]->sampler, .pos = c[i]->pos};
@@ -101,9 +99,6 @@ static void choose_screened(tern_model *m, tern_choice *const *c, int n)
     else if (m->e.head_mapped) /* by products of the whole head, which are over for now */
         tern_dir_tensor_drop(m->dir, m->w.head.src);
     m->e.head_mapped = n_left > 0;
-    if (cost->n_screened > 0)
-        tern_head_cost_add(
-            cost, n, cost->screen_ns * n / cost->n_screened + (double)(tern_clock_ns() - begin));
 }
 
 static void choose_range(void *arg, int lane, int begin, int end)
@@ -119,7 +114,9 @@ static void choose_range(void *arg, int lane, int begin, int end)
 static void choose(tern_model *m, tern_choice *c, int n)
 {
     tern_choice *list[TERN_SCREEN_ROWS];
+    tern_head_cost *cost = &m->e.head_cost;
     int n_list = 0;
+    uint64_t begin = tern_clock_ns();
     for (int i = 0; i < n; i++) {
         c[i].s->head_use = (tern_head_use){0};
         if (c[i].s->kept[c[i].out_row].screened)
@@ -135,12 +132,22 @@ static void choose(tern_model *m, tern_choice *c, int n)
         choose_range(list, 0, 0, 1);
     else if (n_list)
         tern_pool_for(m->pool, n_list, 1, choose_range, list);
+    if (cost->n_last == n)
+        tern_head_cost_add(cost, cost->last_whole, n,
+                           cost->last_ns + (double)(tern_clock_ns() - begin));
+    cost->n_last = 0;
 }
 
 void tern_sessions_choose(tern_choice *c, int n)
 {
     if (n == 0)
         return;
+    if (n == 1 &&
+        !c->s->kept[c->out_row].screened) { /* all is its own: no need to wait for others */
+        c->s->head_use = (tern_head_use){0};
+        choose_range(&c, 0, 0, 1);
+        return;
+    }
     tern_model *m = c[0].s->m;
     int most = m->e.max_logit_rows;
     pthread_mutex_lock(&m->mu);

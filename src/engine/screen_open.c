@@ -156,7 +156,7 @@ static void estimate_whole(tern_model *m, const sample *s)
             tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
             ns = fmin(ns, (double)(tern_clock_ns() - begin));
         }
-        e->head_cost.whole_ns[k] = fmax(read_ns, ns * l->rows / part.rows);
+        e->head_cost.estimate_ns[k] = fmax(read_ns, ns * l->rows / part.rows);
     }
 }
 

@@ -66,8 +66,7 @@ static int gather(tern_exec *e, const tern_row *rows, int n_row, int *at, int *p
     return n;
 }
 
-/* Screen n gathered rows, unless the last choices say that it does not help. Time is measured, but only
- * decides what is read. */
+/* Screen n gathered rows, unless the last choices say that it does not help. */
 static bool screens(tern_exec *e, tern_want want, int n, tern_screen *screen)
 {
     if (want != TERN_WANT_CHOICE || !e->w->screen.l)
@@ -78,11 +77,7 @@ static bool screens(tern_exec *e, tern_want want, int n, tern_screen *screen)
     }
     if (tern_head_cost_rests(&e->head_cost, n))
         return false;
-    uint64_t begin = tern_clock_ns();
-    bool done = tern_screen_rows(e, e->h, n, screen);
-    e->head_cost.screen_ns = (double)(tern_clock_ns() - begin);
-    e->head_cost.n_screened = n;
-    return done;
+    return tern_screen_rows(e, e->h, n, screen);
 }
 
 /* The end of the model for the wanted rows. */
@@ -105,11 +100,15 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn s
                           .forms = want == TERN_WANT_HIDDEN ? 0 : w->head.form};
         tern_exec_prepare(e, &p, &in);
         tern_exec_ahead_block(e, 0);
+        uint64_t begin = tern_clock_ns(); /* decides what is read, and nothing else */
         bool screened = screens(e, want, n, screen), whole = want != TERN_WANT_HIDDEN && !screened;
         tern_job job = {&w->head, &in, e->logits, e->vocab_stride};
         if (whole)
             tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
         e->head_mapped |= whole;
+        e->head_cost.n_last = want == TERN_WANT_CHOICE ? n : 0;
+        e->head_cost.last_whole = whole;
+        e->head_cost.last_ns = (double)(tern_clock_ns() - begin);
         tern_exec_span(e, TERN_SPAN_BETWEEN);
         for (int i = 0; i < n; i++) {
             const tern_output out = {.hidden = e->h + (size_t)i * e->x_stride,

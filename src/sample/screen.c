@@ -112,7 +112,9 @@ static void list_seeds(pick *p)
 static void list_first(pick *p)
 {
     tern_sampler *s = p->s;
-    p->want = p->kind == TERN_CHAIN_TOP_K ? s->p.top_k + s->p.top_k / 4 + 8 : 32;
+    p->want = p->kind == TERN_CHAIN_TOP_K    ? s->p.top_k + s->p.top_k / 4 + 8
+              : p->kind == TERN_CHAIN_GREEDY ? 8
+                                             : 32;
     p->failed |= !tern_sampler_screens(s) || p->k->h->rows < s->n_vocab;
     if (!p->failed)
         list_apart(p);

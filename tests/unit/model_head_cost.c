@@ -10,12 +10,16 @@ static void classes(void **state)
         assert_int_equal(tern_head_cost_class(n), want[n]);
 }
 
-/* Rests that follow when so many samples of ns each were taken for n rows. */
-static int rests(tern_head_cost *c, int n, double ns, int n_sample)
+static void add(tern_head_cost *c, bool whole, int n, double ns, int n_sample)
+{
+    for (int i = 0; i < n_sample; i++)
+        tern_head_cost_add(c, whole, n, ns);
+}
+
+/* Passes that do not screen; none of them is measured. */
+static int rests(tern_head_cost *c, int n)
 {
     int n_rest = 0;
-    for (int i = 0; i < n_sample; i++)
-        tern_head_cost_add(c, n, ns);
     while (n_rest < 1000 && tern_head_cost_rests(c, n))
         n_rest++;
     return n_rest;
@@ -24,27 +28,52 @@ static int rests(tern_head_cost *c, int n, double ns, int n_sample)
 static void decides(void **state)
 {
     (void)state;
-    tern_head_cost c = {.whole_ns = {0, 100, 100, 120, 200}};
-    assert_int_equal(rests(&c, 1, 1e9, 5), 0); /* unknown: never */
-    assert_int_equal(rests(&c, 8, 100, 5), 0);
-    assert_int_equal(rests(&c, 8, 130, 1), 0); /* little more than before: not yet */
-    assert_int_equal(rests(&c, 8, 140, 9), TERN_HEAD_COST_REST);
-    assert_int_equal(rests(&c, 16, 210, 9), 0); /* other numbers of rows have costs of their own */
-    assert_int_equal(rests(&c, 8, 50, 1), 0);   /* tried again, and better now */
-    /* Six rows are a part of eight. */
-    assert_int_equal(rests(&c, 6, 150, 9), TERN_HEAD_COST_REST);
-    assert_int_equal(rests(&c, 6, 80, 9), 0);
+    tern_head_cost c = {.estimate_ns = {0, 100, 100, 120, 200}};
+    add(&c, false, 1, 1e9, 9);
+    assert_int_equal(rests(&c, 1), 0); /* unknown: never */
+    add(&c, false, 8, 130, 9);
+    assert_int_equal(rests(&c, 8), 0); /* hardly slower */
+    add(&c, false, 8, 140, 3);
+    assert_int_equal(rests(&c, 8), 0); /* the fastest of the last counts */
+    add(&c, false, 8, 140, 1);
+    assert_int_equal(rests(&c, 16), 0); /* other numbers of rows have costs of their own */
+    assert_int_equal(rests(&c, 8), TERN_HEAD_COST_REST);
+    assert_int_equal(rests(&c, 8), 0); /* tried again */
+    add(&c, false, 8, 140, 1);
+    assert_int_equal(rests(&c, 8), TERN_HEAD_COST_REST);
+    add(&c, false, 8, 50, 1);
+    assert_int_equal(rests(&c, 8), 0); /* and better */
+    add(&c, false, 6, 150, 4);         /* six rows are a part of eight */
+    assert_int_equal(rests(&c, 6), TERN_HEAD_COST_REST);
 }
 
-/* One interruption does not turn the choice. */
+/* An estimate that was too low is corrected by what is measured. */
+static void corrects(void **state)
+{
+    (void)state;
+    tern_head_cost c = {.estimate_ns = {0, 0, 0, 120, 0}};
+    add(&c, false, 8, 140, TERN_HEAD_COST_SAMPLES);
+    assert_true(tern_head_cost_rests(&c, 8));
+    add(&c, true, 8, 900, 1); /* mapped for the first time */
+    add(&c, true, 8, 150, TERN_HEAD_COST_SAMPLES - 2);
+    assert_true(tern_head_cost_rests(&c, 8));
+    add(&c, true, 8, 150, 1);
+    assert_false(tern_head_cost_rests(&c, 8));
+    add(&c, false, 8, 140, 5);
+    assert_false(tern_head_cost_rests(&c, 8));
+}
+
+/* Interruptions do not turn the choice. */
 static void outliers(void **state)
 {
     (void)state;
-    tern_head_cost c = {.whole_ns = {0, 0, 0, 120, 0}};
-    assert_int_equal(rests(&c, 8, 100, 5), 0);
-    assert_int_equal(rests(&c, 8, 1e9, 1), 0);
-    assert_int_equal(rests(&c, 8, 100, 5), 0);
-    assert_int_equal(rests(&c, 8, 1e9, 2), TERN_HEAD_COST_REST);
+    tern_head_cost c = {.estimate_ns = {0, 0, 0, 120, 0}};
+    add(&c, false, 8, 1e9, TERN_HEAD_COST_SAMPLES - 1);
+    assert_int_equal(rests(&c, 8), 0);
+    add(&c, false, 8, 100, 1);
+    assert_int_equal(rests(&c, 8), 0);
+    add(&c, false, 8, 1e9, TERN_HEAD_COST_SAMPLES - 1);
+    assert_int_equal(rests(&c, 8), 0);
 }
 
 int main(void)
@@ -52,6 +81,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes),
         cmocka_unit_test(decides),
+        cmocka_unit_test(corrects),
         cmocka_unit_test(outliers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
