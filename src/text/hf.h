@@ -12,7 +12,9 @@
 typedef struct tern_hf_token {
     tern_slice text; /* borrowed from a file, its JSON or the arena; p NULL: no token has this id */
     float score;
-    uint8_t attr; /* tern_token_attr */
+    uint8_t attr;  /* tern_token_attr */
+    uint8_t strip; /* TERN_STRIP_LEFT, TERN_STRIP_RIGHT */
+    bool added;    /* to the vocabulary, which no merge knows of */
 } tern_hf_token;
 
 typedef enum tern_hf_flag { TERN_HF_UNSAID = -1, TERN_HF_NO, TERN_HF_YES } tern_hf_flag;
@@ -35,8 +37,8 @@ typedef struct tern_hf {
     tern_slice *merges; /* [n_merge] in the arena, "left right"; NULL: none are put */
     size_t n_merge;
     tern_hf_flag add_bos, add_eos, space_prefix, squeeze, ignore_merges;
-    const char *metaspace; /* static; NULL: no such key */
-    bool nfc;
+    const char *metaspace;      /* static; NULL: no such key */
+    bool nfc, strips;           /* some token takes white space along */
     int32_t bos, eos, unk, pad; /* as the vocabulary's own file has them; -1: none */
     int32_t first, last;        /* what a template puts before and behind a text; -1: nothing */
 } tern_hf;
@@ -53,9 +55,10 @@ void tern_hf_limit(tern_hf *h, size_t n);
 TERN_CHECK tern_code tern_hf_put(tern_hf *h, tern_hf_file file, int64_t id, tern_slice text,
                                  tern_token_attr attr, float score);
 /* A token added to it, or what is said of one that is there; one without a row of the embedding is
- * left out. replace: it may take the place of another. */
+ * left out. v: the object that describes it, NULL: nothing does. replace: it may take the place of
+ * another. */
 TERN_CHECK tern_code tern_hf_add(tern_hf *h, tern_hf_file file, int64_t id, tern_slice text,
-                                 bool special, bool replace);
+                                 const json_t *v, bool replace);
 /* Id of the token spelled so; -1 when there is none. */
 int32_t tern_hf_find(const tern_hf *h, const char *text, size_t n);
 /* An id in JSON: an integer, or a real that is one. */

@@ -113,8 +113,7 @@ static tern_code read_added(tern_hf *h, const json_t *list)
         if (!s.p || !tern_hf_id(json_object_get(v, "id"), &id))
             return tern_hf_fail(h, FILE_ID, TERN_E_FORMAT,
                                 "added token %zu has no 'content' or no 'id'", i);
-        TERN_TRY(
-            tern_hf_add(h, FILE_ID, id, s, json_is_true(json_object_get(v, "special")), false));
+        TERN_TRY(tern_hf_add(h, FILE_ID, id, s, v, false));
     }
     return TERN_OK;
 }
@@ -180,7 +179,7 @@ typedef struct made {
 
 static bool is_plain(const tern_hf_token *t)
 {
-    return t->attr == TERN_TOKEN_NORMAL || t->attr == TERN_TOKEN_USER;
+    return !t->added && (t->attr == TERN_TOKEN_NORMAL || t->attr == TERN_TOKEN_USER);
 }
 
 /* In how many ways two tokens make this one. */

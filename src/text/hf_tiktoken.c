@@ -182,8 +182,8 @@ static tern_code add_llama3(tern_hf *h, tern_hf_file file)
         char *copy = tern_arena_strdup_n(&h->arena, text, (size_t)n);
         if (!copy)
             return tern_hf_no_memory(h);
-        TERN_TRY(
-            tern_hf_add(h, file, (int64_t)(first + i), (tern_slice){copy, (size_t)n}, true, false));
+        TERN_TRY(tern_hf_add(h, file, (int64_t)(first + i), (tern_slice){copy, (size_t)n}, NULL,
+                             false)); /* special by its looks */
     }
     h->bos = (int32_t)first;
     h->eos = (int32_t)first + 1;

@@ -61,7 +61,7 @@ static tern_code read_added(tern_hf *h)
         int64_t id;
         if (!tern_hf_id(v, &id))
             return tern_hf_fail(h, TERN_HF_ADDED, TERN_E_FORMAT, "a token without an id");
-        TERN_TRY(tern_hf_add(h, TERN_HF_ADDED, id, (tern_slice){text, strlen(text)}, false, true));
+        TERN_TRY(tern_hf_add(h, TERN_HF_ADDED, id, (tern_slice){text, strlen(text)}, NULL, true));
     }
     return TERN_OK;
 }
@@ -81,8 +81,7 @@ static tern_code read_decoder(tern_hf *h, bool completes)
                                 "added_tokens_decoder has a token without id or 'content'");
         if (completes && id < h->n && h->tokens[id].text.p)
             continue;
-        TERN_TRY(tern_hf_add(h, TERN_HF_CONFIG, (int64_t)id, s,
-                             json_is_true(json_object_get(v, "special")), !completes));
+        TERN_TRY(tern_hf_add(h, TERN_HF_CONFIG, (int64_t)id, s, v, !completes));
     }
     return TERN_OK;
 }
@@ -341,6 +340,7 @@ typedef struct columns {
     tern_slice *text;
     float *score;
     int32_t *type;
+    uint8_t *strip;
 } columns;
 
 static tern_code fill_columns(tern_hf *h, const columns *c, size_t n)
@@ -350,6 +350,7 @@ static tern_code fill_columns(tern_hf *h, const columns *c, size_t n)
         const tern_hf_token *t = i < h->n && h->tokens[i].text.p ? &h->tokens[i] : NULL;
         c->score[i] = t ? t->score : PAD_SCORE;
         c->type[i] = t ? t->attr : TERN_TOKEN_UNUSED;
+        c->strip[i] = t ? t->strip : 0;
         if (t)
             c->text[i] = t->text;
         else
@@ -386,6 +387,8 @@ static tern_code put_columns(tern_hf *h, tern_dir *d, const columns *c, size_t n
     if (spm)
         TERN_TRY(tern_dir_put_numbers(d, KEY "scores", TERN_META_F32, c->score, n, h->err));
     TERN_TRY(tern_dir_put_numbers(d, KEY "token_type", TERN_META_I32, c->type, n, h->err));
+    if (h->strips)
+        TERN_TRY(tern_dir_put_numbers(d, KEY "token_strip", TERN_META_U8, c->strip, n, h->err));
     if (h->merges && spm)
         TERN_TRY(tern_dir_put_bool(d, KEY "join_by_merges", true, h->err));
     return h->merges ? tern_dir_put_strs(d, KEY "merges", h->merges, h->n_merge, h->err) : TERN_OK;
@@ -400,8 +403,11 @@ static tern_code put_vocabulary(tern_hf *h, tern_dir *d)
                          tern_quote(folder, sizeof folder, h->folder, strlen(h->folder)), n);
     columns c = {.text = tern_calloc(n, sizeof *c.text),
                  .score = tern_calloc(n, sizeof *c.score),
-                 .type = tern_calloc(n, sizeof *c.type)};
-    tern_code rc = c.text && c.score && c.type ? put_columns(h, d, &c, n) : tern_hf_no_memory(h);
+                 .type = tern_calloc(n, sizeof *c.type),
+                 .strip = tern_calloc(n, sizeof *c.strip)};
+    bool all = c.text && c.score && c.type && c.strip;
+    tern_code rc = all ? put_columns(h, d, &c, n) : tern_hf_no_memory(h);
+    tern_free(c.strip);
     tern_free(c.text);
     tern_free(c.score);
     tern_free(c.type);

@@ -8,6 +8,8 @@
  *   tokenizer.ggml.metaspace              "first", "always": the added space does not stand before a
  *                                         space; first: only before the whole text, not behind special
  *                                         tokens
+ *   tokenizer.ggml.token_strip            u8[]: what white space a token cut out of a text takes along,
+ *                                         1 that before it, 2 that behind it
  *   tokenizer.ggml.join_by_merges         bool: "llama" by its merges, where scores of tokens cannot
  *                                         say what they do */
 #ifndef TERN_TEXT_HF_TOKENIZER_H

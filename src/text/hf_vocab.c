@@ -133,7 +133,7 @@ tern_code tern_hf_put(tern_hf *h, tern_hf_file file, int64_t id, tern_slice text
     if (h->tokens[id].text.p)
         return tern_hf_fail(h, file, TERN_E_FORMAT, "id %lld is given to two tokens, '%s' is one",
                             (long long)id, tern_quote(shown, sizeof shown, text.p, text.n));
-    return set(h, (size_t)id, (tern_hf_token){text, score, (uint8_t)attr});
+    return set(h, (size_t)id, (tern_hf_token){text, score, (uint8_t)attr, 0, false});
 }
 
 static bool begins(tern_slice s, const char *with)
@@ -161,9 +161,12 @@ static bool looks_special(tern_slice s)
            (begins(s, "<unused") && ends(s, ">"));
 }
 
-tern_code tern_hf_add(tern_hf *h, tern_hf_file file, int64_t id, tern_slice text, bool special,
+tern_code tern_hf_add(tern_hf *h, tern_hf_file file, int64_t id, tern_slice text, const json_t *v,
                       bool replace)
 {
+    bool special = json_is_true(json_object_get(v, "special"));
+    unsigned strip = (json_is_true(json_object_get(v, "lstrip")) ? TERN_STRIP_LEFT : 0u) |
+                     (json_is_true(json_object_get(v, "rstrip")) ? TERN_STRIP_RIGHT : 0u);
     char shown[48];
     if (id < 0 || (!h->n_vocab && (uint64_t)id >= h->limit))
         return tern_hf_fail(h, file, TERN_E_FORMAT, "token '%s' has id %lld, expected 0 to %zu",
@@ -171,21 +174,27 @@ tern_code tern_hf_add(tern_hf *h, tern_hf_file file, int64_t id, tern_slice text
                             h->limit - 1);
     if ((uint64_t)id >= h->limit || text.n == 0)
         return TERN_OK;
+    if (json_is_true(json_object_get(v, "single_word")))
+        return tern_hf_fail(h, file, TERN_E_UNSUPPORTED, "token '%s' is one in 'single_word' only",
+                            tern_quote(shown, sizeof shown, text.p, text.n));
     TERN_TRY(check_text(h, file, id, text));
     TERN_TRY(reserve(h, (size_t)id + 1));
     tern_hf_token *t = &h->tokens[id];
+    h->strips |= strip != 0;
     special |= looks_special(text);
     tern_token_attr attr = special ? TERN_TOKEN_CONTROL : TERN_TOKEN_USER;
     if (t->text.p && same(t->text, text.p, text.n)) {
         bool fixed = t->attr == TERN_TOKEN_UNKNOWN || t->attr == TERN_TOKEN_BYTE;
         if (!fixed && (special || t->attr != TERN_TOKEN_CONTROL))
             t->attr = (uint8_t)attr;
+        t->strip = (uint8_t)strip;
         return TERN_OK;
     }
     if (t->text.p && !replace)
         return tern_hf_fail(h, file, TERN_E_FORMAT, "id %lld is given to two tokens, '%s' is one",
                             (long long)id, tern_quote(shown, sizeof shown, text.p, text.n));
-    return set(h, (size_t)id, (tern_hf_token){text, ADDED_SCORE, (uint8_t)attr});
+    return set(h, (size_t)id,
+               (tern_hf_token){text, ADDED_SCORE, (uint8_t)attr, (uint8_t)strip, true});
 }
 
 int32_t tern_hf_find(const tern_hf *h, const char *text, size_t n)

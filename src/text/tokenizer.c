@@ -21,6 +21,7 @@ struct tern_tokenizer {
     tern_pretok *pretok;        /* owned; NULL for SentencePiece */
     tern_bpe bpe;
     tern_spm_opts spm;
+    uint8_t *strip;       /* [n_vocab] owned; NULL: no token takes white space along */
     bool nfc;             /* text is composed first */
     bool prefix_at_start; /* the added space stands before the whole text only */
 };
@@ -125,6 +126,23 @@ static tern_code spm_init(tern_tokenizer *t, const tern_dir *d, tern_err *err)
     return tern_bpe_init(&t->bpe, &t->vocab, d, false, err);
 }
 
+/* What white space tokens take along, where the file says so. */
+static tern_code read_strip(tern_tokenizer *t, const tern_dir *d, tern_err *err)
+{
+    static const char key[] = "tokenizer.ggml.token_strip";
+    const tern_meta *m = tern_dir_meta_find(d, key);
+    if (!m)
+        return TERN_OK;
+    if (m->type != TERN_META_ARRAY || m->elem != TERN_META_U8 || m->n_elem != t->vocab.n)
+        return tern_fail(err, TERN_E_FORMAT, "%s: %s at %zu is not an array of %zu bytes", d->path,
+                         key, m->offset, t->vocab.n);
+    t->strip = tern_alloc(m->n_elem);
+    if (!t->strip)
+        return tern_fail(err, TERN_E_NOMEM, "%s: no memory for the tokenizer", d->path);
+    memcpy(t->strip, m->elems, m->n_elem);
+    return TERN_OK;
+}
+
 static void fill_info(tern_tokenizer *t)
 {
     const tern_vocab *v = &t->vocab;
@@ -161,6 +179,7 @@ tern_code tern_tokenizer_new(const tern_dir *d, const char *pre_override, tern_t
     TERN_TRY_GOTO(tern_vocab_init(&t->vocab, bpe ? TERN_VOCAB_BPE : TERN_VOCAB_SPM, d, err));
     TERN_TRY_GOTO(bpe ? bpe_init(t, d, pre_override, err) : spm_init(t, d, err));
     TERN_TRY_GOTO(tern_dir_get_bool(d, "tokenizer.ggml.normalizer.nfc", &t->nfc, NULL, err));
+    TERN_TRY_GOTO(read_strip(t, d, err));
     TERN_TRY_GOTO(tern_special_init(&t->user, &t->vocab, false, err));
     TERN_TRY_GOTO(tern_special_init(&t->all, &t->vocab, true, err));
     TERN_TRY_GOTO(
@@ -184,6 +203,7 @@ void tern_tokenizer_free(tern_tokenizer *t)
     tern_special_done(&t->user);
     tern_special_done(&t->all);
     tern_vocab_done(&t->vocab);
+    tern_free(t->strip);
     tern_free(t);
 }
 
@@ -285,6 +305,42 @@ static tern_code encode_plain(const tern_tokenizer *t, scratch *s, const char *t
     return tern_spm_encode(&t->vocab, opts, &s->merge, &s->escaped, text, n, out, err);
 }
 
+/* Whether a character is white space, as Unicode has it. */
+static bool is_space(uint32_t cp)
+{
+    return (cp >= 9 && cp <= 13) || cp == ' ' || cp == 0x85 || cp == 0xA0 || cp == 0x1680 ||
+           (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 || cp == 0x202F ||
+           cp == 0x205F || cp == 0x3000;
+}
+
+/* Length of text[0..n) without the white space at its end. */
+static size_t without_tail(const char *text, size_t n)
+{
+    for (;;) {
+        uint32_t cp;
+        size_t at = n;
+        while (at > 0 && n - at < 4 && ((uint8_t)text[at - 1] & 0xC0) == 0x80)
+            at--;
+        at -= at > 0;
+        if (n == 0 || tern_utf8_decode(text + at, n - at, &cp) != (int)(n - at) || !is_space(cp))
+            return n;
+        n = at;
+    }
+}
+
+/* Length of the white space that text[0..n) begins with. */
+static size_t space_len(const char *text, size_t n)
+{
+    size_t i = 0;
+    for (;;) {
+        uint32_t cp;
+        int len = tern_utf8_decode(text + i, n - i, &cp);
+        if (!len || !is_space(cp))
+            return i;
+        i += (size_t)len;
+    }
+}
+
 static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, size_t n,
                         bool add_special, bool parse_special, tern_ids *out, tern_err *err)
 {
@@ -297,11 +353,14 @@ static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, s
             TERN_TRY(tern_ids_push(out, t->info.bos, err));
         add_bos = false;
         /* What stands before the special token stands at the start or behind another one. */
-        TERN_TRY(encode_plain(t, s, text + i, at, i == 0, out, err));
+        unsigned strip = t->strip && id >= 0 ? t->strip[id] : 0;
+        size_t plain = strip & TERN_STRIP_LEFT ? without_tail(text + i, at) : at;
+        TERN_TRY(encode_plain(t, s, text + i, plain, i == 0, out, err));
         if (id < 0)
             break;
         TERN_TRY(tern_ids_push(out, id, err));
         i += at + len;
+        i += strip & TERN_STRIP_RIGHT ? space_len(text + i, n - i) : 0;
     }
     if (add_special && t->info.add_eos)
         TERN_TRY(tern_ids_push(out, t->info.eos, err));

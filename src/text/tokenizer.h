@@ -17,6 +17,9 @@ typedef enum tern_token_attr { /* the numbers are GGUF's tokenizer.ggml.token_ty
                                TERN_TOKEN_BYTE
 } tern_token_attr;
 
+/* Bits of what a token that is cut out of a text takes along: white space before it and behind it. */
+enum { TERN_STRIP_LEFT = 1, TERN_STRIP_RIGHT = 2 };
+
 typedef struct tern_tokenizer_info {
     const char *model; /* "gpt2", "llama" */
     const char *pre;   /* resolved pre-tokeniser: "llama-bpe"; "" for SentencePiece */

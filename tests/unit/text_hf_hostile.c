@@ -98,6 +98,8 @@ static void wrong_tokenizers(void **state)
                "\"Sequence\":{}}]}",
          MODEL("{\"a\":0}", "[]"), "2 tokens before", TERN_E_UNSUPPORTED},
         {BYTES ",\"added_tokens\":{}", MODEL("{\"a\":0}", "[]"), "added_tokens", TERN_E_FORMAT},
+        {BYTES ",\"added_tokens\":[{\"id\":1,\"content\":\"x\",\"single_word\":true}]",
+         MODEL("{\"a\":0}", "[]"), "single_word", TERN_E_UNSUPPORTED},
         {BYTES ",\"added_tokens\":[{\"id\":1}]", MODEL("{\"a\":0}", "[]"), "added token 0",
          TERN_E_FORMAT},
         {BYTES ",\"added_tokens\":[{\"id\":0,\"content\":\"x\"}]", MODEL("{\"a\":0}", "[]"), "id 0",
@@ -253,6 +255,23 @@ static void nothing_there(void **state)
     test_hf_done(&f);
 }
 
+/* Keys of our own may stand in any file. */
+static void wrong_keys_of_our_own(void **state)
+{
+    (void)state;
+    test_hf f = {0};
+    tern_err err;
+    test_hf_text(&f, TERN_HF_TIKTOKEN, "YQ== 0\nYg== 1\n");
+    test_hf_text(&f, TERN_HF_CONFIG, "{}");
+    assert_int_equal(test_hf_read(&f, 0, &err), TERN_OK);
+    assert_int_equal(
+        tern_dir_put_numbers(f.dir, "tokenizer.ggml.token_strip", TERN_META_U8, "xyz", 3, NULL),
+        TERN_OK);
+    assert_int_equal(tern_tokenizer_new(f.dir, "gpt-2", &f.t, &err), TERN_E_FORMAT);
+    assert_non_null(strstr(err.msg, "token_strip"));
+    test_hf_done(&f);
+}
+
 /* ---- memory -------------------------------------------------------------------------------- */
 
 static tern_code read_once(void *ctx, tern_err *err)
@@ -315,6 +334,7 @@ int main(void)
         cmocka_unit_test(long_tokens),
         cmocka_unit_test(wrong_files_beside),
         cmocka_unit_test(nothing_there),
+        cmocka_unit_test(wrong_keys_of_our_own),
         cmocka_unit_test(memory_of_refused_files),
         cmocka_unit_test(a_folder),
     };

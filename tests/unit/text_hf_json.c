@@ -75,7 +75,7 @@ static void folders(void **state)
     json_t *all = golden("folders"), *list = json_object_get(all, "folders"), *row;
     const json_t *texts = json_object_get(all, "texts");
     const char *name;
-    assert_int_equal(json_object_size(list), 6);
+    assert_int_equal(json_object_size(list), 7);
     json_object_foreach(list, name, row)
     {
         test_hf f = {0};

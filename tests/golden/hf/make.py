@@ -29,7 +29,7 @@ TEXTS = [
     "", " ", "Hello, world!", "  two  spaces   and a tail  ", "don't we'LL I'Ve x'S", "1 12 123 1234 12345,678.90",
     "camelCase HTTPServer snake_case", "line\r\n\r\n  next\n\n\n\tTab", "naïve cafe\u0301 e\u0323\u0302 A\u030a \u212b \u1100\u1161\u11a8",
     "日本語のテキスト、カタカナ。中文123字符 한국어", "if (a[i] == 0x1F) { b += 3.14; } // ok", "...!!! ???\n$5 €6 ½ ٣٤",
-    "\u00a0wide\u3000space\u2028x", "the ternary weights are -1, 0 and +1", "a<|halt|>b <tag> c<|halt|>",
+    "x \u3000\n<|halt|> <tag>\u00a0 \u2003<tag> y<|halt|>  two\t two ", "\u00a0wide\u3000space\u2028x", "the ternary weights are -1, 0 and +1", "a<|halt|>b <tag> c<|halt|>",
 ]
 # As the published files have them, escapes and all.
 GPT2_STEP = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -173,6 +173,17 @@ def folder(tokenizer, config, **files):
             "ids": ids_of(tokenizer), "around": around}
 
 
+def stripping():
+    """Added tokens that take white space along."""
+    value = base(train_bytes(40))
+    value["pre_tokenizer"] = GPT2_STEP
+    t = load(value)
+    t.add_special_tokens([AddedToken("<|halt|>", normalized=False, special=True, lstrip=True)])
+    t.add_tokens([AddedToken("<tag>", normalized=False, rstrip=True)])
+    t.add_tokens([AddedToken("two", normalized=False, lstrip=True, rstrip=True)])
+    return folder(t, {})
+
+
 def byte_level():
     model = train_bytes(240)
     model["ignore_merges"] = True
@@ -271,5 +282,6 @@ write("folders.json", {"texts": TEXTS, "folders": {
     "trained": spaces(LLAMA, None, 240, False, ("<tag>",)),
     "first": spaces(None, METASPACE, 240, True),
     "always": spaces(None, OLD_METASPACE, 240, True),
+    "stripping": stripping(),
     "gemma": spaces(REPLACE, GEMMA, 240, True, ("<tag>",)),
 }}, 3)
