@@ -87,6 +87,8 @@ bool tern_tensor_view(const tern_tensor *t, size_t row0, size_t n_row, tern_tens
     size_t codes = t->tail ? t->bytes : t->bytes - tail;
     if (row0 % per || n_row % per || row0 > t->ne[1] || n_row > t->ne[1] - row0)
         return false;
+    if (t->dtype == TERN_DT_HF_PACKED) /* whose rows do not lie one behind the other */
+        return false;
     size_t row_bytes = codes / t->ne[1];
     *out = *t;
     out->ne[1] = n_row;

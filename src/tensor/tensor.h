@@ -41,6 +41,8 @@ typedef struct tern_tensor {
     size_t offset; /* of data in its file, for messages */
     size_t tail;   /* TERN_UNIT_TENSOR, some rows of a tensor: where in data its tail is; else 0 */
     size_t part;   /* some rows of a tensor: which such part of the model, from 1; else 0 */
+    float scale;   /* HF_PACKED: of the codes, which the data lacks; *_MASTER: what elements are
+                    multiplied by before they are rounded to codes */
 } tern_tensor;
 
 typedef struct tern_dtype_info {
@@ -78,6 +80,9 @@ bool tern_dtype_bytes(tern_dtype dt, const size_t ne[4], size_t *out);
 /* Rows [row0, row0 + n_row) of a matrix as one of their own, which reads t's bytes; false when a block
  * spans rows and one would be cut. */
 bool tern_tensor_view(const tern_tensor *t, size_t row0, size_t n_row, tern_tensor *out);
+/* Make a float matrix the master of a ternary one, whose scale is the mean magnitude, at least 1e-5.
+ * False, and nothing changed: it is not float, or the mean is not finite. Reads all of it. */
+bool tern_master_ternarise(tern_tensor *t);
 /* ne[1] * ne[2] * ne[3]; the view is valid, so it cannot overflow. */
 size_t tern_tensor_rows(const tern_tensor *t);
 
