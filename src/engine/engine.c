@@ -4,6 +4,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/num.h"
+#include "model/import/import.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -206,7 +207,7 @@ static tern_code open_common(const char *path, const void *data, size_t n_bytes,
     if (data)
         rc = tern_gguf_open_memory(data, n_bytes, path, &dir_opts, &m->dir, err);
     else
-        rc = tern_gguf_open(path, &dir_opts, &m->dir, err);
+        rc = tern_import_open(path, &(tern_import_opts){.dir = dir_opts}, &m->dir, err);
     m->packed.file.in.fd = -1;
     m->low_memory = o.low_memory;
     if (rc == TERN_OK) {

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "model/arch/arch.h"
+#include "model/import/import.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -254,6 +255,7 @@ tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hpara
                          "equal, 2..512",
                          d->path, arch->name, h->d_head, d_value);
     TERN_TRY(get_float(&k, "attention.layer_norm_rms_epsilon", 0.0f, 1.0f, 1e-5f, &h->rms_eps));
+    TERN_TRY(tern_dir_get_bool(d, TERN_KEY_ROPE_HALVES, &h->rope.neox, NULL, err));
     TERN_TRY(read_act(&k, h, &act_in_file));
     TERN_TRY(read_rope(&k, h));
     h->attn_scale = 1.0f / sqrtf((float)h->d_head);
