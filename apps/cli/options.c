@@ -13,6 +13,9 @@
 #define EVALS  (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
 #define STORES (V(PULL) | V(LS) | V(RM))
 #define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE))
+#define WRITES (V(CONVERT) | V(QUANTIZE))
+/* Verbs whose arguments are no options by position. */
+#define WORDS (WRITES | V(PULL) | V(RM))
 
 const cli_row cli_rows[CLI_OPT_COUNT] = {
 #define OPT(id, group, names, kind, argument, preset, min, max, verbs, help)                       \
@@ -230,6 +233,18 @@ static tern_code append(cli_list *list, const char *where, const char *s, tern_e
     return TERN_OK;
 }
 
+static cli_list *list_of(cli_options *o, cli_opt id)
+{
+    switch (id) {
+    case OPT_STOP:
+        return &o->stop;
+    case OPT_TENSOR_TYPE:
+        return &o->tensor_type;
+    default:
+        return &o->bias;
+    }
+}
+
 /* where names the option or the variable in messages. */
 static tern_code set_value(cli_options *o, cli_opt id, const char *where, const char *s,
                            cli_source source, tern_err *err)
@@ -253,7 +268,7 @@ static tern_code set_value(cli_options *o, cli_opt id, const char *where, const 
         TERN_TRY(read_number(r, where, s, &v.num, err));
         break;
     case KIND_LIST:
-        TERN_TRY(append(id == OPT_STOP ? &o->stop : &o->bias, where, s, err));
+        TERN_TRY(append(list_of(o, id), where, s, err));
         break;
     case KIND_TEXT:
         break;
@@ -272,7 +287,7 @@ static tern_code positional(cli_options *o, const char *s, tern_err *err)
         o->topic = s;
         return TERN_OK;
     }
-    if (o->verb == CLI_PULL || o->verb == CLI_RM)
+    if (WORDS & bit)
         return append(&o->words, verbs[o->verb].name, s, err);
     if (strcmp(s, "-") == 0 && (cli_rows[OPT_FILE].verbs & bit))
         return set_value(o, OPT_FILE, "-", s, CLI_ARG, err);

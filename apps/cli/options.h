@@ -36,9 +36,9 @@ typedef struct cli_list {
 typedef struct cli_options {
     cli_verb verb;
     cli_value value[CLI_OPT_COUNT];
-    cli_list stop, bias; /* of OPT_STOP and OPT_LOGIT_BIAS */
-    const char *topic;   /* of `tern help VERB` */
-    cli_list words;      /* what `tern pull` and `tern rm` name */
+    cli_list stop, bias, tensor_type; /* of the options of these names */
+    cli_list words;                   /* arguments of verbs that take several */
+    const char *topic;                /* of `tern help VERB` */
 } cli_options;
 
 typedef struct cli_verb_info {

@@ -47,7 +47,7 @@ static bool is_companion(const char *name)
 /* Whether a is a shard of the same file as b, or b itself. */
 static bool same_set(const char *a, const char *b)
 {
-    unsigned i, n, j, k;
+    unsigned i = 0, n = 0, j = 0, k = 0;
     size_t la = store_shard(a, &i, &n), lb = store_shard(b, &j, &k);
     if (la == 0 || lb == 0)
         return strcmp(a, b) == 0;

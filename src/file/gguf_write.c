@@ -162,6 +162,40 @@ void tern_gguf_key_numbers(tern_gguf_writer *w, const char *key, tern_meta_type 
         tern_str_put(&w->keys, v, n * each);
 }
 
+static void put_number(tern_str *s, const tern_meta *m)
+{
+    double f = m->v.f;
+    float narrow = (float)f;
+    uint32_t bits32;
+    uint64_t bits = m->type == TERN_META_I8 || m->type == TERN_META_I16 ||
+                            m->type == TERN_META_I32 || m->type == TERN_META_I64
+                        ? (uint64_t)m->v.i
+                        : m->v.u;
+    if (m->type == TERN_META_F64) {
+        memcpy(&bits, &f, sizeof bits);
+    } else if (m->type == TERN_META_F32) {
+        memcpy(&bits32, &narrow, sizeof bits32);
+        bits = bits32;
+    }
+    for (size_t i = 0; i < tern_meta_number_bytes(m->type); i++)
+        tern_str_putc(s, (char)(uint8_t)(bits >> (8 * i)));
+}
+
+void tern_gguf_key_meta(tern_gguf_writer *w, const tern_meta *m)
+{
+    if (m->type == TERN_META_ARRAY && m->elem == TERN_META_STRING) {
+        tern_gguf_key_strs(w, m->key, m->strings, m->n_elem);
+    } else if (m->type == TERN_META_ARRAY) {
+        if (put_array(w, m->key, m->elem, m->n_elem))
+            tern_str_put(&w->keys, m->elems, m->n_elem * tern_meta_number_bytes(m->elem));
+    } else if (put_key(w, m->key, m->type)) {
+        if (m->type == TERN_META_STRING)
+            put_text(&w->keys, m->v.s.p, m->v.s.n);
+        else
+            put_number(&w->keys, m);
+    }
+}
+
 static bool add_item(tern_gguf_writer *w, const char *name, size_t bytes)
 {
     if (w->n_item == w->cap_item) {

@@ -27,6 +27,8 @@ void tern_gguf_key_strs(tern_gguf_writer *w, const char *key, const tern_slice *
 /* Numbers of one type (not BOOL, STRING or ARRAY), little-endian as they lie in the file. */
 void tern_gguf_key_numbers(tern_gguf_writer *w, const char *key, tern_meta_type elem, const void *v,
                            size_t n);
+/* A pair of another file, as it is there. */
+void tern_gguf_key_meta(tern_gguf_writer *w, const tern_meta *m);
 /* A tensor of n_dim dimensions, ne[0] contiguous; dt has a file id (tensor/dtype.def). */
 void tern_gguf_tensor(tern_gguf_writer *w, const char *name, tern_dtype dt, int n_dim,
                       const size_t *ne);

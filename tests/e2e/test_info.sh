@@ -82,7 +82,7 @@ has_status 0
 
 # Models that are none.
 fails_with 3 'No such file' run "$tmp/none.gguf" -p x
-fails_with 1 'not a regular file' run models -p x
+fails_with 3 'a folder without config.json' run models -p x
 fails_with 3 'GGUF' run LICENSE -p x
 head -c 300000 $small >"$tmp/cut.gguf"
 fails_with 3 'cut.gguf' show "$tmp/cut.gguf"

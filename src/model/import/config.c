@@ -407,6 +407,12 @@ tern_code tern_folder_config(tern_folder *f)
     tern_str_printf(&path, "%s/config.json", f->path);
     tern_code rc = tern_json_file_read(tern_str_get(&path), CONFIG_MAX, &f->config, f->err);
     tern_str_done(&path);
+    if (rc == TERN_E_NOT_FOUND)
+        return tern_fail(
+            f->err, rc,
+            "%s: a folder without config.json; a model is a GGUF file, or a folder with "
+            "config.json and safetensors files",
+            f->path);
     TERN_TRY(rc);
     if (!json_is_object(f->config))
         return tern_fail(f->err, TERN_E_FORMAT, "%s/config.json: no JSON object", f->path);
