@@ -1,6 +1,9 @@
 #include "base/alloc.h"
 #include "base/num.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +81,13 @@ void *tern_realloc_at(void *p, size_t old, size_t size, const char *site)
 void tern_free(void *p)
 {
     free(p);
+}
+
+void tern_alloc_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }
 
 char *tern_strdup_n(const char *s, size_t n)

@@ -24,6 +24,8 @@ void *tern_calloc_at(size_t n, size_t size, const char *site);
 /* Grow or shrink a block of old bytes; on NULL the old block stays valid. */
 void *tern_realloc_at(void *p, size_t old, size_t size, const char *site);
 void tern_free(void *p);
+/* Give the system back what the heap has free; worth it after much was freed. */
+void tern_alloc_trim(void);
 char *tern_strdup_n(const char *s, size_t n); /* adds a NUL */
 
 /* Zeroed pages from the system, asked for as huge pages where the system has them; for packed weights

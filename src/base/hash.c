@@ -46,11 +46,10 @@ uint64_t tern_checksum64(const void *data, size_t n)
     return tail;
 }
 
+/* Small, for vocabularies have a hundred thousand keys. */
 struct tern_map_slot {
     const char *key; /* borrowed; NULL = empty */
-    size_t len;
-    uint64_t hash;
-    uint32_t value;
+    uint32_t len, value;
 };
 
 void tern_map_init(tern_map *m)
@@ -68,8 +67,7 @@ static tern_map_slot *slot_of(tern_map_slot *slots, size_t cap, const char *key,
                               uint64_t hash)
 {
     size_t i = (size_t)hash & (cap - 1);
-    while (slots[i].key &&
-           (slots[i].hash != hash || slots[i].len != n || (n && memcmp(slots[i].key, key, n) != 0)))
+    while (slots[i].key && (slots[i].len != n || (n && memcmp(slots[i].key, key, n) != 0)))
         i = (i + 1) & (cap - 1);
     return &slots[i];
 }
@@ -87,8 +85,10 @@ bool tern_map_reserve(tern_map *m, size_t n)
     if (!slots)
         return false;
     for (size_t i = 0; i < m->cap; i++)
-        if (m->slots[i].key)
-            *slot_of(slots, cap, m->slots[i].key, m->slots[i].len, m->slots[i].hash) = m->slots[i];
+        if (m->slots[i].key) {
+            const tern_map_slot *s = &m->slots[i];
+            *slot_of(slots, cap, s->key, s->len, tern_hash64(s->key, s->len, 0)) = *s;
+        }
     tern_free(m->slots);
     m->slots = slots;
     m->cap = cap;
@@ -97,7 +97,7 @@ bool tern_map_reserve(tern_map *m, size_t n)
 
 bool tern_map_add(tern_map *m, const char *key, size_t n, uint32_t value, uint32_t *old, bool *ok)
 {
-    *ok = tern_map_reserve(m, m->n + 1);
+    *ok = n <= UINT32_MAX && tern_map_reserve(m, m->n + 1);
     if (!*ok)
         return false;
     uint64_t hash = tern_hash64(key, n, 0);
@@ -107,7 +107,7 @@ bool tern_map_add(tern_map *m, const char *key, size_t n, uint32_t value, uint32
             *old = s->value;
         return true;
     }
-    *s = (tern_map_slot){.key = key, .len = n, .hash = hash, .value = value};
+    *s = (tern_map_slot){.key = key, .len = (uint32_t)n, .value = value};
     m->n++;
     return false;
 }

@@ -12,6 +12,8 @@
 /* Rows of one step. Larger batches reuse each unpacked weight tile more often but outgrow the second
  * level cache with their activations. */
 #define MAX_TOK 256
+/* Their buffers take 0.2 MB each in a 2B model. */
+#define LOW_MEMORY_TOK 32
 
 const char *tern_version(void)
 {
@@ -147,15 +149,19 @@ static tern_code bind_weights(tern_model *m, const tern_model_opts *o, tern_err 
 static tern_code screen_head(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
     tern_err why;
+    bool always = o->head == TERN_HEAD_ALWAYS;
     if (o->head == TERN_HEAD_FULL)
         return TERN_OK;
+    if (m->low_memory && m->packing == TERN_PACKING_NOT_KEPT && !always)
+        return TERN_OK; /* one plane alone saves little, and both could not be read from a file */
     if (m->packing == TERN_PACKING_FOUND) {
-        tern_code rc = tern_packed_head(&m->packed, &m->w.head, &m->w.screen, m->pool, &why);
+        tern_code rc =
+            tern_packed_head(&m->packed, m->dir, &m->w.head, &m->w.screen, m->pool, &why);
         if (rc == TERN_OK || rc == TERN_E_NOMEM)
             return rc == TERN_OK ? rc : tern_fail(err, rc, "%s", why.msg);
         tern_packing_refuse(m, o, &why);
     }
-    return tern_model_screen(m, o->head == TERN_HEAD_ALWAYS, err);
+    return tern_model_screen(m, always, err);
 }
 
 static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
@@ -172,13 +178,18 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     TERN_TRY(tern_packing_find(m, o, err));
     TERN_TRY(bind_weights(m, o, err));
     int d_row = (int)tern_round_up((size_t)h->d_head, 8);
-    m->kv_f16 = (tern_kv_shape){
-        .n_block = h->n_layer, .n_kv_head = h->n_kv_head, .d_k = d_row, .d_v = d_row};
-    TERN_TRY(tern_exec_init(&m->e, &m->w, m->pool, cpu, MAX_TOK, err));
+    m->kv_f16 = (tern_kv_shape){.n_block = h->n_layer,
+                                .n_kv_head = h->n_kv_head,
+                                .d_k = d_row,
+                                .d_v = d_row,
+                                .small_pages = m->low_memory};
+    int max_tok = m->low_memory ? LOW_MEMORY_TOK : MAX_TOK;
+    TERN_TRY(tern_exec_init(&m->e, &m->w, m->pool, cpu, max_tok, err));
     /* Always from the list, or only where that is faster. */
     m->e.up_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.up_limit;
     m->e.down_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.down_limit;
-    m->rows = tern_calloc(MAX_TOK, sizeof *m->rows);
+    m->e.low_memory = m->low_memory;
+    m->rows = tern_calloc((size_t)max_tok, sizeof *m->rows);
     if (!m->rows || pthread_mutex_init(&m->mu, NULL) != 0)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     m->mu_ready = true;
@@ -187,6 +198,10 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     tern_packing_keep(m, o);
     if (!m->packed.map)
         tern_packfile_close(&m->packed.file);
+    /* What opening alone needed goes back to the system. */
+    for (size_t i = 0; i < m->dir->n_map; i++)
+        tern_map_drop(&m->dir->maps[i], 0, m->dir->maps[i].size);
+    tern_alloc_trim();
     return TERN_OK;
 }
 

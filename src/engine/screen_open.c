@@ -61,11 +61,13 @@ static tern_code take_sample(tern_model *m, sample *s, tern_err *err)
     rc = tern_seq_init(&seq, &m->kv_f16, n, err);
     if (rc == TERN_OK)
         rc = tern_seq_reserve(&seq, n, err);
-    if (rc == TERN_OK) {
-        for (int i = 0; i < n; i++)
-            m->rows[i] =
-                (tern_row){.seq = &seq, .id = ids.v[i], .pos = i, .wants = TERN_WANT_HIDDEN};
-        tern_forward(&m->e, m->rows, n, keep_hidden, s);
+    for (int at = 0, part; rc == TERN_OK && at < n; at += part) {
+        part = n - at < m->e.max_tok ? n - at : m->e.max_tok;
+        for (int i = 0; i < part; i++)
+            m->rows[i] = (tern_row){
+                .seq = &seq, .id = ids.v[at + i], .pos = at + i, .wants = TERN_WANT_HIDDEN};
+        tern_forward(&m->e, m->rows, part, keep_hidden, s);
+        tern_seq_commit(&seq, ids.v + at, part);
     }
     tern_seq_done(&seq);
     tern_ids_done(&ids);
@@ -200,9 +202,12 @@ tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err)
     tern_code rc = s.rows && s.energy
                        ? take_sample(m, &s, err)
                        : tern_fail(err, TERN_E_NOMEM, "%s: out of memory", m->dir->path);
+    /* The second plane and columns stored again save time with memory; from a packed file the plane is
+     * read as needed. */
     if (rc == TERN_OK)
         rc =
-            tern_head_init(&w->screen, &w->head, s.n ? s.energy : NULL, true, m->dir, m->pool, err);
+            tern_head_init(&w->screen, &w->head, s.n && !m->low_memory ? s.energy : NULL,
+                           !m->low_memory || m->packing == TERN_PACKING_MADE, m->dir, m->pool, err);
     if (rc == TERN_OK && w->screen.l && s.n > N_TRIAL)
         rc = judge(m, &s, any_size, err);
     tern_free(s.rows);

@@ -45,7 +45,8 @@ typedef struct piece_task {
     const tern_packfile *p; /* NULL: data is in memory already */
     uint64_t offset;
     uint8_t *to;
-    const uint8_t *data;
+    const uint8_t *data; /* when p is NULL */
+    uint8_t *work;       /* [n_lane][PIECE], when read to nowhere */
     size_t bytes;
     uint64_t *sums; /* [pieces] */
     _Atomic bool failed;
@@ -54,14 +55,14 @@ typedef struct piece_task {
 static void piece_range(void *arg, int lane, int begin, int end)
 {
     piece_task *t = arg;
-    (void)lane;
     for (int i = begin; i < end; i++) {
         size_t at = (size_t)i * PIECE, n = t->bytes - at < PIECE ? t->bytes - at : PIECE;
+        uint8_t *to = t->work ? t->work + (size_t)lane * PIECE : t->p ? t->to + at : NULL;
         t->sums[i] = 0;
-        if (t->p && !tern_infile_read(&t->p->in, t->offset + at, t->to + at, n))
+        if (t->p && !tern_infile_read(&t->p->in, t->offset + at, to, n))
             t->failed = true;
         else
-            t->sums[i] = tern_checksum64(t->data + at, n);
+            t->sums[i] = tern_checksum64(t->p ? to : t->data + at, n);
     }
 }
 
@@ -208,12 +209,12 @@ static tern_code check(const tern_packfile *p, const tern_packfile_section *s, p
 tern_code tern_packfile_read(const tern_packfile *p, const tern_packfile_section *s, void *to,
                              tern_pool *pool, tern_err *err)
 {
-    piece_task t = {.p = p, .offset = s->offset, .to = to, .data = to, .bytes = (size_t)s->bytes};
+    piece_task t = {.p = p, .offset = s->offset, .to = to, .bytes = (size_t)s->bytes};
     return check(p, s, &t, pool, err);
 }
 
-tern_code tern_packfile_map(tern_packfile *p, const tern_packfile_section *s, const uint8_t **data,
-                            tern_pool *pool, tern_err *err)
+tern_code tern_packfile_map(tern_packfile *p, const tern_packfile_section *s, bool touch,
+                            const uint8_t **data, tern_pool *pool, tern_err *err)
 {
     if (!p->map)
         p->map = tern_infile_map(&p->in, 0, (size_t)p->in.size);
@@ -221,7 +222,14 @@ tern_code tern_packfile_map(tern_packfile *p, const tern_packfile_section *s, co
         return tern_fail(err, TERN_E_IO, "%s: cannot be mapped", p->path);
     piece_task t = {.data = p->map + s->offset, .bytes = (size_t)s->bytes};
     *data = t.data;
-    return check(p, s, &t, pool, err);
+    if (touch)
+        return check(p, s, &t, pool, err);
+    t.p = p;
+    t.offset = s->offset;
+    t.work = tern_alloc((size_t)tern_pool_size(pool) * PIECE);
+    tern_code rc = t.work ? check(p, s, &t, pool, err) : no_memory(p, err);
+    tern_free(t.work);
+    return rc;
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */

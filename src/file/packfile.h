@@ -47,9 +47,9 @@ const tern_packfile_section *tern_packfile_find(const tern_packfile *p, uint32_t
 /* Copy the section to `to`, and check it. Codes: TERN_E_FORMAT, TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_packfile_read(const tern_packfile *p, const tern_packfile_section *s,
                                         void *to, tern_pool *pool, tern_err *err);
-/* The section where the file is mapped, checked; valid until the file is closed. Codes: TERN_E_IO,
- * TERN_E_FORMAT, TERN_E_NOMEM. */
-TERN_CHECK tern_code tern_packfile_map(tern_packfile *p, const tern_packfile_section *s,
+/* The section where the file is mapped, checked; valid until the file is closed. touch: its pages are in
+ * this process afterwards, else none is. Codes: TERN_E_IO, TERN_E_FORMAT, TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_packfile_map(tern_packfile *p, const tern_packfile_section *s, bool touch,
                                        const uint8_t **data, tern_pool *pool, tern_err *err);
 
 /* A section to be written. */

@@ -257,6 +257,46 @@ void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job
     tern_pool_for(e->pool, n, piece_of(&task, n), run_range, &task);
 }
 
+typedef struct head_task {
+    const tern_exec *e;
+    const tern_input *in;
+} head_task;
+
+/* Rows are copied from the file: through the map the whole head would become resident. */
+static void head_range(void *arg, int lane, int begin, int end)
+{
+    const head_task *t = arg;
+    const tern_exec *e = t->e;
+    const tern_linear *l = &e->w->head;
+    uint8_t *rows = e->head_rows + (size_t)lane * e->head_rows_stride;
+    for (int n; begin < end; begin += n) {
+        tern_linear part = *l;
+        size_t at = (size_t)begin * l->w_stride;
+        n = end - begin < TERN_HEAD_READ ? end - begin : TERN_HEAD_READ;
+        part.w = tern_dir_tensor_read(e->w->dir, l->src, at, rows, (size_t)n * l->w_stride)
+                     ? rows
+                     : l->w + at;
+        part.rows = n;
+        part.bias += part.bias ? begin : 0;
+        tern_linear_rows(&part, &e->k, t->in, e->logits + begin, e->vocab_stride,
+                         tern_exec_scratch(e, lane), 0, n);
+    }
+}
+
+void tern_exec_head(tern_exec *e, const tern_input *in)
+{
+    const tern_linear *l = &e->w->head;
+    head_task task = {e, in};
+    tern_job job = {l, in, e->logits, e->vocab_stride};
+    if (!e->low_memory || l->packed_bytes > 0) {
+        tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
+        return;
+    }
+    tern_exec_span(e, TERN_SPAN_HEAD);
+    e->read_bytes += l->read_bytes;
+    tern_pool_for(e->pool, l->rows, 16 * TERN_HEAD_READ, head_range, &task);
+}
+
 void tern_exec_input(tern_exec *e, const float *norm, unsigned forms, int n_row, tern_input *in)
 {
     tern_prepare p = {.x = e->x,

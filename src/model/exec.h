@@ -42,6 +42,7 @@ typedef struct tern_exec {
     tern_kernels k;
     int max_tok;
     int max_logit_rows; /* head rows computed at a time */
+    bool low_memory;    /* a head that is read where it is mapped does not stay in memory */
 
     /* All owned, in one block; strides in elements, rows padded to 64 with zeros. */
     float *x, *h; /* [max_tok][d_model]: residual stream; normed input of a matrix */
@@ -145,6 +146,8 @@ void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job
 void tern_exec_ahead(tern_exec *e, const tern_linear *const *l, int n);
 /* The same of the first product of block i, or of the head after the last block. */
 void tern_exec_ahead_block(tern_exec *e, int i);
+/* All logits of in's rows, to e->logits. */
+void tern_exec_head(tern_exec *e, const tern_input *in);
 /* Products of the normed residual stream: h = norm(x), which every job reads; a job with a norm of its
  * own (norm_in[i] not NULL) reads that norm of h. Fills jobs[i].in. glu as above. */
 void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job *jobs,

@@ -12,21 +12,24 @@ typedef struct embed_task {
     int n_row;
 } embed_task;
 
-/* A screened head that is the embedding as well does not come into memory row by row either. */
-static void embed_row(const tern_exec *e, int lane, int32_t id, float *x)
+/* The row is read from the file where that can be: each page touched in a map brings its neighbours, and a
+ * long text would make the whole embedding resident. */
+static void embed_row(const tern_exec *e, int lane, int id, float *out)
 {
-    const tern_weights *w = e->w;
-    const tern_head *h = &w->screen;
-    tern_tensor t = *w->embed;
-    size_t row = t.bytes / t.ne[1], at = (size_t)id;
-    if (h->l && h->dir && w->embed == w->head.src) {
-        uint8_t *copy = e->head_rows + (size_t)lane * e->head_rows_stride;
-        if (tern_dir_tensor_read(h->dir, &t, at * row, copy, row)) {
-            t.data = copy;
-            at = 0;
-        }
+    const tern_tensor *t = e->w->embed;
+    const tern_dtype_info *dt = tern_dtype_get(t->dtype);
+    size_t row = t->bytes / t->ne[1];
+    uint8_t *buf = e->head_rows + (size_t)lane * e->head_rows_stride;
+    if (dt->unit != TERN_UNIT_TENSOR && dt->blk_rows == 1 && row <= e->head_rows_stride &&
+        tern_dir_tensor_read(e->w->dir, t, (size_t)id * row, buf, row)) {
+        tern_tensor one = *t;
+        one.data = buf;
+        one.bytes = row;
+        one.ne[1] = 1;
+        dt->unpack_row(&one, 0, out);
+        return;
     }
-    tern_dtype_get(t.dtype)->unpack_row(&t, at, x);
+    dt->unpack_row(t, (size_t)id, out);
 }
 
 static void embed_lane(void *arg, int lane, int n_lane)
@@ -102,9 +105,8 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn s
         tern_exec_ahead_block(e, 0);
         uint64_t begin = tern_clock_ns(); /* decides what is read, and nothing else */
         bool screened = screens(e, want, n, screen), whole = want != TERN_WANT_HIDDEN && !screened;
-        tern_job job = {&w->head, &in, e->logits, e->vocab_stride};
         if (whole)
-            tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
+            tern_exec_head(e, &in);
         e->head_mapped |= whole;
         e->head_cost.n_last = want == TERN_WANT_CHOICE ? n : 0;
         e->head_cost.last_whole = whole;

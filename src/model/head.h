@@ -44,7 +44,8 @@ typedef struct tern_head {
     int32_t *extra;   /* owned; the columns whose inputs are the largest */
     float *mean;      /* owned; [cols padded to 64] */
     uint8_t *w4, *w2; /* owned unless borrowed; w2 NULL: one plane */
-    bool borrowed;    /* from the map of a packed file (model/packed.h) */
+    bool borrowed; /* from the map of a packed file (model/packed.h); then pages of w2 are let go as
+                         they have been read */
     size_t w4_bytes, w2_bytes, w4_stride, w2_stride;
     float *scale;             /* owned, with the next two; [rows padded to 64] */
     float *radius4, *radius2; /* after one plane; after both */

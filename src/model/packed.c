@@ -39,8 +39,8 @@ static const tern_packfile_section *section_of(const tern_packed *p, uint32_t id
 static tern_code take_pages(tern_packed *p, const tern_packfile_section *s, const uint8_t **out,
                             tern_pool *pool, tern_err *err)
 {
-    if (p->map)
-        return tern_packfile_map(&p->file, s, out, pool, err);
+    if (p->map) /* of the second plane few rows are read at a time, and do not stay */
+        return tern_packfile_map(&p->file, s, s->id != HEAD_ID + HEAD_W2, out, pool, err);
     uint8_t *to = tern_pages_alloc((size_t)s->bytes);
     *out = to;
     if (!to)
@@ -124,14 +124,14 @@ static tern_code read_head(tern_packed *p, tern_head *h, const tern_packfile_sec
     return TERN_OK;
 }
 
-tern_code tern_packed_head(tern_packed *p, const tern_linear *l, tern_head *h, tern_pool *pool,
-                           tern_err *err)
+tern_code tern_packed_head(tern_packed *p, const tern_dir *dir, const tern_linear *l, tern_head *h,
+                           tern_pool *pool, tern_err *err)
 {
     const tern_packfile_section *s = tern_packfile_find(&p->file, HEAD_ID + HEAD_W4);
     *h = (tern_head){0};
     if (!s)
         return TERN_OK;
-    *h = (tern_head){.l = l, .rows = l->rows, .cols = l->cols, .borrowed = p->map};
+    *h = (tern_head){.l = l, .dir = dir, .rows = l->rows, .cols = l->cols, .borrowed = p->map};
     tern_code rc = read_head(p, h, s, pool, err);
     if (rc != TERN_OK)
         tern_head_done(h);

@@ -22,9 +22,9 @@ typedef struct tern_packed {
  * memory for tern_linear_done. Codes: TERN_E_FORMAT (not such a file after all), TERN_E_IO, TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_packed_linear(tern_packed *p, const tern_dir *dir, tern_linear *l,
                                         bool token_act8, tern_pool *pool, tern_err *err);
-/* The same for the planes of l; h stays empty when the file has none. */
-TERN_CHECK tern_code tern_packed_head(tern_packed *p, const tern_linear *l, tern_head *h,
-                                      tern_pool *pool, tern_err *err);
+/* The same for the planes of l; h stays empty when the file has none. dir as of tern_head_init. */
+TERN_CHECK tern_code tern_packed_head(tern_packed *p, const tern_dir *dir, const tern_linear *l,
+                                      tern_head *h, tern_pool *pool, tern_err *err);
 
 /* Write all packed matrices of l[0..n), of tensors of dir, and h unless that is empty. Codes: TERN_E_IO,
  * TERN_E_NOMEM. */

@@ -336,6 +336,9 @@ void tern_screen_bound(const tern_exec *e, const tern_screening *k, int t, const
     product.act.scale += t;
     product.act.sum += 2 * t;
     e->k.screen2(&product, 0, n);
+    if (h->borrowed && n > 0) /* ids rise */
+        tern_infile_drop(h->w2 + (size_t)ids[0] * h->w2_stride,
+                         (size_t)(ids[n - 1] + 1 - ids[0]) * h->w2_stride);
     float rho = s->rho + k->rho[t];
     for (int i = 0; i < n; i++) {
         int id = ids[i];
@@ -420,7 +423,6 @@ void tern_screen_logits(tern_exec *e, const float *x, int n)
 {
     tern_input in;
     prepare(e, x, n, &in);
-    tern_job job = {&e->w->head, &in, e->logits, e->vocab_stride};
-    tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
+    tern_exec_head(e, &in);
     e->head_mapped = true;
 }

@@ -3,6 +3,7 @@
  * the key alone. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/num.h"
 #include "sample/stages.h"
 
 #include <math.h>
@@ -54,6 +55,24 @@ static bool has_penalties(const tern_sample_params *p)
                                      p->presence_penalty != 0.0f);
 }
 
+/* Room for every id, of which most samplers use little. */
+static bool lay_out(tern_sampler *s)
+{
+    size_t n = tern_round_up((size_t)s->n_vocab, 64);
+    s->block_bytes = n * (sizeof *s->cand + sizeof *s->count + sizeof *s->list + sizeof *s->exact +
+                          sizeof *s->up + sizeof *s->known);
+    s->block = tern_lazy_alloc(s->block_bytes);
+    if (!s->block)
+        return false;
+    s->cand = s->block;
+    s->count = (uint32_t *)(void *)(s->cand + n);
+    s->list = (int32_t *)(void *)(s->count + n);
+    s->exact = (float *)(void *)(s->list + n);
+    s->up = s->exact + n;
+    s->known = (uint8_t *)(void *)(s->up + n);
+    return true;
+}
+
 tern_code tern_sampler_new(const tern_sample_params *p, int n_vocab, tern_sampler **out,
                            tern_err *err)
 {
@@ -64,17 +83,14 @@ tern_code tern_sampler_new(const tern_sample_params *p, int n_vocab, tern_sample
         return tern_fail(err, TERN_E_NOMEM, "sampler: out of memory");
     s->p = *p;
     s->n_vocab = n_vocab;
-    s->cand = tern_calloc((size_t)n_vocab, sizeof *s->cand);
-    s->count = tern_calloc((size_t)n_vocab, sizeof *s->count);
-    s->list = tern_calloc((size_t)n_vocab, sizeof *s->list);
-    s->exact = tern_calloc((size_t)n_vocab, sizeof *s->exact);
-    s->up = tern_calloc((size_t)n_vocab, sizeof *s->up);
-    s->known = tern_calloc((size_t)n_vocab, 1);
+    if (!lay_out(s)) {
+        tern_sampler_free(s);
+        return tern_fail(err, TERN_E_NOMEM, "sampler: out of memory");
+    }
     s->bias = tern_calloc(p->n_bias, sizeof *s->bias);
     s->cap_ring = p->repeat_last_n > 0 ? (size_t)p->repeat_last_n : 256;
     s->ring = has_penalties(p) ? tern_calloc(s->cap_ring, sizeof *s->ring) : NULL;
-    if (!s->cand || !s->count || !s->list || !s->exact || !s->up || !s->known || !s->bias ||
-        (has_penalties(p) && !s->ring)) {
+    if (!s->bias || (has_penalties(p) && !s->ring)) {
         tern_sampler_free(s);
         return tern_fail(err, TERN_E_NOMEM, "sampler: out of memory");
     }
@@ -89,12 +105,7 @@ void tern_sampler_free(tern_sampler *s)
 {
     if (!s)
         return;
-    tern_free(s->cand);
-    tern_free(s->count);
-    tern_free(s->list);
-    tern_free(s->exact);
-    tern_free(s->up);
-    tern_free(s->known);
+    tern_lazy_free(s->block, s->block_bytes);
     tern_free(s->bias);
     tern_free(s->ring);
     tern_free(s);

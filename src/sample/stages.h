@@ -15,16 +15,18 @@ struct tern_sampler {
     tern_sample_params p;
     tern_logit_bias *bias; /* owned copy */
     int n_vocab;
-    tern_candidate *cand; /* owned; [n_vocab] */
+    void *block; /* owned: cand, count, list, exact, up and known */
+    size_t block_bytes;
+    tern_candidate *cand; /* [n_vocab] */
     int n_cand;
-    /* Of picking from a screened row (screen.c); all owned, [n_vocab]. */
+    /* Of picking from a screened row (screen.c); all [n_vocab]. */
     int32_t *list;
     float *exact, *up;
     uint8_t *known; /* ids that are candidates already; all 0 between picks */
     /* Context for the penalties: the last n_window ids in a ring, and how often each id is in it. */
     int32_t *ring; /* owned; grows when the window is the whole context */
     size_t n_ring, cap_ring, at;
-    uint32_t *count; /* owned; [n_vocab] */
+    uint32_t *count; /* [n_vocab] */
 };
 
 /* What the chain comes down to, which says which logits it needs to know. */

@@ -8,6 +8,7 @@
 struct tern_page {
     int n_ref; /* sequences that point here; all have the same owner thread */
     size_t bytes;
+    bool small;    /* small pages of the system */
     uint8_t *data; /* owned pages from the system */
 };
 
@@ -82,7 +83,8 @@ static tern_page *page_new(const tern_kv_shape *shape)
         return NULL;
     p->n_ref = 1;
     p->bytes = page_bytes(shape);
-    p->data = tern_pages_alloc(p->bytes);
+    p->small = shape->small_pages;
+    p->data = p->small ? tern_lazy_alloc(p->bytes) : tern_pages_alloc(p->bytes);
     if (!p->data) {
         tern_free(p);
         return NULL;
@@ -93,7 +95,10 @@ static tern_page *page_new(const tern_kv_shape *shape)
 static void page_drop(tern_page *p)
 {
     if (p && --p->n_ref == 0) {
-        tern_pages_free(p->data, p->bytes);
+        if (p->small)
+            tern_lazy_free(p->data, p->bytes);
+        else
+            tern_pages_free(p->data, p->bytes);
         tern_free(p);
     }
 }

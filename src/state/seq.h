@@ -28,6 +28,7 @@ typedef struct tern_kv_shape {
     int n_kv_head;
     int d_k, d_v; /* stored row length: head size padded to 8 */
     tern_kv_dtype k, v;
+    bool small_pages; /* take no more memory than is used, rather than larger pages of the system */
 } tern_kv_shape;
 
 /* One head's rows inside one page. */

@@ -184,6 +184,24 @@ static void test_they_are_found_again(void **state)
     check(model, &hows[0], TERN_PACKING_MADE, 0);
 }
 
+/* Less memory, nothing kept: heads that are read whole, from a file and from memory, and screened ones. */
+static void test_less_memory_is_the_same(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"models/tern-stories.gguf", "models/test/stories260K.gguf"};
+    for (size_t i = 0; i < 2; i++)
+        for (tern_head_mode head = TERN_HEAD_AUTO; head <= TERN_HEAD_ALWAYS; head++) {
+            how h = {.off = true, .head = head}, low = h;
+            low.low_memory = true;
+            answer want = ask(files[i], &h), got = ask(files[i], &low);
+            assert_memory_equal(got.logits, want.logits, want.n_logit * sizeof *want.logits);
+            assert_memory_equal(got.ids, want.ids, sizeof want.ids);
+            assert_int_equal(n_warning, 0);
+            free(want.logits);
+            free(got.logits);
+        }
+}
+
 static void test_what_is_wrong_is_made_anew(void **state)
 {
     (void)state;
@@ -268,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_they_are_found_again),
+        cmocka_unit_test(test_less_memory_is_the_same),
         cmocka_unit_test(test_what_is_wrong_is_made_anew),
         cmocka_unit_test(test_no_place_is_a_warning),
         cmocka_unit_test(test_another_original_is_another_file),

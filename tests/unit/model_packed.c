@@ -213,7 +213,7 @@ static void check_head(head_model *m, bool two, bool map)
     tern_dir d = {.tensors = &m->tensor, .n_tensor = 1};
     assert_int_equal(tern_packed_write(path, KEY, TITLE, &d, &l, 1, want, pool, NULL), TERN_OK);
     open_file(&p, map);
-    if (tern_packed_head(&p, l, &h, pool, &err) != TERN_OK)
+    if (tern_packed_head(&p, NULL, l, &h, pool, &err) != TERN_OK)
         fail_msg("%s", err.msg);
     assert_int_equal(h.n_extra, want->n_extra);
     assert_int_equal(h.n_col, want->n_col);
@@ -259,7 +259,7 @@ static void test_heads_come_back(void **state)
             assert_int_equal(
                 tern_packed_write(path, KEY, TITLE, &d, &l, 1, &m.w.screen, pool, NULL), TERN_OK);
             open_file(&p, false);
-            assert_int_equal(tern_packed_head(&p, l, &h, pool, NULL), TERN_E_FORMAT);
+            assert_int_equal(tern_packed_head(&p, NULL, l, &h, pool, NULL), TERN_E_FORMAT);
             assert_null(h.l);
             tern_packfile_close(&p.file);
         }
@@ -296,7 +296,7 @@ static void test_no_planes_are_no_head(void **state)
     one_init(&o, TERN_DT_I2_S, TERN_PACK_T2R16, true, true);
     write_one(&o, NULL);
     open_file(&p, false);
-    assert_int_equal(tern_packed_head(&p, &o.l, &h, pool, NULL), TERN_OK);
+    assert_int_equal(tern_packed_head(&p, NULL, &o.l, &h, pool, NULL), TERN_OK);
     assert_null(h.l);
     tern_packfile_close(&p.file);
     one_done(&o);

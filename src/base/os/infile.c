@@ -68,6 +68,13 @@ void tern_infile_unmap(const uint8_t *p, size_t n)
         (void)munmap((void *)(uintptr_t)p, n);
 }
 
+void tern_infile_drop(const uint8_t *p, size_t n)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    size_t skip = page > 0 ? (uintptr_t)p & ((size_t)page - 1) : 0;
+    (void)madvise((void *)((uintptr_t)p - skip), n + skip, MADV_DONTNEED);
+}
+
 void tern_infile_close(tern_infile *f)
 {
     if (f->fd >= 0)

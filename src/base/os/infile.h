@@ -17,6 +17,8 @@ TERN_CHECK bool tern_infile_read(const tern_infile *f, uint64_t offset, void *to
  * file that is cut later ends the process that reads beyond its end: only for files of our own. */
 const uint8_t *tern_infile_map(const tern_infile *f, uint64_t offset, size_t n);
 void tern_infile_unmap(const uint8_t *p, size_t n);
+/* Pages of a map that were read and are not needed for a while leave this process. */
+void tern_infile_drop(const uint8_t *p, size_t n);
 /* Fine for one that is not open: fd -1. */
 void tern_infile_close(tern_infile *f);
 
