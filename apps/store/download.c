@@ -1,6 +1,7 @@
 #include "download.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/os/outfile.h"
 #include "choose.h"
 #include "fetch.h"
@@ -60,7 +61,8 @@ static tern_code name_folder(pull *q, tern_err *err)
     tern_str_init(&name, MAX_NAME);
     if (s->kind == STORE_URL) {
         put_stem(s->url, &text);
-        tern_str_printf(&text, "@%s", s->url); /* no letter of a folder: hashed below */
+        tern_str_printf(&text, "-%016llx",
+                        (unsigned long long)tern_hash64(s->url, strlen(s->url), 0));
     } else {
         size_t owner = strcspn(s->repo, "/");
         tern_str_printf(&text, "%.*s--%s", (int)owner, s->repo, s->repo + owner + 1);

@@ -58,8 +58,7 @@ repos = {
 }
 for name in ("gated", "private", "norange", "cut", "wrong", "flaky", "down", "busy", "expired", "stall"):
     repos["test/" + name] = {name + ".gguf": gguf(2 * MB + 5, name)}
-evil = ["../../evil.gguf", "/tmp/evil.gguf", "a/../../evil.gguf", "a\u0001b.gguf", "a\\b.gguf", "a//b.gguf",
-        "x" * 300 + ".gguf", "", "a\u202eb.gguf", "./a.gguf"]
+evil = ["../../evil.gguf", "/tmp/evil.gguf", "a/../../evil.gguf", "a\u0001b.gguf", "a\\b.gguf"]
 for i, name in enumerate(evil):
     repos["test/evil%d" % i] = {"ok.gguf": gguf(100, 11), name: gguf(100, 12)}
 
