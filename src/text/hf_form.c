@@ -24,6 +24,14 @@ static const form_row rows[] = {
 };
 #define N_ROW (sizeof rows / sizeof rows[0])
 
+static const struct {
+    const char *name, *pass;
+} named[] = {
+#define STEP(name, pass) {name, pass},
+#include "text/hf_form.def"
+};
+#define N_STEP (sizeof named / sizeof named[0])
+
 void tern_hf_form_done(tern_hf_form *f)
 {
     tern_str_done(&f->passes);
@@ -155,13 +163,23 @@ static void metaspace_step(const json_t *step, tern_hf_form *f)
     }
 }
 
+/* Behind ByteLevel other digits than ASCII's are spelled by their bytes. (So are bytes by digits, as ½,
+ * but no vocabulary made with such a step has tokens that join those to others.) */
+static void digits_step(const json_t *step, tern_hf_form *f)
+{
+    bool each = flag_of(step, "individual_digits", false);
+    const char *digit = f->byte_level ? "[0-9]" : "\\p{N}";
+    const char *digits = f->byte_level ? "[0-9]+" : "\\p{N}+";
+    put_step(&f->passes, each ? digit : digits);
+}
+
 static void pre_step(const json_t *step, tern_hf_form *f)
 {
     const char *type = text_of(step, "type");
     if (strcmp(type, "Split") == 0)
         split_step(step, f);
     else if (strcmp(type, "Digits") == 0)
-        put_step(&f->passes, flag_of(step, "individual_digits", false) ? "\\p{N}" : "\\p{N}+");
+        digits_step(step, f);
     else if (strcmp(type, "ByteLevel") == 0)
         byte_level_step(step, f);
     else if (strcmp(type, "Metaspace") == 0)
@@ -202,6 +220,29 @@ static bool matches(const form_row *row, const char *passes)
     return !*passes;
 }
 
+/* A form of steps that have names by themselves, as pretok.c reads them; NULL: it has another, or more
+ * than can be. */
+static char *list_steps(tern_hf *h, const char *passes)
+{
+    char text[96] = "steps:";
+    size_t n = strlen(text), head = n, count = 0;
+    for (; *passes; count++) {
+        size_t len = strcspn(passes, "\n"), i = 0;
+        while (i < N_STEP &&
+               (strlen(named[i].pass) != len || memcmp(named[i].pass, passes, len) != 0))
+            i++;
+        size_t n_name = i < N_STEP ? strlen(named[i].name) : 0;
+        if (!n_name || count == PASS_MAX || n + n_name + 2 > sizeof text)
+            return NULL;
+        if (n > head)
+            text[n++] = '+';
+        memcpy(text + n, named[i].name, n_name);
+        n += n_name;
+        passes += len + (passes[len] == '\n');
+    }
+    return n > head ? tern_arena_strdup_n(&h->arena, text, n) : NULL;
+}
+
 const char *tern_hf_form_pre(tern_hf *h, const tern_hf_form *f)
 {
     const char *passes = tern_str_get(&f->passes);
@@ -218,6 +259,12 @@ const char *tern_hf_form_pre(tern_hf *h, const tern_hf_form *f)
     }
     if (!*passes)
         passes = "no pre_tokenizer";
+    char *listed = list_steps(h, passes);
+    if (listed) {
+        if (h->ignore_merges == TERN_HF_NO)
+            h->ignore_merges = TERN_HF_UNSAID;
+        return listed;
+    }
     size_t n = strlen(passes);
     char *name = tern_arena_strdup_n(&h->arena, passes, n);
     for (char *p = name; p && *p; p++)

@@ -33,9 +33,9 @@ typedef enum tern_hf_file {
 } tern_hf_file;
 
 /* Put the tokenizer of a folder into d. n_vocab: rows of the embedding, 0 if not known; shorter
- * vocabularies are filled up with unused tokens. What cuts text into words is recognised by its form;
- * one that is not known becomes the value of tokenizer.ggml.pre, which tern_tokenizer_new then names
- * unless told another. Codes: TERN_E_NOT_FOUND (no tokenizer), TERN_E_IO, TERN_E_FORMAT,
+ * vocabularies are filled up with unused tokens. What cuts text into words is recognised by its form, as
+ * that of a family or of steps with names ("steps:digit+words"); one that is not known becomes the
+ * value of tokenizer.ggml.pre, which tern_tokenizer_new then names unless told another. Codes: TERN_E_NOT_FOUND (no tokenizer), TERN_E_IO, TERN_E_FORMAT,
  * TERN_E_UNSUPPORTED, TERN_E_LIMIT, TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_hf_tokenizer_read(tern_dir *d, const char *folder, size_t n_vocab,
                                             tern_err *err);

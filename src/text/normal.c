@@ -8,7 +8,7 @@
 
 /* Putting marks in order takes steps by the square of how many follow each other: a run of more than
  * any writing has is cut, and not composed across the cut. */
-#define MARKS_MAX 1024
+#define MARKS_MAX 128
 
 /* Characters below U+0300 neither combine with what stands before them nor have another form. */
 static bool is_inert(char c)

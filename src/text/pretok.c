@@ -34,8 +34,20 @@ static const pretok_row rows[] = {
 };
 #define N_ROW (sizeof rows / sizeof rows[0])
 
+#define STEPS "steps:"
+static const struct {
+    const char *name, *pass;
+} named[] = {
+#define STEP(name, pass) {name, pass},
+#include "text/pretok.def"
+};
+#define N_STEP (sizeof named / sizeof named[0])
+
 struct tern_pretok {
-    const pretok_row *row;
+    const pretok_row *row; /* of the table, or own */
+    pretok_row own;
+    pretok_family own_family;
+    char own_name[96];
     pcre2_general_context *memory; /* owned */
     bool starved;                  /* an allocation failed; looked at while compiling only */
     pcre2_code *pass[PASS_MAX];    /* owned */
@@ -80,23 +92,63 @@ static tern_code pass_compile(tern_pretok *p, size_t i, tern_err *err)
     return TERN_OK;
 }
 
+static bool is_text(const char *text, const char *p, size_t n)
+{
+    return strlen(text) == n && memcmp(text, p, n) == 0;
+}
+
+/* The passes that name[0..n) lists, "digit+words"; false if it lists anything else. */
+static bool steps_read(const char *name, size_t n, pretok_family *out)
+{
+    *out = (pretok_family){0};
+    for (size_t k = 0; k < PASS_MAX; k++) {
+        const char *plus = memchr(name, '+', n);
+        size_t len = plus ? (size_t)(plus - name) : n, i = 0;
+        while (i < N_STEP && !is_text(named[i].name, name, len))
+            i++;
+        if (i == N_STEP)
+            return false;
+        out->pass[k] = named[i].pass;
+        if (!plus)
+            return true;
+        name += len + 1;
+        n -= len + 1;
+    }
+    return false;
+}
+
+/* The row of a name: of the table, or of the steps it lists, which *p holds then. NULL: none. */
+static const pretok_row *row_of(const char *name, size_t n, tern_pretok *p)
+{
+    const size_t head = sizeof STEPS - 1;
+    for (size_t i = 0; i < N_ROW; i++)
+        if (is_text(rows[i].name, name, n))
+            return &rows[i];
+    if (n <= head || n >= sizeof p->own_name || memcmp(name, STEPS, head) != 0 ||
+        !steps_read(name + head, n - head, &p->own_family))
+        return NULL;
+    memcpy(p->own_name, name, n); /* zeroed behind */
+    p->own = (pretok_row){.name = p->own_name, .family = &p->own_family};
+    return &p->own;
+}
+
 tern_code tern_pretok_new(const char *name, size_t n, tern_pretok **out, tern_err *err)
 {
-    const pretok_row *row = rows;
-    while (row < rows + N_ROW && (strlen(row->name) != n || memcmp(row->name, name, n) != 0))
-        row++;
-    if (row == rows + N_ROW)
-        return TERN_E_UNSUPPORTED;
     tern_code rc = TERN_OK;
     tern_pretok *p = tern_calloc(1, sizeof *p);
-    if (p)
-        p->memory = pcre2_general_context_create(memory_take, memory_give, p);
-    if (!p || !p->memory) {
-        rc = tern_fail(err, TERN_E_NOMEM, "no memory for pre-tokeniser '%s'", row->name);
+    if (!p)
+        return tern_fail(err, TERN_E_NOMEM, "no memory for a pre-tokeniser");
+    p->row = row_of(name, n, p);
+    if (!p->row) {
+        rc = TERN_E_UNSUPPORTED;
         goto fail;
     }
-    p->row = row;
-    for (size_t i = 0; i < PASS_MAX && row->family->pass[i]; i++)
+    p->memory = pcre2_general_context_create(memory_take, memory_give, p);
+    if (!p->memory) {
+        rc = tern_fail(err, TERN_E_NOMEM, "no memory for pre-tokeniser '%s'", p->row->name);
+        goto fail;
+    }
+    for (size_t i = 0; i < PASS_MAX && p->row->family->pass[i]; i++)
         TERN_TRY_GOTO(pass_compile(p, i, err));
     *out = p;
     return TERN_OK;

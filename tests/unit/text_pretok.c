@@ -111,6 +111,36 @@ static void test_what_names_imply(void **state)
 }
 
 /* One compiled pre-tokeniser, several threads. */
+static void test_steps_by_name(void **state)
+{
+    static const char *const good[] = {"steps:words", "steps:digit+words",
+                                       "steps:digit+digit+digit+digit+digit+words"};
+    static const char *const bad[] = {
+        "steps:",          "steps",
+        "steps:word",      "steps:words+",
+        "steps:+words",    "steps:words words",
+        "words",           "steps:digit++",
+        "steps:llama-bpe", "steps:digit+digit+digit+digit+digit+digit+words"};
+    (void)state;
+    tern_pretok *p;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_int_equal(tern_pretok_new(good[i], strlen(good[i]), &p, NULL), TERN_OK);
+        assert_string_equal(tern_pretok_name_get(p), good[i]);
+        assert_false(tern_pretok_ignores_merges(p) || tern_pretok_adds_bos(p));
+        tern_pretok_free(p);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(tern_pretok_new(bad[i], strlen(bad[i]), &p, NULL), TERN_E_UNSUPPORTED);
+    tern_pieces pieces;
+    tern_pieces_init(&pieces);
+    assert_int_equal(tern_pretok_new("steps:words+ascii1", 18, &p, NULL), TERN_OK);
+    assert_int_equal(tern_pretok_split(p, "ab 12", 5, &pieces, NULL), TERN_OK);
+    assert_int_equal(pieces.n, 4); /* "ab" " " "1" "2" */
+    assert_int_equal(pieces.end[1], 3);
+    tern_pieces_done(&pieces);
+    tern_pretok_free(p);
+}
+
 static void *split_often(void *arg)
 {
     static const char text[] = "The 1234 words, of SEVERAL threads'll agree!\n\n  Yes.";
@@ -143,9 +173,8 @@ static void test_threads_share_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_pieces),
-        cmocka_unit_test(test_every_name_compiles_once),
-        cmocka_unit_test(test_what_names_imply),
+        cmocka_unit_test(test_golden_pieces),     cmocka_unit_test(test_every_name_compiles_once),
+        cmocka_unit_test(test_what_names_imply),  cmocka_unit_test(test_steps_by_name),
         cmocka_unit_test(test_threads_share_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,6 +80,11 @@ FORMS = [  # pre, normalizer, pre_tokenizer
     ("smollm", None, sequence({"type": "Digits", "individual_digits": True}, GPT2_STEP)),
     ("falcon", None, sequence({"type": "Punctuation", "behavior": "Contiguous"}, GPT2_STEP,
                               {"type": "Digits", "individual_digits": False}, split("[0-9][0-9][0-9]"))),
+    ("steps:punct+words+ascii1", None, sequence({"type": "Punctuation", "behavior": "Contiguous"}, GPT2_STEP,
+                                               {"type": "Digits", "individual_digits": True})),
+    ("steps:punct1+digits3+words", None, sequence({"type": "Punctuation"}, split(r"\p{N}{1,3}"), GPT2_STEP)),
+    ("steps:line+ascii3+llama3", None, sequence(split("[\r\n]"), split("[0-9]{3}"), split(
+        TIKTOKEN.replace("DIGITS", r"\p{N}{1,3}")), BYTES_STEP)),
     ("deepseek-coder", {"type": "Sequence", "normalizers": []}, sequence(
         split("[\r\n]"), split(r"\s?\p{L}+"), split(r"\s?\p{P}+"), split(CJK),
         {"type": "Digits", "individual_digits": True}, BYTES_STEP)),
