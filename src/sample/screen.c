@@ -444,6 +444,9 @@ static void search_all(tern_exec *e, const tern_screening *k, pick *p)
         n_id = !p[i].failed && p[i].s->n_vocab > n_id ? p[i].s->n_vocab : n_id;
     }
     tern_pool_for(e->pool, (n_id + r.rows - 1) / r.rows * k->n, k->n, search_range, &r);
+    each(e, p, k->n, order);
+    for (int i = 0; i < k->n; i++)
+        e->read_bytes += (size_t)p[i].picked.n_refined * k->s->h->w2_stride;
     tern_exec_span(e, was);
 }
 
@@ -461,7 +464,6 @@ void tern_sampler_pick_screened(tern_exec *e, const tern_screen *k, tern_pick *o
     compute(e, &in, p);
     each(e, p, n, take_first);
     search_all(e, &in, p);
-    each(e, p, n, order);
     compute(e, &in, p);
     each(e, p, n, take_more);
     compute(e, &in, p);
@@ -470,7 +472,6 @@ void tern_sampler_pick_screened(tern_exec *e, const tern_screen *k, tern_pick *o
         out[i].done = !p[i].failed;
         out[i].id = p[i].id;
         out[i].picked = p[i].picked;
-        e->read_bytes += (size_t)p[i].picked.n_refined * k->h->w2_stride;
     }
 }
 
