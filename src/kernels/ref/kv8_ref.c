@@ -16,14 +16,17 @@ static size_t v_at(int j, int d, int d_head)
 
 void tern_kv8_put_k(int8_t *page, int j, const int8_t *row, int d_head)
 {
-    for (int d = 0; d < d_head; d++)
-        page[k_at(j, d)] = row[d];
+    for (int d = 0; d < d_head; d += 2) /* d_head is even */
+        memcpy(page + k_at(j, d), row + d, 2);
 }
 
 void tern_kv8_put_v(int8_t *page, int j, const int8_t *row, int d_head)
 {
-    for (int d = 0; d < d_head; d++)
-        page[v_at(j, d, d_head)] = row[d];
+    for (int d0 = 0; d0 < d_head; d0 += 64) {
+        int8_t *to = page + v_at(j, d0, d_head);
+        for (int d = 0; d < 64 && d0 + d < d_head; d++)
+            to[2 * d] = row[d0 + d];
+    }
 }
 
 void tern_hadamard_ref(float *x, int n)

@@ -36,7 +36,8 @@ static void store_row(const tern_kernels *k, tern_kv_dtype dt, tern_kv_rows dst,
     }
 }
 
-static void rope_and_store(const attn_task *t, int row)
+/* Of one row the heads that share a KV head: their queries, K and V. */
+static void rope_and_store(const attn_task *t, int row, int kv_head)
 {
     const tern_exec *e = t->e;
     const tern_hparams *h = &e->w->h;
@@ -46,9 +47,10 @@ static void rope_and_store(const attn_task *t, int row)
     float *q = e->q + (size_t)row * e->q_stride, *k = e->kv_k + (size_t)row * e->kv_stride;
     const float *v = e->kv_v + (size_t)row * e->kv_stride;
     int page = r->pos / TERN_PAGE_TOK, at = r->pos % TERN_PAGE_TOK, d_row = r->seq->shape.d_k;
+    int group = h->n_head / h->n_kv_head;
     float padded[MAX_HEAD];
     memset(padded + h->d_head, 0, (size_t)(d_row - h->d_head) * sizeof *padded);
-    for (int i = 0; i < h->n_head; i++) {
+    for (int i = kv_head * group; i < (kv_head + 1) * group; i++) {
         float *head = q + (size_t)i * (size_t)h->d_head;
         if (t->a->q_head_norm)
             e->k.rmsnorm(head, t->a->q_head_norm, h->rms_eps, h->d_head, head);
@@ -56,29 +58,33 @@ static void rope_and_store(const attn_task *t, int row)
         if (r->seq->shape.k == TERN_KV_I8)
             e->k.hadamard(head, h->d_head);
     }
-    for (int i = 0; i < h->n_kv_head; i++) {
-        float *head = k + (size_t)i * (size_t)h->d_head;
-        if (t->a->k_head_norm)
-            e->k.rmsnorm(head, t->a->k_head_norm, h->rms_eps, h->d_head, head);
-        e->k.rope(head, cs, h->rope.n_rot, h->rope.neox);
-        if (r->seq->shape.k == TERN_KV_I8)
-            e->k.hadamard(head, h->d_head);
-        memcpy(padded, head, (size_t)h->d_head * sizeof *padded);
-        store_row(&e->k, r->seq->shape.k, tern_seq_k(r->seq, t->a->slot, page, i), tern_kv8_put_k,
-                  at, d_row, padded);
-        memcpy(padded, v + (size_t)i * (size_t)h->d_head, (size_t)h->d_head * sizeof *padded);
-        store_row(&e->k, r->seq->shape.v, tern_seq_v(r->seq, t->a->slot, page, i), tern_kv8_put_v,
-                  at, d_row, padded);
-    }
+    float *head = k + (size_t)kv_head * (size_t)h->d_head;
+    if (t->a->k_head_norm)
+        e->k.rmsnorm(head, t->a->k_head_norm, h->rms_eps, h->d_head, head);
+    e->k.rope(head, cs, h->rope.n_rot, h->rope.neox);
+    if (r->seq->shape.k == TERN_KV_I8)
+        e->k.hadamard(head, h->d_head);
+    memcpy(padded, head, (size_t)h->d_head * sizeof *padded);
+    store_row(&e->k, r->seq->shape.k, tern_seq_k(r->seq, t->a->slot, page, kv_head), tern_kv8_put_k,
+              at, d_row, padded);
+    memcpy(padded, v + (size_t)kv_head * (size_t)h->d_head, (size_t)h->d_head * sizeof *padded);
+    store_row(&e->k, r->seq->shape.v, tern_seq_v(r->seq, t->a->slot, page, kv_head), tern_kv8_put_v,
+              at, d_row, padded);
 }
 
-static void rope_lane(void *arg, int lane, int n_lane)
+static void rope_range(void *arg, int lane, int begin, int end)
 {
     const attn_task *t = arg;
-    int begin, end;
-    tern_pool_split(t->n_row, 1, lane, n_lane, &begin, &end);
+    int n_kv_head = t->e->w->h.n_kv_head;
+    (void)lane;
     for (int i = begin; i < end; i++)
-        rope_and_store(t, i);
+        rope_and_store(t, i / n_kv_head, i % n_kv_head);
+}
+
+/* Heads worth handing out by themselves: 512 elements take about as long as a region does. */
+static int rope_grain(const tern_hparams *h)
+{
+    return 1 + 512 / ((h->n_head / h->n_kv_head + 2) * h->d_head);
 }
 
 /* ---- the mixer ----------------------------------------------------------------------------- */
@@ -94,10 +100,7 @@ void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *r
     tern_exec_ahead(e, (const tern_linear *[]){&a->o}, 1);
     tern_exec_project(e, TERN_SPAN_QKV, b->mixer_norm, qkv, norm_in, 3, NULL, n_row);
     tern_exec_span(e, TERN_SPAN_ROPE);
-    if (n_row < 4)
-        rope_lane(&task, 0, 1);
-    else
-        tern_pool_run(e->pool, rope_lane, &task);
+    tern_pool_for(e->pool, n_row * e->w->h.n_kv_head, rope_grain(&e->w->h), rope_range, &task);
     tern_exec_span(e, TERN_SPAN_ATTEND);
     tern_attend(e, a->slot, a->window, rows, n_row);
 
