@@ -57,11 +57,11 @@ TERN_CHECK tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_
 /* ---- resolve.c: names of models ------------------------------------------------------------- */
 
 TERN_CHECK tern_code cli_store_open(const cli *c, store *out, tern_err *err);
-/* The path that the model option means: itself when there is such a file, else that of a model in the
- * store. entry, if not NULL, is then what the store knows of it (the caller's, to be emptied by
+/* The path that text means, of -m or another argument: itself when there is such a file, else that of
+ * a model in the store. entry, if not NULL, is then what the store knows of it (the caller's, to be emptied by
  * store_entry_done); its folder is NULL otherwise. Codes: TERN_E_NOT_FOUND, TERN_E_USAGE. */
-TERN_CHECK tern_code cli_model_path(const cli *c, tern_str *path, store_entry *entry,
-                                    tern_err *err);
+TERN_CHECK tern_code cli_model_path(const cli *c, const char *text, tern_str *path,
+                                    store_entry *entry, tern_err *err);
 
 /* ---- input.c: text and ids from the user --------------------------------------------------- */
 

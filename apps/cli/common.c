@@ -208,7 +208,7 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
         o.chat_template = tern_str_get(&source);
     }
     if (rc == TERN_OK && path)
-        rc = cli_model_path(c, &file, NULL, err);
+        rc = cli_model_path(c, path, &file, NULL, err);
     if (rc == TERN_OK && path)
         rc = tern_model_open(tern_str_get(&file), &o, out, err);
     else if (rc == TERN_OK && n_builtin)

@@ -286,8 +286,12 @@ static tern_code run(job *j, tern_err *err)
 {
     json_t *checked = NULL;
     tern_code rc;
+    tern_str path;
     cli_interrupt_init();
+    tern_str_init(&path, 1 << 14);
     j->rows = json_array();
+    TERN_TRY_GOTO(cli_model_path(j->c, j->in, &path, NULL, err));
+    j->in = tern_str_get(&path);
     TERN_TRY_GOTO(write_file(j, err));
     if (!cli_flag(&j->c->opt, OPT_NO_CHECK))
         TERN_TRY_GOTO(check(j, &checked, err));
@@ -297,6 +301,7 @@ fail:
         regfree(&j->overrides[i].name);
     json_decref(checked);
     json_decref(j->rows);
+    tern_str_done(&path);
     return rc;
 }
 

@@ -1,4 +1,4 @@
-/* Names of models: what -m says, as a path. */
+/* Names of models, as paths. */
 #include "base/alloc.h"
 #include "base/error.h"
 #include "cli.h"
@@ -43,9 +43,9 @@ static tern_code not_here(const store_list *l, const char *text, const char *end
                      "%s: No such file, and no model of that name is here (tern ls)", shown);
 }
 
-tern_code cli_model_path(const cli *c, tern_str *path, store_entry *entry, tern_err *err)
+tern_code cli_model_path(const cli *c, const char *text, tern_str *path, store_entry *entry,
+                         tern_err *err)
 {
-    const char *text = cli_text(&c->opt, OPT_MODEL);
     struct stat st;
     store s;
     store_list list;

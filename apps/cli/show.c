@@ -147,7 +147,7 @@ tern_code cli_show(cli *c, tern_err *err)
     tern_code rc = tern_model_describe(m, &text, err);
     tern_str_init(&path, 1 << 14);
     if (rc == TERN_OK && cli_text(&c->opt, OPT_MODEL))
-        rc = cli_model_path(c, &path, &entry, err);
+        rc = cli_model_path(c, cli_text(&c->opt, OPT_MODEL), &path, &entry, err);
     json_t *o = rc == TERN_OK ? json_loads(text, 0, NULL) : NULL;
     if (rc == TERN_OK && !o)
         rc = tern_fail(err, TERN_E_NOMEM, "out of memory for the description");

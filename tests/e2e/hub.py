@@ -39,6 +39,8 @@ model_folder = {
     "onnx/model.json": b"{}", "1_Pooling/config.json": b"{}\n", ".gitattributes": b"x\n",
 }
 
+packed = "tests/golden/folders/bitnet-packed"
+
 # Repositories: files by name. What is special about one stands in `special`.
 repos = {
     "test/story": {"README.md": card, "stories260K.gguf": story},
@@ -48,6 +50,7 @@ repos = {
     "test/split": {"Q8_0/s-Q8_0-0000%d-of-00003.gguf" % i: gguf(9000 + i, i) for i in (1, 2, 3)},
     "test/hole": {"s-0000%d-of-00003.gguf" % i: gguf(9000 + i, i) for i in (1, 3)},
     "test/folder": model_folder,
+    "test/packed": {name: real(os.path.join(packed, name)) for name in os.listdir(os.path.join(root, packed))},
     "test/empty": {"README.md": card, "weights.bin": b"x"},
     "test/update": {"u.gguf": gguf(3 * MB, 6)},
     "test/bare": {"b.gguf": gguf(2 * MB, 7)},

@@ -127,6 +127,14 @@ out_has 'source         hf:test/story, commit 01234567'
 run show hf:test/story --json
 json_is mit store licence
 json_is llama architecture
+run pull test/packed
+out_is "$models/test--packed"
+run run test/packed -p 'Once upon a time' -n 3 -no-cnv --temp 0 -q
+has_status 0
+run convert test/packed -o "$tmp/packed.gguf" --json
+has_status 0
+json_is "$models/test--packed" source
+refuses 3 'tern pull no/such' convert no/such -o "$tmp/no.gguf"
 run ls
 has_status 0
 out_has 'hf:test/many:i2_S'
