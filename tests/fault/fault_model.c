@@ -39,6 +39,7 @@ static void test_opening(void **state)
         {.arch = "bitnet", .n_layer = 1, .d_model = 256, .d_ff = 256, .matrices = TERN_DT_TQ2_0},
         {.arch = "llama", .n_layer = 1, .d_model = 256, .d_ff = 256, .matrices = TERN_DT_Q1_0},
         {.arch = "qwen3", .n_layer = 2, .head = true},
+        {.arch = "phi3", .n_layer = 1, .d_model = 256, .d_ff = 256, .matrices = TERN_DT_TQ2_0},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         test_model m;
@@ -68,7 +69,9 @@ static void test_opening_a_file_with_threads(void **state)
 {
     (void)state;
     char path[] = "tests/golden/models/bitnet-25-tq2.gguf";
+    char windowed[] = "tests/golden/models/gemma3.gguf";
     sweep(open_file, path, 20);
+    sweep(open_file, windowed, 20);
 }
 
 /* ---- an open model ------------------------------------------------------------------------ */
@@ -119,6 +122,17 @@ static tern_code new_session(void *ctx, tern_err *err)
     if (rc == TERN_OK)
         tern_session_free(s);
     return rc;
+}
+
+/* A text of two pages, and one that begins while it is read. */
+static tern_code embed(void *ctx, tern_err *err)
+{
+    int32_t ids[100];
+    float out[2 * 64];
+    const tern_embed_text texts[] = {{ids, 100}, {ids + 7, 3}};
+    for (int i = 0; i < 100; i++)
+        ids[i] = i % TEST_MODEL_VOCAB;
+    return tern_model_embed(ctx, texts, 2, NULL, out, err);
 }
 
 /* ---- a session that lives through it ------------------------------------------------------ */
@@ -201,6 +215,7 @@ static void test_an_open_model(void **state)
     sweep(detokenize, opened, 2);
     sweep(chat_prompt, opened, 2);
     sweep(new_session, opened, 3);
+    sweep(embed, opened, 8);
 
     assert_int_equal(tern_session_new(opened, NULL, &v.s, &err), TERN_OK);
     assert_int_equal(answer(v.s, v.want, &err), TERN_OK);
