@@ -97,6 +97,24 @@ static void wrong_tokenizers(void **state)
         {BYTES ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{},{},{"
                "\"Sequence\":{}}]}",
          MODEL("{\"a\":0}", "[]"), "2 tokens before", TERN_E_UNSUPPORTED},
+        {"\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
+         "\"pattern\":"
+         "{\"Regex\":\"x\"},\"behavior\":\"MergedWithNext\"},{\"type\":\"ByteLevel\","
+         "\"add_prefix_space\":false}]}",
+         MODEL("{\"a\":0}", "[]"), "Split(MergedWithNext)", TERN_E_UNSUPPORTED},
+        {"\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":"
+         "false}",
+         MODEL("{\"a\":0}", "[]"), "no pre_tokenizer", TERN_E_UNSUPPORTED},
+        {"\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\"}",
+         MODEL("{\"a\":0}", "[]"), "Metaspace", TERN_E_UNSUPPORTED},
+        {"\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\"}",
+         MODEL("{\"a\":0}", "[]"), "", TERN_OK},
+        {BYTES "," MARKS, MODEL("{\"a\":0}", "[]"), "ByteLevel with", TERN_E_UNSUPPORTED},
+        {MARKS, "\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"ignore_merges\":true}",
+         "ignore_merges", TERN_E_UNSUPPORTED},
+        {BYTES
+         ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{},{\"Sequence\":{}}]}",
+         MODEL("{\"a\":0}", "[]"), "names no token", TERN_E_FORMAT},
         {BYTES ",\"added_tokens\":{}", MODEL("{\"a\":0}", "[]"), "added_tokens", TERN_E_FORMAT},
         {BYTES ",\"added_tokens\":[{\"id\":1,\"content\":\"x\",\"single_word\":true}]",
          MODEL("{\"a\":0}", "[]"), "single_word", TERN_E_UNSUPPORTED},
@@ -245,6 +263,40 @@ static void wrong_files_beside(void **state)
     }
 }
 
+static void too_much(void **state)
+{
+    (void)state;
+    tern_err err;
+    test_hf f = {0};
+    char *a = deep((1 << 20) + 1, "a"), *text = malloc((1 << 20) + 300);
+    assert_non_null(text);
+    test_hf_text(&f, TERN_HF_TIKTOKEN, "YQ== 0\n");
+    test_hf_text(&f, TERN_HF_JINJA, a);
+    assert_int_equal(test_hf_read(&f, 0, &err), TERN_E_LIMIT);
+    assert_non_null(strstr(err.msg, "chat_template.jinja"));
+    test_hf_text(&f, TERN_HF_JINJA, NULL);
+    json_t *list = json_array(), *config = json_object();
+    for (int i = 0; i < 33; i++)
+        assert_int_equal(json_array_append_new(list, json_object()), 0);
+    assert_int_equal(json_object_set_new(config, "chat_template", list), 0);
+    test_hf_json(&f, TERN_HF_CONFIG, config);
+    assert_int_equal(test_hf_read(&f, 0, &err), TERN_E_LIMIT);
+    assert_non_null(strstr(err.msg, "33 chat templates"));
+    test_hf_done(&f);
+    json_decref(config);
+    (void)snprintf(text, (1 << 20) + 300,
+                   "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"%.70000s\"},"
+                   "\"behavior\":\"Isolated\"}," MODEL("{\"a\":0}", "[]"),
+                   a);
+    assert_int_equal(read_json("\"x\":0", text, 0, &err), TERN_E_LIMIT);
+    test_hf_text(&f, TERN_HF_TOKENIZER, "[]");
+    assert_int_equal(test_hf_read(&f, 0, &err), TERN_E_FORMAT);
+    assert_non_null(strstr(err.msg, "no JSON object"));
+    test_hf_done(&f);
+    free(a);
+    free(text);
+}
+
 static void nothing_there(void **state)
 {
     (void)state;
@@ -333,6 +385,7 @@ int main(void)
         cmocka_unit_test(deep_json),
         cmocka_unit_test(long_tokens),
         cmocka_unit_test(wrong_files_beside),
+        cmocka_unit_test(too_much),
         cmocka_unit_test(nothing_there),
         cmocka_unit_test(wrong_keys_of_our_own),
         cmocka_unit_test(memory_of_refused_files),

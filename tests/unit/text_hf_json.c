@@ -207,6 +207,41 @@ static void flags(void **state)
     test_hf_done(&f);
 }
 
+static void beside_tokenizer_json(void **state)
+{
+    (void)state;
+    test_hf f = {0};
+    /* What tokenizer_config.json adds, and says again of what is there. */
+    open_text(&f, GENERAL,
+              "{\"added_tokens_decoder\":{\"3\":{\"content\":\"<other>\"},\"4\":{\"content\":\"<"
+              "pad>\"}}}",
+              0);
+    assert_int_equal(tern_token_find(f.t, "<s>", 3), 3);
+    assert_int_equal(tern_token_find(f.t, "<other>", 7), -1);
+    assert_int_equal(tern_token_attr_get(f.t, 4), TERN_TOKEN_CONTROL);
+    /* The general class puts no BOS before a text unless told; those of families do. */
+    static const char spaces[] =
+        "{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},"
+        "\"content\":\"\xE2\x96\x81\"}," SMALL "}";
+    open_text(&f, spaces, "{\"bos_token\":\"b\",\"tokenizer_class\":\"PreTrainedTokenizerFast\"}",
+              0);
+    assert_false(tern_tokenizer_info_get(f.t)->add_bos);
+    open_text(&f, spaces, "{\"bos_token\":\"b\",\"tokenizer_class\":\"LlamaTokenizerFast\"}", 0);
+    assert_true(tern_tokenizer_info_get(f.t)->add_bos);
+    assert_int_equal(tern_tokenizer_info_get(f.t)->eos, -1);
+    /* What ends a turn by its spelling needs no key. */
+    open_text(&f,
+              "{\"added_tokens\":[{\"id\":3,\"content\":\"<|eot_id|>\"}],\"pre_tokenizer\":" BYTES
+              "," SMALL "}",
+              "{\"eos_token\":\"a\"}", 0);
+    test_hf_text(&f, TERN_HF_GENERATION, "{\"eos_token_id\":[3,1]}");
+    test_hf_open(&f, 0, NULL);
+    assert_int_equal(test_hf_number(&f, "tokenizer.ggml.eot_token_id"), 1);
+    assert_true(tern_token_is_eog(f.t, 0) && tern_token_is_eog(f.t, 1) &&
+                tern_token_is_eog(f.t, 3));
+    test_hf_done(&f);
+}
+
 static void ignoring_merges(void **state)
 {
     (void)state;
@@ -261,15 +296,11 @@ static void templates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_forms),
-        cmocka_unit_test(folders),
-        cmocka_unit_test(keys_of_a_folder),
-        cmocka_unit_test(ids_with_a_meaning),
-        cmocka_unit_test(more_tokens_than_rows),
-        cmocka_unit_test(flags),
-        cmocka_unit_test(ignoring_merges),
-        cmocka_unit_test(a_form_that_is_not_known),
-        cmocka_unit_test(templates),
+        cmocka_unit_test(published_forms),          cmocka_unit_test(folders),
+        cmocka_unit_test(keys_of_a_folder),         cmocka_unit_test(ids_with_a_meaning),
+        cmocka_unit_test(more_tokens_than_rows),    cmocka_unit_test(flags),
+        cmocka_unit_test(beside_tokenizer_json),    cmocka_unit_test(ignoring_merges),
+        cmocka_unit_test(a_form_that_is_not_known), cmocka_unit_test(templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

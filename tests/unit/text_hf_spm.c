@@ -174,6 +174,12 @@ static void what_it_says(void **state)
     test_ids(f.t, "ab", 2, true, false, "1 6");
     test_ids(f.t, "a   b", 5, false, false, "4 8 3 5"); /* its own symbols before all else */
     test_ids(f.t, "<unused0>", 9, false, true, "0 0 0 0 0 0 0 0 0");
+    assert_int_equal(READ(&f, BPE, "\x28\x00", &err), TERN_E_UNSUPPORTED);
+    assert_non_null(strstr(err.msg, "escape_whitespaces"));
+    /* Another unknown token. */
+    assert_int_equal(READ(&f, BPE "\xC0\x02\x04", SIMPLE, &err), TERN_OK);
+    test_hf_open(&f, 0, NULL);
+    test_ids(f.t, "x", 1, false, false, "4");
     /* Ids, also those that are not there (-1 is ten bytes). */
     assert_int_equal(
         READ(&f, BPE "\xC8\x02\x02\xD0\x02\x01\xD8\x02\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01",
@@ -210,6 +216,7 @@ static void what_is_refused(void **state)
         {"\x20\x02", PLAIN, "unigram", TERN_E_UNSUPPORTED}, /* unless said otherwise */
         {BPE "\xC0\x01\x01", PLAIN, "suffix", TERN_E_UNSUPPORTED},
         {BPE, "\x0A\x04nfkc\x12\x02zz", "nfkc", TERN_E_UNSUPPORTED},
+        {BPE, "\x28\x80\x80", "normalizer_spec", TERN_E_FORMAT},
         {BPE, "\x28", "normalizer_spec", TERN_E_FORMAT},
         {BPE, "\x2B\x01", "normalizer_spec", TERN_E_FORMAT}, /* a group */
         {BPE "\x07", PLAIN, "trainer_spec", TERN_E_FORMAT},
@@ -263,14 +270,15 @@ static void added_tokens(void **state)
         "{\"added_tokens_decoder\":{\"9\":{\"content\":\"<call>\",\"special\":false},"
         "\"10\":{\"content\":\"<more>\",\"special\":true},\"1\":{\"content\":\"<s>\","
         "\"special\":true}},\"bos_token\":{\"content\":\"<more>\"},\"add_bos_token\":false,"
-        "\"add_prefix_space\":true,\"eos_token\":\"<call>\"}");
+        "\"add_prefix_space\":true,\"eos_token\":\"<call>\",\"pad_token\":\"<unused0>\"}");
     /* READ frees what it read from when it fails only. */
     assert_int_equal(READ(&f, BPE, SIMPLE, &err), TERN_OK);
     test_hf_open(&f, 14, NULL);
     const tern_tokenizer_info *info = tern_tokenizer_info_get(f.t);
     assert_int_equal(info->n_vocab, 14);
     assert_int_equal(info->bos, 10);
-    assert_int_equal(info->eos, 9); /* in the place of an unused one */
+    assert_int_equal(info->eos, 9);  /* in the place of an unused one */
+    assert_int_equal(info->pad, -1); /* what was called so is gone */
     assert_false(info->add_bos);
     assert_true(tern_tokenizer_pads(f.t));
     assert_int_equal(tern_token_attr_get(f.t, 9), TERN_TOKEN_USER);
