@@ -22,6 +22,8 @@ static const char sample_text[] =
 
 /* Rows that are looked at: enough to find the large columns, few enough not to slow the opening. */
 #define MAX_SAMPLE 96
+/* So many at a time: buffers of more rows would be touched for nothing else. */
+#define SAMPLE_PART 32
 /* Of these so many choose a token. */
 #define N_TRIAL 8
 /* How often something is timed, and how much of the head. */
@@ -61,8 +63,9 @@ static tern_code take_sample(tern_model *m, sample *s, tern_err *err)
     rc = tern_seq_init(&seq, &m->kv_f16, n, err);
     if (rc == TERN_OK)
         rc = tern_seq_reserve(&seq, n, err);
+    int most = m->e.max_tok < SAMPLE_PART ? m->e.max_tok : SAMPLE_PART;
     for (int at = 0, part; rc == TERN_OK && at < n; at += part) {
-        part = n - at < m->e.max_tok ? n - at : m->e.max_tok;
+        part = n - at < most ? n - at : most;
         for (int i = 0; i < part; i++)
             m->rows[i] = (tern_row){
                 .seq = &seq, .id = ids.v[at + i], .pos = at + i, .wants = TERN_WANT_HIDDEN};
