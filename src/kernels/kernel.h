@@ -84,8 +84,8 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *   vectors of 16 consecutive rows. Rows and columns of padding are code 1; scale is padded to whole slices.
  *   cols <= 2^16. y as T2R16; with a list the sum runs over the listed columns (the caller lists every column
  *   where some token's q is not 0). row0 is a multiple of TERN_T2C1_GRAIN.
- *   With acc, the bare sums of code * q are added to it and y is not written: lanes may each sum parts of the
- *   list.
+ *   With acc, the bare sums of code * q are added to it, and y is of what it then holds, or NULL: lanes may each
+ *   sum parts of the list.
  * W_ROWS: rows in the file's own format (BLOCK and FLOAT classes), row r at w + r * w_stride.
  *   BLOCK with A8B: the row is expanded to int8 v[k] (-128..127), scale16[k/16] (f32) and, where the
  *   format has minima, min16[k/16] (f32, added), so that value = scale16 * v + min16. For lane l = 0..15
@@ -113,7 +113,7 @@ typedef struct tern_mm {
      * TERN_LIST_PAD entries past n_list, which are valid indices but otherwise do not matter. */
     const int32_t *list;
     int n_list;
-    int32_t *acc; /* T2C1: [n_tok][acc_stride], element [t][row]; NULL: y is wanted */
+    int32_t *acc; /* T2C1: [n_tok][acc_stride], element [t][row]; or NULL */
     size_t acc_stride;
     void
         *scratch; /* private to the lane that calls; tern_mm_scratch_bytes of it, 64-byte aligned */

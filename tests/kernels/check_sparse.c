@@ -287,6 +287,16 @@ static void parts_equal_whole(void **state)
                 run(&part, k, &f.got, true, 0, c.rows);
             }
             check_same(f.got.p, f.want.p, f.got.n / 4, 4, k, &c);
+            /* And a product of no columns makes y of them. */
+            run(&f, k, &f.want, false, 0, c.rows);
+            part.mm.n_list = 0;
+            part.mm.acc = f.got.p;
+            check_buf y = check_buf_new(f.want.n, 4);
+            part.mm.y = y.p;
+            ((tern_mm_fn)k->fn)(&part.mm, 0, c.rows);
+            check_same(y.p, f.want.p, y.n / 4, 4, k, &c);
+            check_report(check_buf_intact(&y), k, &c, "wrote outside its buffers");
+            check_buf_free(&y);
         }
         fixture_done(&f);
     }

@@ -257,8 +257,8 @@ int main(int argc, char **argv)
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *names[] = {"--threads", "--layers", "--rounds",
                                "--d-model", "--d-ff",   "--toks"};
-        int *values[] = {&opt.threads, &opt.layers, &opt.rounds,
-                         &opt.d_model, &opt.d_ff,   &opt.toks};
+        int *values[] = {&opt.threads, &opt.layers, &opt.rounds, &opt.d_model,
+                         &opt.d_ff,    &opt.toks,   &opt.percent};
         for (size_t j = 0; j < sizeof names / sizeof names[0]; j++)
             if (strcmp(argv[i], names[j]) == 0)
                 *values[j] = number(argv[i + 1]);

@@ -68,8 +68,8 @@ void tern_mm_t2c1_ref(const tern_mm *k, int row0, int row1)
                 acc += slice_code(slice + (size_t)c * TERN_T2C1_BYTES, r % TERN_T2C1_ROWS) * q[c];
             }
             if (k->acc)
-                k->acc[(size_t)t * k->acc_stride + r] += acc;
-            else
+                acc = k->acc[(size_t)t * k->acc_stride + r] += acc;
+            if (k->y)
                 k->y[(size_t)t * k->y_stride + r] = finish(k, t, r, acc);
         }
     }

@@ -161,9 +161,11 @@ static void finish_rows(const tern_mm *k, int t0, int nt, int row, int row1, con
                 sum = UNSCALE(sum, i / 64 % 4);
             if (k->acc) {
                 int32_t *to = k->acc + (size_t)t * k->acc_stride + row + i;
-                v_store_n(to, v_add(sum, v_load_n(to, n)), n);
-                continue;
+                sum = v_add(sum, v_load_n(to, n));
+                v_store_n(to, sum, n);
             }
+            if (!k->y)
+                continue;
             vf y = f_div(f_cvt(v_sub(sum, v_set1(k->act.sum[t]))), f_set1(k->act.scale[t]));
             y = f_mul(y, f_load(k->scale + row + i));
             f_store(k->y + (size_t)t * k->y_stride + row + i, y, n);
