@@ -298,7 +298,8 @@ static void test_a_missing_file_and_a_bad_option_are_named(void **state)
     tern_model_opts o;
     assert_int_equal(tern_model_open("no/such.gguf", NULL, &m, &err), TERN_E_NOT_FOUND);
     assert_non_null(strstr(err.msg, "no/such.gguf"));
-    assert_int_equal(tern_model_open("tests", NULL, &m, &err), TERN_E_IO);
+    assert_int_equal(tern_model_open("tests", NULL, &m, &err), TERN_E_NOT_FOUND);
+    assert_non_null(strstr(err.msg, "config.json"));
     assert_int_equal(tern_model_open_memory("GGUF", 4, "four bytes", NULL, &m, &err),
                      TERN_E_FORMAT);
     assert_non_null(strstr(err.msg, "four bytes"));
