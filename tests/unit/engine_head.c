@@ -1,5 +1,5 @@
 /* A screened head chooses what the whole head would, token by token, whatever the sampler.
- * TERN_TEST_LONG=1 makes it 20 seeds and more than 100,000 tokens; TERN_TEST_MODEL adds a model. */
+ * TERN_TEST_LONG=1 makes it 24 seeds and more than 100,000 screened tokens; TERN_TEST_MODEL adds a model. */
 #include "support/support.h"
 #include "tern.h"
 
@@ -165,8 +165,8 @@ static void tokens_are_equal(void **state)
 {
     (void)state;
     const char *more = getenv("TERN_TEST_MODEL");
-    hold_model("models/tern-stories.gguf", is_long() ? 20 : 2, is_long() ? 480 : 40);
-    hold_model("models/test/stories260K.gguf", is_long() ? 20 : 2, is_long() ? 480 : 60);
+    hold_model("models/tern-stories.gguf", is_long() ? 24 : 2, is_long() ? 480 : 40);
+    hold_model("models/test/stories260K.gguf", is_long() ? 24 : 2, is_long() ? 480 : 60);
     if (more && *more)
         hold_model(more, is_long() ? 20 : 1, is_long() ? 100 : 24);
 }
