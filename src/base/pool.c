@@ -196,10 +196,12 @@ static void *work(void *arg)
     tern_pool *p = l->pool;
     for (uint32_t seen = 0;;) {
         await_region(p, l, seen);
-        if (atomic_load_explicit(&p->quit, memory_order_acquire))
-            return NULL;
         /* Regions may have passed without this lane; only the newest has anything left. */
         seen = (uint32_t)(atomic_load_explicit(&l->ticket, memory_order_acquire) >> 32);
+        /* Behind the ticket: the last one is given after quit is set, and no other comes to wake who
+         * takes it for work. */
+        if (atomic_load_explicit(&p->quit, memory_order_acquire))
+            return NULL;
         work_region(p, l->index, seen);
     }
 }

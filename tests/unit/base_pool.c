@@ -55,6 +55,20 @@ static void test_hints_may_name_any_bytes(void **state)
     tern_pool_free(p);
 }
 
+/* A lane that is between two looks when the end comes must not wait for another region. */
+static void test_pools_freed_at_once_end(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        tern_pool *p;
+        sums s = {0};
+        assert_int_equal(tern_pool_new(2 + round % 3, &p, NULL), TERN_OK);
+        for (int i = 0; i < round % 4; i++)
+            tern_pool_run(p, fill, &s);
+        tern_pool_free(p);
+    }
+}
+
 static void test_split_is_a_partition_in_whole_grains(void **state)
 {
     (void)state;
@@ -287,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_region_covers_every_item_once),
         cmocka_unit_test(test_hints_may_name_any_bytes),
+        cmocka_unit_test(test_pools_freed_at_once_end),
         cmocka_unit_test(test_split_is_a_partition_in_whole_grains),
         cmocka_unit_test(test_ranges_cover_everything_once_in_whole_grains),
         cmocka_unit_test(test_sleeping_lanes_and_callers_are_woken),
