@@ -73,7 +73,7 @@ static answer ask(const char *path, const how *h)
     tern_model_opts o;
     tern_gen_opts g;
     tern_model *m;
-    tern_session *s;
+    tern_session *s = NULL;
     tern_request *r;
     tern_err err;
     answer a = {0};

@@ -236,7 +236,7 @@ static void test_every_end_within_a_draft(void **state)
     for (size_t i = 0; i + 4 < strlen(TEXT); i++) {
         char text[5] = "";
         const char *const stop[] = {text};
-        memcpy(text, TEXT + i, 1 + i % 4);
+        memcpy(text, &TEXT[i], 1 + i % 4);
         o.stop = stop;
         o.n_stop = 1;
         (void)compare(&p, ids, n, o, -1, -1);

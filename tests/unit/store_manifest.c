@@ -70,8 +70,8 @@ static void test_accepted(void **state)
         HEAD "[{\"name\": \"a\"}]}",
         HEAD "[{\"name\": \"a\", \"size\": 9223372036854775807, \"sha256\": " SHA "}]}",
         HEAD "[{\"name\": \"a\", \"size\": 10, \"have\": [[0, 5], [3, 10]], \"more\": null}]}",
-        "{\"tern\": 1, \"name\": \"x\", \"source\": {\"url\": \"http://h/x\"}, \"files\": "
-        "[{\"name\": \"a\"}]}",
+        ("{\"tern\": 1, \"name\": \"x\", \"source\": {\"url\": \"http://h/x\"}, \"files\": "
+         "[{\"name\": \"a\"}]}"),
     };
     store_manifest m;
     tern_err err;

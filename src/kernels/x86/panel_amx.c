@@ -1,7 +1,9 @@
 /* Panels with AMX, and the matrix products that use them: for a few tokens vectors do as well. */
 #include <immintrin.h>
 
-#if !defined(__AMX_TILE__) || !defined(__AMX_INT8__)
+/* Older versions of clang spell them without the second line. */
+#if !(defined(__AMX_TILE__) && defined(__AMX_INT8__)) &&                                           \
+    !(defined(__AMXTILE__) && defined(__AMXINT8__))
 #error "needs -mamx-tile -mamx-int8"
 #endif
 
