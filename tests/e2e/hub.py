@@ -67,6 +67,7 @@ for i, name in enumerate(evil):
 
 lock = threading.Lock()
 counts = {}
+sending = 0  # bodies on their way; those that stall are not counted
 log = open(os.path.join(folder, "log"), "a", buffering=1)
 
 
@@ -114,15 +115,26 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
         self.note(status, len(body))
 
+    def forget(self):
+        """Empty the log and the memory, once those who were killed have been noticed and noted."""
+        for _ in range(200):
+            with lock:
+                if sending == 0:
+                    break
+            time.sleep(0.01)
+        with lock:
+            counts.clear()
+        log.truncate(0)
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     # ---- the hub ----
 
     def hub(self, path, query):
         parts = path.strip("/").split("/")
         if parts[:1] == ["reset"]:
-            self.answer(404)
-            with lock:
-                counts.clear()
-            return log.truncate(0)
+            return self.forget()
         if parts[:1] == ["new"]:  # a later commit of test/update
             repos["test/update"]["u.gguf"] = gguf(3 * MB, 60)
             repos["plain"]["p.gguf"] = gguf(2 * MB, 61)
@@ -218,6 +230,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(end - begin))
         self.end_headers()
         sent = 0
+        self.moving(repo, 1)
         try:
             if self.command != "HEAD":
                 if repo == "test/cut" and first("cut", 3):
@@ -235,6 +248,12 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
         self.note(status, sent)
+        self.moving(repo, -1)
+
+    def moving(self, repo, change):
+        global sending
+        with lock:
+            sending += change if repo != "test/stall" else 0
 
     def serve(self):
         u = urlsplit(self.path)

@@ -277,6 +277,7 @@ run pull test/slow --json
 has_status 0
 good test/slow slow.gguf "$models/test--slow--slow/slow.gguf"
 json_is $((2097152 - had)) fetched_bytes
+[ "$(sent '"port": "store"')" = $((2097152 - had)) ]; ok $? 'what was there came again'
 [ -z "$(ls -A "$models/.partial")" ]; ok $? 'something is left in .partial'
 
 # Interrupted: the same, with a word.
