@@ -21,7 +21,7 @@ typedef struct rewrite {
     tern_gguf_writer *w;
     compress_note *notes; /* owned; [in->n_tensor] */
     bool halves;          /* rows of q and k are to be permuted */
-    uint32_t n_head, n_kv, n_rot, d_head;
+    uint32_t n_rot, d_head;
     uint64_t done, total; /* bytes of the output */
     tern_err *err;
 } rewrite;
@@ -181,6 +181,21 @@ static tern_code write_rows(rewrite *r, piece *p, size_t n_piece, size_t rows)
     return TERN_OK;
 }
 
+/* A bias: its one row holds what rows of the matrix are. */
+static tern_code write_vector(rewrite *r, const piece *p)
+{
+    size_t n = p->t->ne[0];
+    float *x = tern_alloc(n * sizeof *x);
+    if (!x)
+        return tern_fail(r->err, TERN_E_NOMEM, "out of memory for tensor '%.60s'", p->t->name);
+    tern_dtype_get(p->t->dtype)->unpack_row(p->t, 0, x);
+    for (size_t i = 0; i < n; i++)
+        p->x[i] = x[source_row(r, i)];
+    tern_free(x);
+    p->to->pack(p->x, 1, n, NULL, p->out);
+    return put(r, p->out, p->row_bytes);
+}
+
 static tern_code convert(rewrite *r, const tern_tensor *t, const compress_note *note)
 {
     size_t rows = tern_tensor_rows(t), cols = t->ne[0], n = PIECE_FLOATS / cols, floats, bytes;
@@ -200,19 +215,8 @@ static tern_code convert(rewrite *r, const tern_tensor *t, const compress_note *
     }
     if (!p.x || !p.out) {
         rc = tern_fail(r->err, TERN_E_NOMEM, "out of memory for tensor '%.60s'", t->name);
-    } else if (vector) { /* its one row holds what rows of the matrix are */
-        float *y = p.x;
-        uint8_t *packed = p.out;
-        float *x = tern_alloc(cols * sizeof *x);
-        rc = x ? TERN_OK : tern_fail(r->err, TERN_E_NOMEM, "out of memory");
-        if (x) {
-            tern_dtype_get(t->dtype)->unpack_row(t, 0, x);
-            for (size_t i = 0; i < cols; i++)
-                y[i] = x[source_row(r, i)];
-            to->pack(y, 1, cols, NULL, packed);
-            rc = put(r, packed, p.row_bytes);
-        }
-        tern_free(x);
+    } else if (vector) {
+        rc = write_vector(r, &p);
     } else if (note->to == TERN_DT_I2_S) {
         rc = write_i2_s(r, &p, n, rows);
     } else {

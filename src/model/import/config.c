@@ -278,9 +278,14 @@ static tern_code put_scaling(tern_folder *f, const json_t *rope, double base, in
 static tern_code put_rope(tern_folder *f, int d_head, int n_ctx)
 {
     const json_t *rope = member(f->text, "rope_parameters");
-    double base, part;
+    double base, part, local;
     if (!rope)
         rope = member(f->text, "rope_scaling");
+    /* Layers with a window may turn at another rate. */
+    TERN_TRY(get_real(f, f->text, "rope_local_base_freq", NONE, &local));
+    TERN_TRY(get_real(f, member(rope, "sliding_attention"), "rope_theta", local, &local));
+    if (local != NONE)
+        TERN_TRY(put_real(f, "rope.freq_base_swa", local));
     /* Where layers differ, the full ones stand for the model. */
     if (member(rope, "full_attention"))
         rope = member(rope, "full_attention");

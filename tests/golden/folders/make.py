@@ -19,7 +19,7 @@ os.environ["TORCHDYNAMO_DISABLE"] = "1"
 import torch
 from make import N_POS, N_VOCAB, common, randomise, ternarise, with_bitlinear
 from safetensors.torch import save_file
-from transformers import (BitNetConfig, BitNetForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config,
+from transformers import (BitNetConfig, BitNetForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config,
                           Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 
@@ -170,6 +170,12 @@ def main():
     case(folder, "qwen3", Qwen3ForCausalLM(Qwen3Config(**common(
         **small, head_dim=32, tie_word_embeddings=False, use_sliding_window=False,
         rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}))), dtype=torch.float32)
+    case(folder, "gemma3", Gemma3ForCausalLM(Gemma3TextConfig(**common(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=6, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=32, query_pre_attn_scalar=24, sliding_window=20,
+        hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True,
+        rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
+                         "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}))))
 
 
 if __name__ == "__main__":
