@@ -64,6 +64,7 @@ static const golden cases[] = {
     {.name = "../folders/llama3-shards", .n_pair = 1},
     {.name = "../folders/qwen2", .n_pair = 1},
     {.name = "../folders/qwen3", .n_pair = 1},
+    {.name = "../folders/gemma3", .n_pair = 3},
 };
 #define N_CASE (sizeof cases / sizeof cases[0])
 
