@@ -58,7 +58,7 @@ void cli_help_verb(cli_verb v, tern_str *out)
         bool begun = false;
         for (int i = 0; i < CLI_OPT_COUNT; i++) {
             const cli_row *r = &cli_rows[i];
-            if (r->group != (cli_group)g || !(r->verbs & 1u << v))
+            if (r->group != (cli_group)g || !(r->verbs & UINT64_C(1) << v))
                 continue;
             if (!begun)
                 tern_str_printf(out, "\n%s:\n", titles[g]);
@@ -94,7 +94,7 @@ bool cli_help_json(tern_str *out)
         const cli_verb_info *info = cli_verb_get((cli_verb)v);
         json_t *options = json_array();
         for (int i = 0; i < CLI_OPT_COUNT; i++)
-            if (cli_rows[i].verbs & 1u << v)
+            if (cli_rows[i].verbs & UINT64_C(1) << v)
                 (void)json_array_append_new(options, describe_row(&cli_rows[i]));
         (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "name", info->name,
                                                     "arguments", info->arguments, "help",

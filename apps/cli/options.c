@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define V(id)  (1u << CLI_##id)
-#define EVERY  (~0u)
+#define V(id)  (UINT64_C(1) << CLI_##id)
+#define EVERY  (~UINT64_C(0))
 #define TALKS  (V(CHAT) | V(RUN))
 #define READS  (V(CHAT) | V(RUN) | V(EMBED) | V(TOKENIZE) | V(LOGITS))
 #define EVALS  (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
@@ -81,7 +81,7 @@ static bool row_has_name(const cli_row *r, const char *s, size_t n)
 static cli_opt find_option(cli_verb v, const char *s, size_t n)
 {
     for (int i = 0; i < CLI_OPT_COUNT; i++)
-        if ((cli_rows[i].verbs & 1u << v) && row_has_name(&cli_rows[i], s, n))
+        if ((cli_rows[i].verbs & UINT64_C(1) << v) && row_has_name(&cli_rows[i], s, n))
             return (cli_opt)i;
     return CLI_OPT_COUNT;
 }
@@ -147,7 +147,7 @@ static tern_code unknown_option(cli_verb v, const char *s, size_t n, tern_err *e
     for (int i = 0; i < CLI_OPT_COUNT; i++) {
         const char *at = cli_rows[i].names, *name;
         size_t len;
-        while ((cli_rows[i].verbs & 1u << v) && (name = cli_name_next(&at, &len)) != NULL)
+        while ((cli_rows[i].verbs & UINT64_C(1) << v) && (name = cli_name_next(&at, &len)) != NULL)
             consider(&best, s, n, name, len);
     }
     tern_quote(shown, sizeof shown, s, n);
@@ -281,7 +281,7 @@ static tern_code set_value(cli_options *o, cli_opt id, const char *where, const 
 
 static tern_code positional(cli_options *o, const char *s, tern_err *err)
 {
-    unsigned bit = 1u << o->verb;
+    uint64_t bit = UINT64_C(1) << o->verb;
     char shown[48];
     if (o->verb == CLI_HELP && !o->topic) {
         o->topic = s;
@@ -329,7 +329,7 @@ static tern_code fill(cli_options *o, tern_err *err)
     for (int i = 0; i < CLI_OPT_COUNT; i++) {
         const cli_row *r = &cli_rows[i];
         char name[48];
-        if (!(r->verbs & 1u << o->verb) || o->value[i].source == CLI_ARG)
+        if (!(r->verbs & UINT64_C(1) << o->verb) || o->value[i].source == CLI_ARG)
             continue;
         cli_row_env(r, name, sizeof name);
         const char *s = getenv(name);
@@ -425,7 +425,7 @@ void cli_options_list(const cli_options *o, tern_str *out)
     for (int i = 0; i < CLI_OPT_COUNT; i++) {
         const cli_row *r = &cli_rows[i];
         size_t n;
-        if (r->group != GROUP_SAMPLING || r->kind == KIND_LIST || !(r->verbs & 1u << o->verb))
+        if (r->group != GROUP_SAMPLING || r->kind == KIND_LIST || !(r->verbs & UINT64_C(1) << o->verb))
             continue;
         const char *name = cli_row_name(r, &n);
         tern_str_printf(out, "  %-18.*s ", (int)n, name);

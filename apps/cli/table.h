@@ -25,7 +25,7 @@ typedef struct cli_row {
     cli_kind kind;
     const char *argument, *preset;
     double min, max;
-    unsigned verbs;
+    uint64_t verbs; /* bits */
     const char *help;
 } cli_row;
 
