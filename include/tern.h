@@ -228,6 +228,23 @@ TERN_API void tern_model_count_zeros(tern_model *m, bool on);
 TERN_API TERN_CHECK tern_code tern_model_ffn_stats_get(tern_model *m, int32_t layer,
                                                        tern_ffn_stats *s, tern_err *err);
 
+/* What one matrix is multiplied with in a pass: floats, before they are rounded to int8. */
+typedef struct tern_matrix_input {
+    const char *name; /* of the tensor as the file has it; valid while the model is open */
+    const float *x;   /* [n_row][stride], of each row n_col floats; valid during the call */
+    size_t stride;
+    int32_t n_row; /* tokens of this pass, or some of them: each is seen once */
+    int32_t n_col;
+} tern_matrix_input;
+typedef void (*tern_watch_fn)(void *ctx, const tern_matrix_input *in);
+
+/* From now on fn sees the input of every matrix of every pass, before it is multiplied; fn NULL: nobody
+ * looks, which costs nothing. Matrices that share an input are told one by one, one that the file has
+ * joined (attn_qkv) once. All rows are whole: nothing is skipped for zeros meanwhile. The output head is
+ * told of rows of which all logits are computed (tern_session_eval_all); a tied one has the name of the
+ * embedding. fn runs on the thread that evaluates and must not call the model. Waits for a running step. */
+TERN_API void tern_model_watch(tern_model *m, tern_watch_fn fn, void *ctx);
+
 /* Fills the fields that fit info->size. */
 TERN_API void tern_model_info_get(const tern_model *m, tern_model_info *info);
 /* Everything `tern show` prints, as one JSON object. Counts zeros, so it reads all weights once. */

@@ -52,6 +52,14 @@ void tern_model_count_zeros(tern_model *m, bool on)
     pthread_mutex_unlock(&m->mu);
 }
 
+void tern_model_watch(tern_model *m, tern_watch_fn fn, void *ctx)
+{
+    pthread_mutex_lock(&m->mu);
+    m->e.watch = fn;
+    m->e.watch_ctx = ctx;
+    pthread_mutex_unlock(&m->mu);
+}
+
 tern_code tern_model_ffn_stats_get(tern_model *m, int32_t layer, tern_ffn_stats *s, tern_err *err)
 {
     if (layer < 0 || layer >= m->w.h.n_layer)

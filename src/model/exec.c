@@ -180,7 +180,7 @@ void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in)
 {
     prepare_task task = {
         .e = e, .p = p, .a8t = view(e->a8t, p->cols), .a8b = view(e->a8b, p->cols)};
-    if (p->keep || !p->forms || (p->forms & TERN_FORM_F32))
+    if (p->keep || !p->forms || (p->forms & TERN_FORM_F32) || e->watch)
         task.y = p->y;
     tern_exec_span(e, TERN_SPAN_PREPARE);
     run_rows(e, prepare_lane, &task, p->n_tok);
@@ -240,10 +240,28 @@ static int piece_of(const run_task *t, int n_row)
     return n_piece < 1 ? n_row : t->grain * (int)((n_grain + n_piece - 1) / n_piece);
 }
 
+/* Of a matrix that the file has joined with others only the first part tells. */
+static void watch_jobs(const tern_exec *e, const tern_job *jobs, int n_job)
+{
+    for (int j = 0; j < n_job; j++) {
+        const tern_tensor *src = jobs[j].l->src;
+        const tern_tensor *whole = src->part ? tern_dir_tensor_find(e->w->dir, src->name) : src;
+        const tern_matrix_input in = {.name = src->name,
+                                      .x = jobs[j].in->x,
+                                      .stride = jobs[j].in->x_stride,
+                                      .n_row = jobs[j].in->n_tok,
+                                      .n_col = jobs[j].l->cols};
+        if (whole && whole->data == src->data)
+            e->watch(e->watch_ctx, &in);
+    }
+}
+
 void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job, tern_glu_fn glu)
 {
     run_task task = {.e = e, .jobs = jobs, .n_job = n_job, .glu = glu, .grain = 16};
     int n = 0;
+    if (e->watch)
+        watch_jobs(e, jobs, n_job);
     tern_exec_span(e, span);
     for (int j = 0; j < n_job; j++) {
         task.grain = jobs[j].l->grain > task.grain ? jobs[j].l->grain : task.grain;
@@ -292,6 +310,8 @@ void tern_exec_head(tern_exec *e, const tern_input *in)
         tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
         return;
     }
+    if (e->watch)
+        watch_jobs(e, &job, 1);
     tern_exec_span(e, TERN_SPAN_HEAD);
     e->read_bytes += l->read_bytes;
     tern_pool_for(e->pool, l->rows, 16 * TERN_HEAD_READ, head_range, &task);

@@ -68,6 +68,8 @@ typedef struct tern_exec {
     size_t x_stride, q_stride, kv_stride, ff_stride, mid_stride, vocab_stride;
     /* Feed-forwards with zeros (ffn/sparse.c). */
     bool count_zeros;
+    tern_watch_fn watch; /* NULL: nobody looks at inputs */
+    void *watch_ctx;
     float up_limit, down_limit; /* shares of rows and columns from which all are read (tune.h) */
     tern_ffn_count *count;      /* [n_layer]; kept while count_zeros */
     uint64_t n_step, n_row;     /* so far */
@@ -111,6 +113,11 @@ typedef void (*tern_output_fn)(void *ctx, int row, const tern_output *out);
 /* One step over rows[0..n_row), n_row <= max_tok; positions are reserved in their sequences. Writes
  * KV, calls sink for wanted rows. Does not commit. Cannot fail, allocates nothing. */
 void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn sink, void *ctx);
+
+/* Its parts, for those who go through a text block by block: the rows' embeddings (and rotations, which
+ * blocks need) to the residual stream e->x; what block i adds to it. */
+void tern_forward_embed(tern_exec *e, const tern_row *rows, int n_row);
+void tern_forward_block(tern_exec *e, int i, const tern_row *rows, int n_row);
 
 /* ---- steps the mixers and ffns share ------------------------------------------------------- */
 

@@ -122,29 +122,38 @@ static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn s
     }
 }
 
-void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn sink, void *ctx)
+void tern_forward_embed(tern_exec *e, const tern_row *rows, int n_row)
 {
-    const tern_weights *w = e->w;
     embed_task task = {.e = e, .rows = rows, .n_row = n_row};
-    TERN_NO_ALLOC_BEGIN("step");
-    e->n_step++;
-    e->n_row += (uint64_t)n_row;
     tern_exec_span(e, TERN_SPAN_EMBED);
     if (n_row < 4)
         embed_lane(&task, 0, 1);
     else
         tern_pool_run(e->pool, embed_lane, &task);
-    for (int i = 0; i < w->h.n_layer; i++) {
-        const tern_block *b = &w->blocks[i];
-        switch (b->mixer) {
-        case TERN_MIXER_ATTENTION:
-            tern_attention_forward(e, b, rows, n_row);
-        }
-        switch (b->ffn) {
-        case TERN_FFN_DENSE:
-            tern_dense_forward(e, b, n_row);
-        }
+}
+
+void tern_forward_block(tern_exec *e, int i, const tern_row *rows, int n_row)
+{
+    const tern_block *b = &e->w->blocks[i];
+    switch (b->mixer) {
+    case TERN_MIXER_ATTENTION:
+        tern_attention_forward(e, b, rows, n_row);
     }
+    switch (b->ffn) {
+    case TERN_FFN_DENSE:
+        tern_dense_forward(e, b, n_row);
+    }
+}
+
+void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn sink, void *ctx)
+{
+    const tern_weights *w = e->w;
+    TERN_NO_ALLOC_BEGIN("step");
+    e->n_step++;
+    e->n_row += (uint64_t)n_row;
+    tern_forward_embed(e, rows, n_row);
+    for (int i = 0; i < w->h.n_layer; i++)
+        tern_forward_block(e, i, rows, n_row);
     TERN_NO_ALLOC_END();
     head(e, rows, n_row, sink, ctx);
     tern_exec_span(e, TERN_SPAN_BETWEEN);

@@ -98,8 +98,8 @@ static void up_range(void *arg, int lane, int begin, int end)
 bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in)
 {
     const tern_dense *f = &b->f.dense;
-    if (in->n_tok > TERN_SKIP_MAX_TOK || f->act != TERN_ACT_RELU2 || f->up.op != TERN_OP_MM_T2R1 ||
-        !f->up.tame || f->up.bias || f->gate.bias)
+    if (e->watch || in->n_tok > TERN_SKIP_MAX_TOK || f->act != TERN_ACT_RELU2 ||
+        f->up.op != TERN_OP_MM_T2R1 || !f->up.tame || f->up.bias || f->gate.bias)
         return false;
     for (int t = 0; t < in->n_tok; t++)
         if (!(in->a8t.scale[t] >= TAME_SCALE))
@@ -201,7 +201,7 @@ static void join_range(void *arg, int lane, int begin, int end)
 bool tern_sparse_down(tern_exec *e, const tern_block *b, const tern_input *in)
 {
     const tern_linear *l = &b->f.dense.down;
-    if (in->n_tok > TERN_SKIP_MAX_TOK || l->op != TERN_OP_MM_T2C1 || l->bias)
+    if (e->watch || in->n_tok > TERN_SKIP_MAX_TOK || l->op != TERN_OP_MM_T2C1 || l->bias)
         return false;
     tern_exec_span(e, TERN_SPAN_DOWN);
     int n_lane = tern_pool_size(e->pool), n = 0;
