@@ -37,6 +37,9 @@ void cli_progress(cli *c, const char *what, double done, double total, const cha
 void cli_progress_end(cli *c);
 /* Print the JSON value on standard output and release it; NULL counts as memory exhausted. */
 TERN_CHECK tern_code cli_print_json(json_t *value, tern_err *err);
+/* Print text on standard output, with c->json as an object that has it under key, and release it. c may be
+ * NULL: never as JSON. */
+TERN_CHECK tern_code cli_print_text(const cli *c, const char *key, tern_str *text, tern_err *err);
 /* Flush standard output; a full disk is an error, not silence. */
 TERN_CHECK tern_code cli_flush(tern_err *err);
 

@@ -105,6 +105,19 @@ tern_code cli_print_json(json_t *value, tern_err *err)
     return cli_flush(err);
 }
 
+tern_code cli_print_text(const cli *c, const char *key, tern_str *text, tern_err *err)
+{
+    tern_code rc = TERN_OK;
+    if (text->failed)
+        rc = tern_fail(err, TERN_E_NOMEM, "out of memory");
+    else if (c && c->json)
+        rc = cli_print_json(json_pack("{s:s}", key, tern_str_get(text)), err);
+    else
+        (void)fwrite(tern_str_get(text), 1, text->len, stdout);
+    tern_str_done(text);
+    return rc == TERN_OK ? cli_flush(err) : rc;
+}
+
 /* ---- models and sessions ------------------------------------------------------------------- */
 
 #ifdef TERN_BUILTIN

@@ -10,6 +10,11 @@ static const char *const titles[CLI_GROUP_COUNT] = {
 #include "options.def"
 };
 
+const char *cli_group_title(cli_group g)
+{
+    return titles[g];
+}
+
 static const char *const kinds[] = {"flag", "int", "real", "text", "list", "choice"};
 
 void cli_help_all(tern_str *out)

@@ -33,6 +33,8 @@ static tern_code list_known(const cli *c, tern_err *err)
             (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "name", k->name,
                                                         "source", k->spec, "licence", k->licence,
                                                         "about", k->about));
+        else if (cli_flag(&c->opt, OPT_NAMES))
+            (void)puts(k->name);
         else
             (void)printf("%-19s %-60s %-18s hf:%s\n", k->name, k->about, k->licence, k->spec);
     }
@@ -78,6 +80,14 @@ static void print_entry(const store_entry *e, int width)
     tern_str_done(&source);
 }
 
+/* Of those that can be used. */
+static void print_names(const store_list *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (!l->v[i].partial)
+            (void)puts(l->v[i].m.name);
+}
+
 static void print_list(const store_list *l)
 {
     int width = 4;
@@ -104,6 +114,8 @@ tern_code cli_ls(cli *c, tern_err *err)
         for (size_t i = 0; i < l.n; i++)
             (void)json_array_append_new(list, entry_json(&s, &l.v[i]));
         rc = cli_print_json(list, err);
+    } else if (rc == TERN_OK && cli_flag(&c->opt, OPT_NAMES)) {
+        print_names(&l);
     } else if (rc == TERN_OK) {
         print_list(&l);
         if (l.n == 0 && !c->quiet)

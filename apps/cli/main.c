@@ -11,16 +11,6 @@ static tern_code (*const verbs[CLI_VERB_COUNT])(cli *c, tern_err *err) = {
 #include "options.def"
 };
 
-static tern_code put(tern_str *s, tern_err *err)
-{
-    tern_code rc = TERN_OK;
-    if (s->failed)
-        rc = tern_fail(err, TERN_E_NOMEM, "out of memory");
-    (void)fwrite(tern_str_get(s), 1, s->len, stdout);
-    tern_str_done(s);
-    return rc == TERN_OK ? cli_flush(err) : rc;
-}
-
 tern_code cli_help(cli *c, tern_err *err)
 {
     tern_str s;
@@ -38,7 +28,7 @@ tern_code cli_help(cli *c, tern_err *err)
     } else {
         cli_help_all(&s);
     }
-    return put(&s, err);
+    return cli_print_text(NULL, "", &s, err);
 }
 
 static tern_code run_verb(cli *c, tern_err *err)
@@ -50,7 +40,7 @@ static tern_code run_verb(cli *c, tern_err *err)
             cli_help_all(&s);
         else
             cli_help_verb(c->opt.verb, &s);
-        return put(&s, err);
+        return cli_print_text(NULL, "", &s, err);
     }
     return verbs[c->opt.verb](c, err);
 }

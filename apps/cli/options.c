@@ -15,7 +15,7 @@
 #define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE))
 #define WRITES (V(CONVERT) | V(QUANTIZE))
 /* Verbs whose arguments are no options by position. */
-#define WORDS (WRITES | V(PULL) | V(RM))
+#define WORDS (WRITES | V(PULL) | V(RM) | V(COMPLETIONS))
 
 const cli_row cli_rows[CLI_OPT_COUNT] = {
 #define OPT(id, group, names, kind, argument, preset, min, max, verbs, help)                       \
@@ -283,7 +283,7 @@ static tern_code positional(cli_options *o, const char *s, tern_err *err)
 {
     uint64_t bit = UINT64_C(1) << o->verb;
     char shown[48];
-    if (o->verb == CLI_HELP && !o->topic) {
+    if ((o->verb == CLI_HELP || o->verb == CLI_MAN) && !o->topic) {
         o->topic = s;
         return TERN_OK;
     }
@@ -425,7 +425,8 @@ void cli_options_list(const cli_options *o, tern_str *out)
     for (int i = 0; i < CLI_OPT_COUNT; i++) {
         const cli_row *r = &cli_rows[i];
         size_t n;
-        if (r->group != GROUP_SAMPLING || r->kind == KIND_LIST || !(r->verbs & UINT64_C(1) << o->verb))
+        if (r->group != GROUP_SAMPLING || r->kind == KIND_LIST ||
+            !(r->verbs & UINT64_C(1) << o->verb))
             continue;
         const char *name = cli_row_name(r, &n);
         tern_str_printf(out, "  %-18.*s ", (int)n, name);

@@ -29,6 +29,8 @@ typedef struct cli_row {
     const char *help;
 } cli_row;
 
+const char *cli_group_title(cli_group g);
+
 extern const cli_row cli_rows[CLI_OPT_COUNT];
 
 /* The first name with two dashes, without them; n bytes at the result. */

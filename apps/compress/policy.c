@@ -34,16 +34,23 @@ static bool is_written(tern_dtype dt)
     return d && d->pack && d->file_id != UINT32_MAX;
 }
 
+const char *compress_type_name(int i)
+{
+    for (int dt = 0; dt < TERN_DT_COUNT; dt++)
+        if (is_written((tern_dtype)dt) && i-- == 0)
+            return tern_dtype_get((tern_dtype)dt)->name;
+    return NULL;
+}
+
 tern_code compress_type_parse(const char *name, tern_dtype *out, tern_err *err)
 {
     char all[200] = "";
+    const char *one;
     size_t at = 0;
     if (tern_dtype_find(name, out) && is_written(*out))
         return TERN_OK;
-    for (int i = 0; i < TERN_DT_COUNT; i++)
-        if (is_written((tern_dtype)i) && at < sizeof all)
-            at += (size_t)snprintf(all + at, sizeof all - at, "%s%s", at ? ", " : "",
-                                   tern_dtype_get((tern_dtype)i)->name);
+    for (int i = 0; (one = compress_type_name(i)) != NULL && at < sizeof all; i++)
+        at += (size_t)snprintf(all + at, sizeof all - at, "%s%s", at ? ", " : "", one);
     return tern_fail(err, TERN_E_USAGE, "type '%.40s': expected one of %s", name, all);
 }
 

@@ -40,6 +40,8 @@ typedef struct compress_opts {
 void compress_opts_init(compress_opts *o);
 /* A type by name, if this engine writes it. Codes: TERN_E_USAGE, the message names what there is. */
 TERN_CHECK tern_code compress_type_parse(const char *name, tern_dtype *out, tern_err *err);
+/* Name number i of those it takes, in the table's order; NULL behind the last. */
+const char *compress_type_name(int i);
 
 /* Codes: TERN_E_UNSUPPORTED (a tensor cannot have its type: values that are not ternary, no type that
  * fits its shape), TERN_E_CANCELLED, TERN_E_IO, TERN_E_NOMEM. */
