@@ -3,11 +3,13 @@
 #include "compress/convert.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/os/outfile.h"
 #include "cli.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct job {
     cli *c;
@@ -64,18 +66,18 @@ static const char *text_at(const json_t *o, const char *key)
     return s ? s : "";
 }
 
-static void print_rows(const job *j)
+static void print_rows(const job *j, FILE *to)
 {
     size_t i;
     json_t *row;
-    (void)puts("| tensor | becomes | from | to | because |\n|---|---|---|---|---|");
+    (void)fputs("| tensor | becomes | from | to | because |\n|---|---|---|---|---|\n", to);
     json_array_foreach(j->rows, i, row)
     {
         const char *note = text_at(row, "note"), *why = text_at(row, "why");
-        (void)printf("| %s | %s | %s | %s | %s%s%s |\n", text_at(row, "source"),
-                     *text_at(row, "name") ? text_at(row, "name") : "left out",
-                     text_at(row, "from"), text_at(row, "to"), note, *note && *why ? "; " : "",
-                     why);
+        (void)fprintf(to, "| %s | %s | %s | %s | %s%s%s |\n", text_at(row, "source"),
+                      *text_at(row, "name") ? text_at(row, "name") : "left out",
+                      text_at(row, "from"), text_at(row, "to"), note, *note && *why ? "; " : "",
+                      why);
     }
 }
 
@@ -256,9 +258,12 @@ static tern_code report(const job *j, json_t *checked, tern_err *err)
             (void)json_object_set(o, "check", checked);
         return cli_print_json(o, err);
     }
+    FILE *to = strcmp(j->out, "-") == 0 ? stderr : stdout;
     if (cli_flag(&j->c->opt, OPT_EXPLAIN))
-        print_rows(j);
-    (void)printf("%s: %zu tensors, %.1f MB\n", j->out, j->n_tensor, (double)j->bytes_out * 1e-6);
+        print_rows(j, to);
+    if (to == stdout || !j->c->quiet)
+        (void)fprintf(to, "%s: %zu tensors, %.1f MB\n", j->out, j->n_tensor,
+                      (double)j->bytes_out * 1e-6);
     if (checked)
         (void)printf("compared with the source: the same likeliest token %lld times of %lld, "
                      "largest difference %.2g of the largest logit, mean KL divergence %.2g\n",
@@ -282,6 +287,22 @@ static tern_code write_file(job *j, tern_err *err)
     return rc;
 }
 
+/* What is no file can be written, but not read again; and standard output holds one thing. */
+static tern_code check_target(const job *j, tern_err *err)
+{
+    bool to_stdout = strcmp(j->out, "-") == 0;
+    if (!cli_flag(&j->c->opt, OPT_NO_CHECK) && !tern_outfile_is_file(j->out))
+        return tern_fail(err, TERN_E_USAGE,
+                         "%s cannot be read again for the comparison with the source: add "
+                         "--no-check, or write to a file",
+                         to_stdout ? "standard output" : j->out);
+    if (to_stdout && j->c->json)
+        return tern_fail(err, TERN_E_USAGE, "standard output is for the model: no --json with it");
+    if (to_stdout && isatty(STDOUT_FILENO))
+        return tern_fail(err, TERN_E_USAGE, "standard output is a terminal: write to a file");
+    return TERN_OK;
+}
+
 static tern_code run(job *j, tern_err *err)
 {
     json_t *checked = NULL;
@@ -289,6 +310,7 @@ static tern_code run(job *j, tern_err *err)
     tern_str path;
     cli_interrupt_init();
     tern_str_init(&path, 1 << 14);
+    TERN_TRY_GOTO(check_target(j, err));
     j->rows = json_array();
     TERN_TRY_GOTO(cli_model_path(j->c, j->in, &path, NULL, err));
     j->in = tern_str_get(&path);

@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     tern_err err = {0};
     /* A parent may have left it ignored; `tern ... | head` is to end quietly. */
     (void)signal(SIGPIPE, SIG_DFL);
+    (void)signal(SIGXFSZ, SIG_IGN); /* then a file over the limit is a write that fails */
     (void)setlocale(LC_CTYPE, "");
     if (argc < 2) {
         tern_str s;

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/os/outfile.h"
 #include "engine/engine.h"
 
 #include <stdlib.h>
@@ -145,11 +146,9 @@ static bool has_suffix(const char *name)
     return n > n_suffix && strcmp(name + n - n_suffix, SUFFIX) == 0;
 }
 
-/* "...pack.Ab12Cd": the name that outfile.c gives while it writes. */
 static bool is_temporary(const char *name)
 {
-    const char *at = strstr(name, SUFFIX ".");
-    return at && strlen(at) == strlen(SUFFIX) + 7;
+    return strstr(name, SUFFIX ".") && tern_outfile_is_temp(name);
 }
 
 static void sweep_file(void *ctx, const tern_folder_file *f)

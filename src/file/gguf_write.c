@@ -292,6 +292,7 @@ tern_code tern_gguf_writer_begin(tern_gguf_writer *w, const char *path, unsigned
         goto fail;
     }
     TERN_TRY_GOTO(tern_outfile_open(&w->file, path, flags, err));
+    TERN_TRY_GOTO(tern_outfile_reserve(&w->file, (size_t)tern_gguf_writer_bytes(w), err));
     TERN_TRY_GOTO(put(w, header.data, header.len, err));
     TERN_TRY_GOTO(put(w, w->keys.data, w->keys.len, err));
     TERN_TRY_GOTO(put(w, w->infos.data, w->infos.len, err));

@@ -3,12 +3,20 @@
 #include "base/error.h"
 #include "base/str.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define TEMP_TAIL   ".tern-XXXXXX"
+#define TEMP_N      12 /* letters of it */
+#define MAX_ENTRY   1000000
+#define MAX_ATTEMPT 16
 
 static tern_code fail(tern_outfile *o, tern_err *err)
 {
@@ -34,22 +42,83 @@ static tern_code open_in_place(tern_outfile *o, tern_err *err)
     return o->f ? TERN_OK : fail(o, err);
 }
 
+/* ---- what killed programs left ------------------------------------------------------------- */
+
+/* Unless it is not ours, or somebody holds its lock. */
+static void remove_stale(int folder, const char *name)
+{
+    struct stat st;
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    bool stale = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+                 flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (stale) /* with the lock held: see open_locked */
+        (void)unlinkat(folder, name, 0);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+static void sweep(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    char folder[PATH_MAX] = ".";
+    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    if (n >= sizeof folder)
+        return;
+    if (n) {
+        memcpy(folder, path, n);
+        folder[n] = '\0';
+    }
+    DIR *d = opendir(folder);
+    const struct dirent *e;
+    n = strlen(base);
+    for (int i = 0; d && i < MAX_ENTRY && (e = readdir(d)) != NULL; i++)
+        if (strncmp(e->d_name, base, n) == 0 && strlen(e->d_name) == n + TEMP_N &&
+            tern_outfile_is_temp(e->d_name))
+            remove_stale(dirfd(d), e->d_name);
+    if (d)
+        (void)closedir(d);
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+/* A new file of ours with its lock. Between its making and the lock another program may have swept it
+ * away; then it has no name any more. Where a file system has no locks nothing is swept either. */
+static int open_locked(tern_outfile *o)
+{
+    struct stat st;
+    size_t n = strlen(o->temp);
+    for (int i = 0; i < MAX_ATTEMPT; i++) {
+        memcpy(o->temp + n - 6, "XXXXXX", 6);
+        int fd = mkostemp(o->temp, O_CLOEXEC);
+        if (fd < 0)
+            return fd;
+        (void)flock(fd, LOCK_EX);
+        if (fstat(fd, &st) == 0 && st.st_nlink > 0)
+            return fd;
+        (void)close(fd);
+        errno = EBUSY;
+    }
+    return -1;
+}
+
 static tern_code open_temp(tern_outfile *o, tern_err *err)
 {
     tern_str name;
     tern_str_init(&name, 1 << 16);
-    tern_str_printf(&name, "%s.XXXXXX", o->path);
+    tern_str_printf(&name, "%s" TEMP_TAIL, o->path);
     o->temp = tern_str_take(&name);
     if (!o->temp) {
         tern_outfile_abort(o);
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     }
-    int fd = mkostemp(o->temp, O_CLOEXEC);
+    sweep(o->path);
+    int fd = open_locked(o);
     if (fd < 0) {
         tern_free(o->temp); /* nothing to remove */
         o->temp = NULL;
         return fail(o, err);
     }
+    o->lock = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (!(o->flags & TERN_OUTFILE_PRIVATE)) {
         mode_t mask = umask(0);
         (void)umask(mask);
@@ -65,7 +134,7 @@ static tern_code open_temp(tern_outfile *o, tern_err *err)
 tern_code tern_outfile_open(tern_outfile *o, const char *path, unsigned flags, tern_err *err)
 {
     struct stat st;
-    *o = (tern_outfile){.flags = flags};
+    *o = (tern_outfile){.flags = flags, .lock = -1};
     o->path = strcmp(path, "-") == 0 ? resolve("/dev/stdout") : resolve(path);
     if (!o->path)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
@@ -131,7 +200,21 @@ void tern_outfile_abort(tern_outfile *o)
         (void)fclose(o->f);
     if (o->temp)
         (void)unlink(o->temp);
+    if (o->path && o->lock >= 0)
+        (void)close(o->lock);
     tern_free(o->temp);
     tern_free(o->path);
-    *o = (tern_outfile){0};
+    *o = (tern_outfile){.lock = -1};
+}
+
+bool tern_outfile_is_temp(const char *name)
+{
+    size_t n = strlen(name);
+    return n > TEMP_N && strncmp(name + n - TEMP_N, TEMP_TAIL, TEMP_N - 6) == 0;
+}
+
+bool tern_outfile_is_file(const char *path)
+{
+    struct stat st;
+    return strcmp(path, "-") != 0 && (stat(path, &st) != 0 || S_ISREG(st.st_mode));
 }

@@ -1,10 +1,14 @@
 /* Files that appear whole or not at all: written beside the target under another name, flushed to
- * the disk, then renamed. A reader finds the old file or the new one, whenever the power fails. */
+ * the disk, then renamed. A reader finds the old file or the new one, whenever the power fails.
+ *
+ * The other name is "<target>.tern-" and six letters; who writes it holds a lock on it. What a killed
+ * program left has no lock, and the next one that writes the same target removes it. */
 #ifndef TERN_BASE_OS_OUTFILE_H
 #define TERN_BASE_OS_OUTFILE_H
 
 #include "tern.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 enum {
@@ -15,10 +19,11 @@ enum {
 typedef struct tern_outfile {
     FILE *f;
     char *path, *temp; /* owned; temp NULL: written in place (a device or pipe) */
+    int lock;          /* of temp: a descriptor that outlives f */
     unsigned flags;
 } tern_outfile;
 
-/* "-" is standard output. */
+/* "-" is standard output. Codes: TERN_E_IO, TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_outfile_open(tern_outfile *o, const char *path, unsigned flags,
                                        tern_err *err);
 /* Room for so many bytes in all, so that a full disk is known before they are written. A file system
@@ -28,5 +33,10 @@ TERN_CHECK tern_code tern_outfile_reserve(tern_outfile *o, size_t n_bytes, tern_
 TERN_CHECK tern_code tern_outfile_commit(tern_outfile *o, tern_err *err);
 /* Drop what was written; fine after commit. */
 void tern_outfile_abort(tern_outfile *o);
+
+/* Whether a name, or a path, is one that files have while they are written. */
+bool tern_outfile_is_temp(const char *name);
+/* Whether what is written to path can be read there afterwards: not so of "-", devices and pipes. */
+bool tern_outfile_is_file(const char *path);
 
 #endif
