@@ -1,29 +1,13 @@
 #include "base/topology.h"
 #include "base/num.h"
 #include "base/os/affinity.h"
+#include "base/os/cgroup.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define PATH_CAP 512
 #define LINE_CAP 4096
-
-/* ---- small files --------------------------------------------------------------------------- */
-
-/* First line of a file without its newline; false when there is none. */
-static bool read_line(const char *root, const char *path, char *line, size_t cap)
-{
-    char full[PATH_CAP];
-    int n = snprintf(full, sizeof full, "%s%s", root, path);
-    FILE *f = n > 0 && (size_t)n < sizeof full ? fopen(full, "re") : NULL;
-    if (!f)
-        return false;
-    bool ok = fgets(line, (int)cap, f) != NULL;
-    (void)fclose(f);
-    if (ok)
-        line[strcspn(line, "\n")] = 0;
-    return ok;
-}
 
 /* ---- cores --------------------------------------------------------------------------------- */
 
@@ -67,7 +51,7 @@ static bool read_siblings(const char *root, int cpu, char *list, size_t cap)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/%s", cpu,
                        names[i]);
-        if (read_line(root, path, list, cap))
+        if (tern_root_line(root, path, list, cap))
             return true;
     }
     return false;
@@ -86,7 +70,7 @@ static place place_of(const char *root, const int *allowed, int n, int cpu)
                     p.rank++;
                 }
     (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpu_capacity", cpu);
-    if (read_line(root, path, line, sizeof line))
+    if (tern_root_line(root, path, line, sizeof line))
         (void)tern_parse_u64(line, strlen(line), &p.capacity);
     return p;
 }
@@ -111,74 +95,29 @@ static void apply_quota(uint64_t quota, uint64_t period, int *cpus)
 }
 
 /* One folder of version 2 ("quota period" or "max period") and of version 1 (a file each). */
-static void read_quota(const char *root, const char *mount, const char *group, bool v2, int *cpus)
+static void read_quota(void *ctx, const tern_cgroup *g)
 {
-    char path[PATH_CAP], line[64];
+    char line[64];
     uint64_t quota, period;
-    int n =
-        snprintf(path, sizeof path, "%s%s%s", mount, group, v2 ? "/cpu.max" : "/cpu.cfs_quota_us");
-    if (n < 0 || (size_t)n >= sizeof path || !read_line(root, path, line, sizeof line))
+    if (!tern_cgroup_line(g, g->v2 ? "cpu.max" : "cpu.cfs_quota_us", line, sizeof line))
         return;
     size_t space = strcspn(line, " ");
     if (!tern_parse_u64(line, space, &quota)) /* "max", or -1: none */
         return;
-    if (v2) {
+    if (g->v2) {
         if (line[space] && tern_parse_u64(line + space + 1, strlen(line + space + 1), &period))
-            apply_quota(quota, period, cpus);
+            apply_quota(quota, period, ctx);
         return;
     }
-    (void)snprintf(path, sizeof path, "%s%s/cpu.cfs_period_us", mount, group);
-    if (read_line(root, path, line, sizeof line) && tern_parse_u64(line, strlen(line), &period))
-        apply_quota(quota, period, cpus);
+    if (tern_cgroup_line(g, "cpu.cfs_period_us", line, sizeof line) &&
+        tern_parse_u64(line, strlen(line), &period))
+        apply_quota(quota, period, ctx);
 }
 
-/* The group itself and all above it: each may limit. */
-static void read_quotas(const char *root, const char *mount, char *group, bool v2, int *cpus)
-{
-    for (char *slash; *group; *slash = 0) {
-        if (strcmp(group, "/") != 0)
-            read_quota(root, mount, group, v2, cpus);
-        if (!(slash = strrchr(group, '/')))
-            break;
-    }
-    read_quota(root, mount, "", v2, cpus);
-}
-
-/* Does the comma-separated list name the CPU controller? */
-static bool names_cpu(const char *list, size_t n)
-{
-    for (size_t i = 0, end; i < n; i = end + 1) {
-        for (end = i; end < n && list[end] != ','; end++)
-            continue;
-        if (end - i == 3 && memcmp(list + i, "cpu", 3) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Lines "number:controllers:/group" of this process; version 2 has no controllers. */
 static int quota_of(const char *root)
 {
-    static const char *const v1[] = {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"};
-    static const char *const v2[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
-    char path[PATH_CAP], line[LINE_CAP];
-    int cpus = 0, n = snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-    FILE *f = n > 0 && (size_t)n < sizeof path ? fopen(path, "re") : NULL;
-    for (int i = 0; f && i < 64 && fgets(line, sizeof line, f); i++) {
-        line[strcspn(line, "\n")] = 0;
-        char *list = strchr(line, ':'), *group = list ? strchr(list + 1, ':') : NULL;
-        if (!group || strstr(group, "/.."))
-            continue;
-        size_t n_list = (size_t)(group - list) - 1;
-        bool two = n_list == 0;
-        for (size_t m = 0; (two || names_cpu(list + 1, n_list)) && m < 2; m++) {
-            char copy[LINE_CAP];
-            (void)snprintf(copy, sizeof copy, "%s", group + 1);
-            read_quotas(root, two ? v2[m] : v1[m], copy, two, &cpus);
-        }
-    }
-    if (f)
-        (void)fclose(f);
+    int cpus = 0;
+    tern_cgroup_each(root, "cpu", read_quota, &cpus);
     return cpus;
 }
 

@@ -1,55 +1,16 @@
 /* Topologies on made-up trees of the files a Linux system shows. */
 #include "base/topology.h"
+#include "support/root.h"
 #include "support/support.h"
 
-#include <ftw.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-static char root[64];
-
-static int make_root(void **state)
-{
-    (void)state;
-    (void)snprintf(root, sizeof root, "/tmp/tern-topology-XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-static int remove_root(void **state)
-{
-    (void)state;
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* A file under the root, with the folders it needs. */
-static void put(const char *path, const char *text)
-{
-    char full[512];
-    (void)snprintf(full, sizeof full, "%s%s", root, path);
-    for (char *slash = full + strlen(root) + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
-        *slash = 0;
-        (void)mkdir(full, 0700);
-        *slash = '/';
-    }
-    FILE *f = fopen(full, "we");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-}
 
 static void put_core(int cpu, const char *file, const char *list)
 {
     char path[128];
     (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/%s", cpu, file);
-    put(path, list);
+    test_root_put(path, list);
 }
 
 /* CPUs in their order of preference, cores behind the slash: "0 1/0 1". */
@@ -57,7 +18,7 @@ static void expect(const int *allowed, int n, int n_core, int quota, const char 
 {
     tern_topology t;
     char cpus[256] = "", cores[128] = "";
-    tern_topology_read(root, allowed, n, &t);
+    tern_topology_read(test_root(), allowed, n, &t);
     for (int i = 0; i < t.n_cpu; i++) {
         (void)snprintf(cpus + strlen(cpus), sizeof cpus - strlen(cpus), "%s%d", i ? " " : "",
                        t.cpus[i]);
@@ -107,10 +68,10 @@ static void test_neighbouring_siblings_and_the_older_name(void **state)
 static void test_larger_cores_come_first(void **state)
 {
     (void)state;
-    put("/sys/devices/system/cpu/cpu0/cpu_capacity", "446\n");
-    put("/sys/devices/system/cpu/cpu1/cpu_capacity", "446\n");
-    put("/sys/devices/system/cpu/cpu2/cpu_capacity", "1024\n");
-    put("/sys/devices/system/cpu/cpu3/cpu_capacity", "1024\n");
+    test_root_put("/sys/devices/system/cpu/cpu0/cpu_capacity", "446\n");
+    test_root_put("/sys/devices/system/cpu/cpu1/cpu_capacity", "446\n");
+    test_root_put("/sys/devices/system/cpu/cpu2/cpu_capacity", "1024\n");
+    test_root_put("/sys/devices/system/cpu/cpu3/cpu_capacity", "1024\n");
     expect((const int[]){0, 1, 2, 3}, 4, 4, 0, "2 3 0 1/0 1 2 3");
 }
 
@@ -133,15 +94,16 @@ static void test_quota_of_version_2_is_the_least_of_all_levels(void **state)
 {
     (void)state;
     const int all[] = {0, 1, 2, 3, 4, 5, 6, 7};
-    put("/proc/self/cgroup", "0::/a/b\n");
-    put("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+    test_root_put("/proc/self/cgroup", "0::/a/b\n");
+    test_root_put("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
     expect(all, 8, 8, 0, "0 1 2 3 4 5 6 7/0 1 2 3 4 5 6 7");
-    put("/sys/fs/cgroup/a/cpu.max", "350000 100000\n");
+    test_root_put("/sys/fs/cgroup/a/cpu.max", "350000 100000\n");
     expect(all, 8, 8, 4, "0 1 2 3 4 5 6 7/0 1 2 3 4 5 6 7");
-    put("/sys/fs/cgroup/a/b/cpu.max", "50000 100000\n");
+    test_root_put("/sys/fs/cgroup/a/b/cpu.max", "50000 100000\n");
     expect(all, 8, 8, 1, "0 1 2 3 4 5 6 7/0 1 2 3 4 5 6 7");
-    put("/sys/fs/cgroup/cpu.max", "200000 100000"); /* what a container sees of its own group */
-    put("/proc/self/cgroup", "0::/\n");
+    test_root_put("/sys/fs/cgroup/cpu.max",
+                  "200000 100000"); /* what a container sees of its own group */
+    test_root_put("/proc/self/cgroup", "0::/\n");
     expect(all, 8, 8, 2, "0 1 2 3 4 5 6 7/0 1 2 3 4 5 6 7");
 }
 
@@ -149,12 +111,12 @@ static void test_quota_of_version_1(void **state)
 {
     (void)state;
     const int all[] = {0, 1, 2, 3};
-    put("/proc/self/cgroup", "9:cpuset:/\n4:cpuacct,cpu:/docker/x\n0::/\n");
-    put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
-    put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    test_root_put("/proc/self/cgroup", "9:cpuset:/\n4:cpuacct,cpu:/docker/x\n0::/\n");
+    test_root_put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+    test_root_put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
     expect(all, 4, 4, 0, "0 1 2 3/0 1 2 3");
-    put("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_quota_us", "150000\n");
-    put("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_period_us", "100000\n");
+    test_root_put("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_quota_us", "150000\n");
+    test_root_put("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_period_us", "100000\n");
     expect(all, 4, 4, 2, "0 1 2 3/0 1 2 3");
 }
 
@@ -165,9 +127,9 @@ static void test_quotas_that_make_no_sense_are_ignored(void **state)
         "", "\n", "0 100000", "100000 0", "100000", "x 100000", "18446744073709551615 2", "5 x",
     };
     const int all[] = {0, 1, 2, 3};
-    put("/proc/self/cgroup", "0::/../x\nnonsense\n:\n::\n0::/a\n");
+    test_root_put("/proc/self/cgroup", "0::/../x\nnonsense\n:\n::\n0::/a\n");
     for (size_t i = 0; i < sizeof quotas / sizeof quotas[0]; i++) {
-        put("/sys/fs/cgroup/a/cpu.max", quotas[i]);
+        test_root_put("/sys/fs/cgroup/a/cpu.max", quotas[i]);
         expect(all, 4, 4, 0, "0 1 2 3/0 1 2 3");
     }
 }
@@ -183,7 +145,7 @@ static void test_this_machine_has_a_core(void **state)
         assert_in_range(t.cores[i], 0, t.n_core - 1);
 }
 
-#define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)
+#define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, test_root_make, test_root_remove)
 
 int main(void)
 {
