@@ -57,6 +57,15 @@ const void *cli_builtin(size_t *n);
 TERN_CHECK tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_session **out,
                                      tern_err *err);
 
+/* ---- doctor.c, report.c ---------------------------------------------------------------------- */
+
+/* The commit this was built from, with "-dirty" when files differed; "unknown" without a repository. */
+extern const char cli_commit[];
+/* What this machine and build can do. A new reference. */
+TERN_CHECK tern_code cli_doctor_facts(cli *c, json_t **out, tern_err *err);
+/* All that a report of a problem needs and nothing private; with a model its description too. */
+TERN_CHECK tern_code cli_bug_report(cli *c, tern_err *err);
+
 /* ---- resolve.c: names of models ------------------------------------------------------------- */
 
 TERN_CHECK tern_code cli_store_open(const cli *c, store *out, tern_err *err);

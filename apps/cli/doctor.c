@@ -2,13 +2,13 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "cli.h"
 #include "net/http.h"
 #include "store/digest.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #ifdef TERN_LIBEDIT
 #define HAS_LIBEDIT 1
@@ -27,35 +27,42 @@ static tern_code system_facts(int32_t n_thread, bool measure, json_t **out, tern
     return *out ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory for the description");
 }
 
-static json_int_t pages_bytes(int name)
+/* A limit that is not there is null. */
+static json_t *limit(uint64_t n)
 {
-    long pages = sysconf(name), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? (json_int_t)pages * size : 0;
+    return n == TERN_NO_LIMIT ? json_null() : json_integer((json_int_t)n);
 }
 
-static void add_builtin(cli *c, json_t *o)
+static void describe_builtin(const cli *c, const tern_model *m, size_t n, double open_s, json_t *o)
 {
-    size_t n;
-    tern_err why;
-    tern_model *m = NULL;
     tern_model_info info = {.size = sizeof info};
-    (void)cli_builtin(&n);
-    if (n == 0) {
-        (void)json_object_set_new(o, "builtin_model", json_null());
-        return;
-    }
-    uint64_t begin = tern_clock_ns();
-    if (cli_model_open(c, 0, &m, &why) != TERN_OK) {
-        (void)json_object_set_new(o, "builtin_model", json_pack("{s:s}", "error", why.msg));
-        return;
-    }
-    double open_s = (double)(tern_clock_ns() - begin) * 1e-9;
     tern_model_info_get(m, &info);
     (void)json_object_set_new(o, "builtin_model",
                               json_pack("{s:s, s:I, s:I, s:i, s:f}", "name", cli_model_label(c),
                                         "bytes", (json_int_t)n, "parameters",
                                         (json_int_t)info.n_param, "context", info.n_ctx_train,
                                         "open_s", open_s));
+}
+
+static void add_builtin(cli *c, json_t *o)
+{
+    const char *given = c->opt.value[OPT_MODEL].text;
+    size_t n;
+    tern_err why;
+    tern_model *m = NULL;
+    (void)cli_builtin(&n);
+    if (n == 0) {
+        (void)json_object_set_new(o, "builtin_model", json_null());
+        return;
+    }
+    uint64_t begin = tern_clock_ns();
+    c->opt.value[OPT_MODEL].text = NULL;
+    tern_code rc = cli_model_open(c, 0, &m, &why);
+    if (rc != TERN_OK)
+        (void)json_object_set_new(o, "builtin_model", json_pack("{s:s}", "error", why.msg));
+    else
+        describe_builtin(c, m, n, (double)(tern_clock_ns() - begin) * 1e-9, o);
+    c->opt.value[OPT_MODEL].text = given;
     tern_model_close(m);
 }
 
@@ -137,7 +144,7 @@ static json_t *network(void)
                          : json_null();
 }
 
-static tern_code gather(cli *c, json_t **out, tern_err *err)
+tern_code cli_doctor_facts(cli *c, json_t **out, tern_err *err)
 {
     json_t *all, *one;
     TERN_TRY(system_facts(0, true, &all, err));
@@ -147,9 +154,13 @@ static tern_code gather(cli *c, json_t **out, tern_err *err)
         return rc;
     }
     const json_t *measured = json_object_get(all, "memory");
+    tern_memory now;
+    tern_memory_get(&now);
     json_t *memory =
-        json_pack("{s:I, s:I, s:f, s:f, s:I}", "total_bytes", pages_bytes(_SC_PHYS_PAGES),
-                  "available_bytes", pages_bytes(_SC_AVPHYS_PAGES), "read_bytes_per_s_1_thread",
+        json_pack("{s:I, s:I, s:o, s:o, s:o, s:f, s:f, s:I}", "total_bytes", (json_int_t)now.total,
+                  "available_bytes", (json_int_t)now.available, "control_group_bytes",
+                  limit(now.group_limit), "control_group_room_bytes", limit(now.group_room),
+                  "address_space_bytes", limit(now.address_limit), "read_bytes_per_s_1_thread",
                   bandwidth(one), "read_bytes_per_s_all_threads", bandwidth(all), "threads",
                   json_integer_value(json_object_get(measured, "threads")));
     (void)json_object_set_new(all, "memory", memory);
@@ -268,9 +279,15 @@ static void print_report(const json_t *o)
                  (long long)json_integer_value(json_object_get(cpu, "cpus")));
     print_words("instructions", json_object_get(cpu, "flags"));
     print_words("of which used", json_object_get(cpu, "used"));
-    (void)printf("memory         %.1f GiB, %.1f GiB free\n",
+    (void)printf("memory         %.1f GiB, %.1f GiB free",
                  json_number_value(json_object_get(mem, "total_bytes")) / 1073741824.0,
                  json_number_value(json_object_get(mem, "available_bytes")) / 1073741824.0);
+    if (!json_is_null(json_object_get(mem, "control_group_bytes")))
+        (void)printf("; of a control group's %.1f GiB %.1f GiB",
+                     json_number_value(json_object_get(mem, "control_group_bytes")) / 1073741824.0,
+                     json_number_value(json_object_get(mem, "control_group_room_bytes")) /
+                         1073741824.0);
+    (void)putchar('\n');
     (void)printf("reading speed  %.1f GB/s with 1 thread, %.1f GB/s with %lld\n",
                  json_number_value(json_object_get(mem, "read_bytes_per_s_1_thread")) * 1e-9,
                  json_number_value(json_object_get(mem, "read_bytes_per_s_all_threads")) * 1e-9,
@@ -298,7 +315,11 @@ static void print_report(const json_t *o)
 tern_code cli_doctor(cli *c, tern_err *err)
 {
     json_t *o;
-    TERN_TRY(gather(c, &o, err));
+    if (cli_flag(&c->opt, OPT_BUG_REPORT))
+        return cli_bug_report(c, err);
+    if (cli_text(&c->opt, OPT_MODEL))
+        return tern_fail(err, TERN_E_USAGE, "doctor looks at a model only with --bug-report");
+    TERN_TRY(cli_doctor_facts(c, &o, err));
     if (c->json)
         return cli_print_json(o, err);
     print_report(o);
@@ -315,15 +336,17 @@ tern_code cli_version(cli *c, tern_err *err)
     json_array_foreach(json_object_get(o, "kernels"), i,
                        kernel) if (json_is_true(json_object_get(kernel, "usable")))(void)
         json_array_append(names, json_object_get(kernel, "name"));
-    json_t *v = json_pack("{s:s, s:O, s:b, s:o, s:o}", "version", tern_version(), "compiler",
-                          json_object_get(o, "compiler"), "libedit", HAS_LIBEDIT, "kernels", names,
-                          "untested_on_hardware", untested_kernels(o));
+    json_t *v =
+        json_pack("{s:s, s:s, s:O, s:b, s:o, s:o}", "version", tern_version(), "commit", cli_commit,
+                  "compiler", json_object_get(o, "compiler"), "libedit", HAS_LIBEDIT, "kernels",
+                  names, "untested_on_hardware", untested_kernels(o));
     json_decref(o);
     if (!v)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     if (c->json)
         return cli_print_json(v, err);
-    (void)printf("tern %s\ncompiler: %s\nusable kernels:", tern_version(), text_at(v, "compiler"));
+    (void)printf("tern %s\ncommit: %s\ncompiler: %s\nusable kernels:", tern_version(), cli_commit,
+                 text_at(v, "compiler"));
     json_array_foreach(names, i, kernel)(void) printf(" %s", json_string_value(kernel));
     (void)putchar('\n');
     json_decref(v);

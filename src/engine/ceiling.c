@@ -1,6 +1,7 @@
 #include "engine/ceiling.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/memory.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -13,9 +14,13 @@
 
 static size_t buffer_bytes(void)
 {
-    long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    size_t free_bytes = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0, n = READ_BYTES;
+    const char *who;
+    tern_memory m;
+    tern_memory_get(&m);
+    uint64_t room = tern_memory_room(&m, &who), address = tern_memory_address_room(&m);
+    uint64_t free_bytes = room < address ? room : address;
+    size_t n = READ_BYTES;
     while (cache > 0 && n < 4 * (size_t)cache)
         n *= 2;
     while (n > READ_MIN && n > free_bytes / 4)
