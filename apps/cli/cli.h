@@ -47,6 +47,9 @@ TERN_CHECK tern_code cli_flush(tern_err *err);
 TERN_CHECK tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *err);
 /* The table of one calibration (tune.c). */
 void cli_calibration_print(const json_t *calibration);
+/* What --imatrix had nothing of (imatrix.c). */
+struct imatrix;
+void cli_warn_unweighted(cli *c, const struct imatrix *m);
 /* Where calibrations are kept, the folder made; NULL: no place for them. tern_free it. */
 char *cli_cache_dir(const cli *c);
 /* c->label, "tern-stories (built in)" or the file's name without folders. */

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/os/outfile.h"
 #include "cli.h"
+#include "compress/imatrix.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ typedef struct job {
     json_t *rows;       /* owned: what became of each tensor */
     uint64_t bytes_out; /* of the tensors */
     size_t n_tensor;
+    imatrix weights; /* of --imatrix; empty: errors weigh by the values alone */
 } job;
 
 /* ---- what became of each tensor ------------------------------------------------------------ */
@@ -106,6 +108,38 @@ static tern_code add_override(job *j, const char *item, tern_err *err)
         j->o.n_override++;
     tern_free(pattern);
     return rc;
+}
+
+static tern_code weigh(void *ctx, const tern_tensor *t, tern_dtype to, const float **out,
+                       tern_err *err)
+{
+    job *j = ctx;
+    if (tern_dtype_get(to)->cls != TERN_CLASS_BLOCK || to == TERN_DT_Q8_0)
+        return TERN_OK; /* leaves no choice */
+    return imatrix_weigh(&j->weights, t, out, err);
+}
+
+/* What llama.cpp's quantiser notes. */
+static void put_keys(void *ctx, tern_gguf_writer *w)
+{
+    const job *j = ctx;
+    tern_gguf_key_str(w, "quantize.imatrix.file", cli_text(&j->c->opt, OPT_IMATRIX));
+    if (*j->weights.dataset)
+        tern_gguf_key_str(w, "quantize.imatrix.dataset", j->weights.dataset);
+    tern_gguf_key_u32(w, "quantize.imatrix.entries_count", (uint32_t)j->weights.n);
+    if (j->weights.n_chunk > 0)
+        tern_gguf_key_u32(w, "quantize.imatrix.chunks_count", j->weights.n_chunk);
+}
+
+static tern_code read_weights(job *j, tern_err *err)
+{
+    const char *path = cli_text(&j->c->opt, OPT_IMATRIX);
+    imatrix_init(&j->weights);
+    if (!path)
+        return TERN_OK;
+    j->o.importance = weigh;
+    j->o.keys = put_keys;
+    return imatrix_read(&j->weights, path, err);
 }
 
 static void show_progress(void *ctx, uint64_t done, uint64_t total)
@@ -312,15 +346,18 @@ static tern_code run(job *j, tern_err *err)
     tern_str_init(&path, 1 << 14);
     TERN_TRY_GOTO(check_target(j, err));
     j->rows = json_array();
+    TERN_TRY_GOTO(read_weights(j, err));
     TERN_TRY_GOTO(cli_model_path(j->c, j->in, &path, NULL, err));
     j->in = tern_str_get(&path);
     TERN_TRY_GOTO(write_file(j, err));
+    cli_warn_unweighted(j->c, &j->weights);
     if (!cli_flag(&j->c->opt, OPT_NO_CHECK))
         TERN_TRY_GOTO(check(j, &checked, err));
     TERN_TRY_GOTO(report(j, checked, err));
 fail:
     for (size_t i = 0; i < j->o.n_override; i++)
         regfree(&j->overrides[i].name);
+    imatrix_done(&j->weights);
     json_decref(checked);
     json_decref(j->rows);
     tern_str_done(&path);

@@ -12,7 +12,7 @@
 #define READS  (V(CHAT) | V(RUN) | V(EMBED) | V(TOKENIZE) | V(LOGITS))
 #define EVALS  (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
 #define STORES (V(PULL) | V(LS) | V(RM))
-#define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE) | V(DOCTOR))
+#define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE) | V(DOCTOR) | V(IMATRIX))
 #define WRITES (V(CONVERT) | V(QUANTIZE))
 /* Verbs whose arguments are no options by position. */
 #define WORDS (WRITES | V(PULL) | V(RM) | V(COMPLETIONS))

@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "base/num.h"
 #include "compress/policy.h"
-#include "file/gguf_write.h"
 #include "model/import/import.h"
 
 #include <math.h>
@@ -96,6 +95,12 @@ static bool came_out(const piece *p, const float *x, const uint8_t *packed, floa
     return true;
 }
 
+/* Each matrix of a tensor of several has its own. */
+static const float *importance_of(const piece *p, size_t row)
+{
+    return p->importance ? p->importance + row / p->t->ne[1] % p->t->ne[2] * p->t->ne[0] : NULL;
+}
+
 static void pack_rows(void *arg, int lane, int begin, int end)
 {
     piece *p = arg;
@@ -105,7 +110,7 @@ static void pack_rows(void *arg, int lane, int begin, int end)
     for (int i = begin; i < end; i++) {
         const float *x = p->x + (size_t)i * cols;
         uint8_t *out = p->out + (size_t)i * p->row_bytes;
-        p->to->pack(x, 1, cols, p->importance, out);
+        p->to->pack(x, 1, cols, importance_of(p, p->row0 + (size_t)i), out);
         if (p->check && (!back || !came_out(p, x, out, back)))
             atomic_store_explicit(&p->lossy, true, memory_order_relaxed);
     }
@@ -204,7 +209,7 @@ static tern_code convert(rewrite *r, const tern_tensor *t, const compress_note *
     piece p = {.r = r, .t = t, .to = to, .permuted = is_permuted(r, t) && !vector};
     n = n < 1 ? 1 : n > rows ? rows : n;
     if (r->o->importance)
-        p.importance = r->o->importance(r->o->ctx, t->name, cols);
+        TERN_TRY(r->o->importance(r->o->ctx, t, note->to, &p.importance, r->err));
     p.check = to->cls == TERN_CLASS_TERNARY && to->unit == TERN_UNIT_BLOCK && !r->o->force;
     const size_t row_shape[4] = {cols, 1, 1, 1};
     tern_code rc = TERN_E_NOMEM;
@@ -251,7 +256,7 @@ static bool is_own_key(const char *key)
 {
     return strcmp(key, "general.file_type") == 0 || strcmp(key, "general.alignment") == 0 ||
            strcmp(key, "general.quantization_version") == 0 || strncmp(key, "split.", 6) == 0 ||
-           strcmp(key, TERN_KEY_ROPE_HALVES) == 0;
+           strncmp(key, "quantize.imatrix.", 17) == 0 || strcmp(key, TERN_KEY_ROPE_HALVES) == 0;
 }
 
 static tern_code put_keys(rewrite *r)
@@ -270,6 +275,8 @@ static tern_code put_keys(rewrite *r)
         tern_gguf_key_meta(r->w, tern_dir_meta_find(r->in, "general.file_type"));
     if (quantised)
         tern_gguf_key_u32(r->w, "general.quantization_version", 2);
+    if (r->o->keys)
+        r->o->keys(r->o->ctx, r->w);
     return TERN_OK;
 }
 

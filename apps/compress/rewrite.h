@@ -4,7 +4,7 @@
 #define COMPRESS_REWRITE_H
 
 #include "base/pool.h"
-#include "file/dir.h"
+#include "file/gguf_write.h"
 
 #include <regex.h>
 
@@ -28,8 +28,11 @@ typedef struct compress_opts {
     bool force;             /* also where a ternary type loses values */
     const compress_override *overrides; /* the first that fits counts */
     size_t n_override;
-    /* Mean squares of a matrix's input per column [cols]; NULL: none of this tensor. */
-    const float *(*importance)(void *ctx, const char *name, size_t cols);
+    /* How much errors in the columns of a matrix weigh, [ne[2]][ne[0]]; *out NULL: all the same. NULL:
+     * of none anything is known. */
+    tern_code (*importance)(void *ctx, const tern_tensor *t, tern_dtype to, const float **out,
+                            tern_err *err);
+    void (*keys)(void *ctx, tern_gguf_writer *w);    /* further keys of the file; NULL: none */
     void (*note)(void *ctx, const compress_note *n); /* NULL: nobody asks */
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t bytes);
     bool (*cancelled)(void *ctx);

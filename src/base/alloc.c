@@ -34,6 +34,13 @@ void tern_no_alloc_end(void)
 {
     no_alloc_phase = NULL;
 }
+
+const char *tern_no_alloc_pause(void)
+{
+    const char *phase = no_alloc_phase;
+    no_alloc_phase = NULL;
+    return phase;
+}
 #endif
 
 static bool refused(const char *site, size_t size)

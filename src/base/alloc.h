@@ -44,15 +44,19 @@ typedef bool (*tern_alloc_hook)(void *ctx, const char *site, size_t size);
 void tern_alloc_hook_set(tern_alloc_hook hook, void *ctx);
 
 /* Phases that must not allocate. With assertions on, an allocation between the two by this thread
- * ends the process, naming phase, site and size; otherwise these are nothing. */
+ * ends the process, naming phase, site and size; otherwise these are nothing. A callback of someone
+ * else may allocate: PAUSE gives the phase, if any, for BEGIN to take up again. */
 #ifdef NDEBUG
 #define TERN_NO_ALLOC_BEGIN(phase) ((void)(phase))
 #define TERN_NO_ALLOC_END()        ((void)0)
+#define TERN_NO_ALLOC_PAUSE()      NULL
 #else
 void tern_no_alloc_begin(const char *phase);
 void tern_no_alloc_end(void);
+const char *tern_no_alloc_pause(void);
 #define TERN_NO_ALLOC_BEGIN(phase) tern_no_alloc_begin(phase)
 #define TERN_NO_ALLOC_END()        tern_no_alloc_end()
+#define TERN_NO_ALLOC_PAUSE()      tern_no_alloc_pause()
 #endif
 
 #endif

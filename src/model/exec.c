@@ -243,6 +243,7 @@ static int piece_of(const run_task *t, int n_row)
 /* Of a matrix that the file has joined with others only the first part tells. */
 static void watch_jobs(const tern_exec *e, const tern_job *jobs, int n_job)
 {
+    const char *phase = TERN_NO_ALLOC_PAUSE();
     for (int j = 0; j < n_job; j++) {
         const tern_tensor *src = jobs[j].l->src;
         const tern_tensor *whole = src->part ? tern_dir_tensor_find(e->w->dir, src->name) : src;
@@ -254,6 +255,7 @@ static void watch_jobs(const tern_exec *e, const tern_job *jobs, int n_job)
         if (whole && whole->data == src->data)
             e->watch(e->watch_ctx, &in);
     }
+    TERN_NO_ALLOC_BEGIN(phase);
 }
 
 void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job, tern_glu_fn glu)
