@@ -4,8 +4,8 @@
  *   bench_kernels [--threads N] [--only NAME] [--rows R] [--cols C] [--toks T] [--group G] [--mb SIZE]
  *                 [--ms TIME]
  *
- * For up to 4 tokens a run reads a set of matrices larger than the caches (--mb); for more it repeats
- * one. The fastest run within --ms counts, for other processes only ever add time. */
+ * A run reads a set of matrices larger than the caches (--mb), as a model does. The fastest run within
+ * --ms counts, for other processes only ever add time. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,20 +132,19 @@ static void release(bench *b)
     tern_pool_free(b->pool);
 }
 
-/* Weights are read again for every pass while a few tokens are at hand; more tokens meet one matrix. */
 static void line(bench *b, const tern_kernel *k, int toks, double peak)
 {
-    bool few = toks <= 4, t3 = k->op == TERN_OP_MM_T3R16;
+    bool t3 = k->op == TERN_OP_MM_T3R16;
     b->fn = (tern_mm_fn)k->fn;
     b->mm.n_tok = toks;
     b->mm.w_stride = (t3 ? tern_t3_stripe_bytes : tern_t2_stripe_bytes)(b->mm.cols);
     b->mat_bytes = ((size_t)b->mm.rows + 15) / 16 * b->mm.w_stride;
-    b->n_mat = few ? (int)(b->w_bytes / b->mat_bytes) : 1;
+    b->n_mat = (int)(b->w_bytes / b->mat_bytes);
     double t = best(b, run_mm), bytes = (double)b->mat_bytes * b->n_mat;
     double w = (double)b->mm.rows * b->mm.cols * b->n_mat;
     printf("%d thr  %-20s %4d tok %7.2f GB/s %7.1f Gw/s %8.1f Gmac/s", tern_pool_size(b->pool),
            k->name, toks, bytes / t * 1e-9, w / t * 1e-9, w * toks / t * 1e-9);
-    if (few)
+    if (toks <= 16)
         printf("  %5.1f%% of read", 100 * bytes / t / ((double)b->w_bytes / best(b, run_read)));
     if (peak > 0)
         printf("  %5.1f%% of peak", 100 * w * toks / t / peak);

@@ -3,9 +3,8 @@
  *
  *   bench_sparse [--threads N] [--only NAME] [--toks T] [--mb SIZE] [--ms TIME]
  *
- * For up to 4 tokens a run reads a set of matrices larger than the caches (--mb), of which some share
- * of the rows or columns is listed: GB/s counts listed weights alone. For more tokens it repeats one
- * matrix with all of them. The fastest run within --ms counts, for other processes only ever add
+ * A run reads a set of matrices larger than the caches (--mb), as a model does, of which for up to 4 tokens
+ * some share of the rows or columns is listed: GB/s counts listed weights alone. The fastest run within --ms counts, for other processes only ever add
  * time. Packing is timed too. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,7 +49,7 @@ typedef struct bench {
 
 static void lane_rows(const bench *b, int lane, int n_lane, int *r0, int *r1)
 {
-    tern_pool_split(b->mm.rows, b->c1 ? TERN_T2C1_ROWS : 32, lane, n_lane, r0, r1);
+    tern_pool_split(b->mm.rows, b->c1 ? TERN_T2C1_GRAIN : 32, lane, n_lane, r0, r1);
 }
 
 static void run_mm(void *arg, int lane, int n_lane)
@@ -72,7 +71,7 @@ static void run_pack(void *arg, int lane, int n_lane)
 {
     bench *b = arg;
     int r0, r1, cols = b->mm.cols;
-    lane_rows(b, lane, n_lane, &r0, &r1);
+    tern_pool_split(b->mm.rows, b->c1 ? TERN_T2C1_ROWS : 32, lane, n_lane, &r0, &r1);
     for (int i = 0; i < b->n_run; i++) {
         uint8_t *w = b->w + (size_t)i * b->mat_bytes;
         if (!b->c1)
@@ -183,12 +182,12 @@ static void line(bench *b, const tern_kernel *k, int toks, double share, const t
 {
     b->fn = (tern_mm_fn)k->fn;
     b->mm.n_tok = toks;
-    b->n_run = toks > 4 ? 1 : b->n_mat;
+    b->n_run = b->n_mat;
     double real = make_lists(b, share), t = best(b, run_mm);
     double useful = (double)b->mat_bytes * b->n_run * real, macs = useful * 4 * toks;
     printf("%d thr  %-16s %3d tok  share %.2f %7.2f GB/s", tern_pool_size(b->pool), k->name, toks,
            share, useful / t * 1e-9);
-    if (toks <= 4)
+    if (toks <= 16)
         printf(" %5.1f%% of read  as %6.2f", 100 * useful / t / c->read_bytes_per_s,
                useful / real / t * 1e-9);
     printf(" %8.1f Gmac/s", macs / t * 1e-9);

@@ -79,37 +79,60 @@ static inline __attribute__((always_inline)) void v_transpose4(vi *a)
     a[3] = v_hi64(hi01, hi23);
 }
 
+/* Written out, for compilers keep an array in registers only where no loop is left. */
 #if VL == 16
+
+#define V_ACROSS(j)                                                                                \
+    {                                                                                              \
+        vi lo01 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x44);                                      \
+        vi hi01 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xee);                                      \
+        vi lo23 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x44);                                 \
+        vi hi23 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xee);                                 \
+        a[j] = _mm512_shuffle_i32x4(lo01, lo23, 0x88);                                             \
+        a[4 + j] = _mm512_shuffle_i32x4(lo01, lo23, 0xdd);                                         \
+        a[8 + j] = _mm512_shuffle_i32x4(hi01, hi23, 0x88);                                         \
+        a[12 + j] = _mm512_shuffle_i32x4(hi01, hi23, 0xdd);                                        \
+    }
 
 static inline __attribute__((always_inline)) void v_transpose(vi a[16])
 {
-    for (int g = 0; g < 4; g++)
-        v_transpose4(a + 4 * g); /* part l of vector 4g+j: element 4l+j of rows 4g.. */
-    for (int j = 0; j < 4; j++) {
-        vi lo01 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x44);
-        vi hi01 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xee);
-        vi lo23 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x44);
-        vi hi23 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xee);
-        a[j] = _mm512_shuffle_i32x4(lo01, lo23, 0x88);
-        a[4 + j] = _mm512_shuffle_i32x4(lo01, lo23, 0xdd);
-        a[8 + j] = _mm512_shuffle_i32x4(hi01, hi23, 0x88);
-        a[12 + j] = _mm512_shuffle_i32x4(hi01, hi23, 0xdd);
-    }
+    v_transpose4(a); /* part l of vector 4g+j: element 4l+j of rows 4g.. */
+    v_transpose4(a + 4);
+    v_transpose4(a + 8);
+    v_transpose4(a + 12);
+    V_ACROSS(0)
+    V_ACROSS(1)
+    V_ACROSS(2)
+    V_ACROSS(3)
 }
 
+/* X(i) for every vector of a transpose. */
+#define V_EACH(X)                                                                                  \
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+
 #else
+
+#define V_ACROSS(j)                                                                                \
+    {                                                                                              \
+        vi lo = _mm256_permute2x128_si256(a[j], a[4 + j], 0x20);                                   \
+        a[4 + j] = _mm256_permute2x128_si256(a[j], a[4 + j], 0x31);                                \
+        a[j] = lo;                                                                                 \
+    }
 
 static inline __attribute__((always_inline)) void v_transpose(vi a[8])
 {
     v_transpose4(a);
     v_transpose4(a + 4);
-    for (int j = 0; j < 4; j++) {
-        vi lo = _mm256_permute2x128_si256(a[j], a[4 + j], 0x20);
-        a[4 + j] = _mm256_permute2x128_si256(a[j], a[4 + j], 0x31);
-        a[j] = lo;
-    }
+    V_ACROSS(0)
+    V_ACROSS(1)
+    V_ACROSS(2)
+    V_ACROSS(3)
 }
 
+#define V_EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+
 #endif
+
+#undef V_ACROSS
 
 #endif

@@ -14,7 +14,7 @@ TILE(6)
 void tern_mm_t2r1_vnni(const tern_mm *k, int row0, int row1)
 {
     const row_span_fn fn[] = {NULL, stream_of(k), t2r1_2, t2r1_3, t2r1_4, t2r1_5, t2r1_6};
-    if (k->n_tok <= 12)
+    if (k->n_tok <= 48)
         run_rows(k, row0, row1, fn, 6);
     else
         run_batch(k, row0, row1);

@@ -9,13 +9,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A row block of a batch is half a slice of T2C1, and half as much in T2R1. */
+/* A row block of a batch is half a slice of T2C1. */
 #define TERN_SPARSE_ROWS 256
 #define TERN_SPARSE_TOKS 256
+/* Of T2R1 it is two panels of so many quads, which stay in the first-level cache with all else. */
+#define TERN_T2R1_PANELS 2
+#define TERN_T2R1_QUADS  128
 /* Tokens whose gathered activations always have room. */
 #define TERN_SPARSE_FEW 24
 /* One panel and a line, lest panels share the sets of a cache. */
-#define TERN_PANEL_STRIDE ((size_t)TERN_PANEL_QUADS * 64 + 64)
+#define TERN_PANEL_STRIDE(quads) ((size_t)(quads)*64 + 64)
+#define TERN_SPARSE_PANELS       (TERN_SPARSE_ROWS / 16 * TERN_PANEL_STRIDE(TERN_PANEL_QUADS))
 
 static inline size_t tern_sparse_acc_bytes(int n_tok)
 {
@@ -49,7 +53,7 @@ static inline size_t tern_sparse_acc_room(int cols, int n_tok)
 
 static inline size_t tern_sparse_scratch_bytes(int cols, int n_tok)
 {
-    return tern_sparse_acc_room(cols, n_tok) + TERN_SPARSE_ROWS / 16 * TERN_PANEL_STRIDE +
+    return tern_sparse_acc_room(cols, n_tok) + TERN_SPARSE_PANELS +
            (size_t)tern_sparse_toks(cols, n_tok, true) * tern_sparse_x_stride(cols);
 }
 
@@ -63,7 +67,7 @@ static inline sparse_scratch sparse_scratch_of(const tern_mm *k)
 {
     sparse_scratch s = {.acc = k->scratch};
     s.panels = (uint8_t *)k->scratch + tern_sparse_acc_room(k->cols, k->n_tok);
-    s.x = (int8_t *)s.panels + TERN_SPARSE_ROWS / 16 * TERN_PANEL_STRIDE;
+    s.x = (int8_t *)s.panels + TERN_SPARSE_PANELS;
     return s;
 }
 

@@ -6,7 +6,8 @@
 #include "kernels/x86/t2c1_tile.h"
 
 /* Columns of a block. */
-#define PANEL_COLS (4 * TERN_PANEL_QUADS)
+#define PANEL_COLS   (4 * TERN_PANEL_QUADS)
+#define PANEL_STRIDE TERN_PANEL_STRIDE(TERN_PANEL_QUADS)
 
 /* n columns of half a slice, listed or consecutive, into the panels of its first n_plane planes; columns up
  * to a multiple of 64 get code 0. */
@@ -15,17 +16,20 @@ static void unpack_cols(const uint8_t *w, const int32_t *list, int n, int n_plan
     const vi mask = v_set1(0x03030303), zero = v_set1(0);
     for (int g = 0; g < n; g += 4) {
         uint8_t *to = panels + 16 * (size_t)g;
+        if (!list)
+            for (int j = 0; j < 4; j++)
+                _mm_prefetch((const char *)col_at(w, list, g + j + PANEL_COLS), _MM_HINT_T1);
         for (int h = 0; h < 64; h += PART, to += PART) {
             vi v0 = v_load(col_at(w, list, g) + h), v1 = v_load(col_at(w, list, g + 1) + h);
             vi v2 = v_load(col_at(w, list, g + 2) + h), v3 = v_load(col_at(w, list, g + 3) + h);
             vi a = interleave(0, v0, v1, v2, v3), b = interleave(1, v0, v1, v2, v3);
             vi c = interleave(2, v0, v1, v2, v3), d = interleave(3, v0, v1, v2, v3);
             for (int p = 0; p < n_plane; p++) {
-                uint8_t *plane = to + 4 * (size_t)p * TERN_PANEL_STRIDE;
+                uint8_t *plane = to + 4 * (size_t)p * PANEL_STRIDE;
                 v_store(plane, v_and(a, mask));
-                v_store(plane + TERN_PANEL_STRIDE, v_and(b, mask));
-                v_store(plane + 2 * TERN_PANEL_STRIDE, v_and(c, mask));
-                v_store(plane + 3 * TERN_PANEL_STRIDE, v_and(d, mask));
+                v_store(plane + PANEL_STRIDE, v_and(b, mask));
+                v_store(plane + 2 * PANEL_STRIDE, v_and(c, mask));
+                v_store(plane + 3 * PANEL_STRIDE, v_and(d, mask));
                 a = v_shr(a, 2);
                 b = v_shr(b, 2);
                 c = v_shr(c, 2);
@@ -36,7 +40,7 @@ static void unpack_cols(const uint8_t *w, const int32_t *list, int n, int n_plan
     for (int g = (n + 3) / 4; g % 16 != 0; g++)
         for (int i = 0; i < 4 * n_plane; i++)
             for (int h = 0; h < 64; h += PART)
-                v_store(panels + (size_t)i * TERN_PANEL_STRIDE + 64 * g + h, zero);
+                v_store(panels + (size_t)i * PANEL_STRIDE + 64 * g + h, zero);
 }
 
 static void batch_slice(const tern_mm *k, int row, int row1, tern_panels *p, uint8_t *panels)
@@ -64,7 +68,7 @@ static void run_batch(const tern_mm *k, int row0, int row1)
 {
     sparse_scratch s = sparse_scratch_of(k);
     int most = tern_sparse_toks(k->cols, k->n_tok, k->list != NULL);
-    tern_panels p = {.w = s.panels, .w_stride = TERN_PANEL_STRIDE, .acc = s.acc, .acc_stride = 256};
+    tern_panels p = {.w = s.panels, .w_stride = PANEL_STRIDE, .acc = s.acc, .acc_stride = 256};
     for (int t = 0; t < k->n_tok; t += most) {
         p.n_tok = k->n_tok - t < most ? k->n_tok - t : most;
         p.q = k->act.q + (size_t)t * k->act.stride;

@@ -6,46 +6,82 @@
 #include "kernels/x86/sparse_scratch.h"
 #include "kernels/x86/t2r1_tile.h"
 
-#define PANEL_ROWS (TERN_SPARSE_ROWS / 2)
+#define PANEL_ROWS (16 * TERN_T2R1_PANELS)
 /* Packed vectors of a block, 256 columns each. */
-#define PANEL_VECS (TERN_PANEL_QUADS / 64)
+#define PANEL_VECS   (TERN_T2R1_QUADS / 64)
+#define PANEL_STRIDE TERN_PANEL_STRIDE(TERN_T2R1_QUADS)
 
-/* Rows of a block, those past its end like the last. */
+/* Rows of a block, those past its end like the last; then those of the block to come. */
 typedef struct row_block {
     int n;
-    int row[PANEL_ROWS];
+    int row[2 * PANEL_ROWS];
     float scale[PANEL_ROWS];
 } row_block;
 
-static void take_rows(const tern_mm *k, int row0, int n, row_block *b)
+/* Rows from the i-th on, of n. */
+static void take_rows(const tern_mm *k, int row0, int i, int n, row_block *b)
 {
-    b->n = n;
-    for (int i = 0; i < PANEL_ROWS; i++) {
-        b->row[i] = k->list ? k->list[i < n ? i : n - 1] : row0 + (i < n ? i : n - 1);
-        b->scale[i] = k->scale[b->row[i]];
+    b->n = n - i < PANEL_ROWS ? n - i : PANEL_ROWS;
+    for (int j = 0; j < 2 * PANEL_ROWS; j++) {
+        int at = i + j < n ? i + j : n - 1;
+        b->row[j] = k->list ? k->list[at] : row0 + at;
     }
+    for (int j = 0; j < PANEL_ROWS; j++)
+        b->scale[j] = k->scale[b->row[j]];
 }
 
-/* Up to n planes of one packed vector of 16 rows: 16 quads each. */
-static void unpack_rows(const tern_mm *k, const int *row, size_t at, size_t n, uint8_t *panel)
+/* n planes of one packed vector of 16 rows: 16 quads each. From rows `next` so many bytes from their
+ * beginning are prefetched meanwhile. */
+INLINE void unpack_rows(const int n, const tern_mm *k, const int *row, size_t at, const int *next,
+                        size_t next_at, uint8_t *panel)
 {
     enum { PART = 4 * VL };
     const vi mask = v_set1(0x03030303);
     for (int r = 0; r < 16; r += VL)
         for (int h = 0; h < 64; h += PART) {
+            const uint8_t *w = k->w + at + h, *far = k->w + next_at;
+            uint8_t *to = panel + 16 * h + 4 * r;
             vi a[VL];
-            for (int i = 0; i < VL; i++) {
-                const uint8_t *w = k->w + (size_t)row[r + i] * k->w_stride + at + h;
-                a[i] = v_load(w);
-                _mm_prefetch((const char *)w + 64 * PANEL_VECS, _MM_HINT_T0);
-            }
+#define LOAD(i)                                                                                    \
+    a[i] = v_load(w + (size_t)row[r + i] * k->w_stride);                                           \
+    if (h == 0)                                                                                    \
+        _mm_prefetch((const char *)far + (size_t)next[r + i] * k->w_stride, _MM_HINT_T0);
+#define STORE(i)                                                                                   \
+    v_store(to + 64 * i, v_and(a[i], mask));                                                       \
+    if (n > 1)                                                                                     \
+        v_store(to + 64 * i + 1024, v_and(v_shr(a[i], 2), mask));                                  \
+    if (n > 2)                                                                                     \
+        v_store(to + 64 * i + 2048, v_and(v_shr(a[i], 4), mask));                                  \
+    if (n > 3)                                                                                     \
+        v_store(to + 64 * i + 3072, v_and(v_shr(a[i], 6), mask));
+            V_EACH(LOAD)
             v_transpose(a);
-            for (size_t p = 0; p < n; p++)
-                for (int i = 0; i < VL; i++) {
-                    v_store(panel + 1024 * p + 16 * h + 64 * i + 4 * r, v_and(a[i], mask));
-                    a[i] = v_shr(a[i], 2);
-                }
+            V_EACH(STORE)
+#undef LOAD
+#undef STORE
         }
+}
+
+/* Packed vector v of 16 rows and, far enough ahead of it, those of the next columns or rows. */
+static void unpack_vec(const tern_mm *k, const row_block *b, int r, size_t v, size_t n64,
+                       uint8_t *panel)
+{
+    const size_t at = 64 * v, n_vec = (n64 + 3) / 4, far = v + PANEL_VECS;
+    const int *row = b->row + r, *next = far < n_vec ? row : row + PANEL_ROWS;
+    const size_t next_at = 64 * (far < n_vec ? far : far % n_vec % PANEL_VECS);
+    switch (n64 - 4 * v) {
+    case 1:
+        unpack_rows(1, k, row, at, next, next_at, panel);
+        break;
+    case 2:
+        unpack_rows(2, k, row, at, next, next_at, panel);
+        break;
+    case 3:
+        unpack_rows(3, k, row, at, next, next_at, panel);
+        break;
+    default:
+        unpack_rows(4, k, row, at, next, next_at, panel);
+    }
 }
 
 static void finish_block(const tern_mm *k, const row_block *b, int t0, int nt, const int32_t *acc)
@@ -76,8 +112,8 @@ static void batch_block(const tern_mm *k, const row_block *b, tern_panels *p, ui
         n = n64 - c < 4 * PANEL_VECS ? n64 - c : 4 * PANEL_VECS;
         for (int i = 0; i < p->n_panel; i++)
             for (size_t v = 0; v < n; v += 4)
-                unpack_rows(k, b->row + 16 * i, (c + v) * 16, n - v < 4 ? n - v : 4,
-                            panels + (size_t)i * TERN_PANEL_STRIDE + v * 1024);
+                unpack_vec(k, b, 16 * i, (c + v) / 4, n64,
+                           panels + (size_t)i * PANEL_STRIDE + v * 1024);
         p->n_quad = (int)n * 16;
         p->q = q + 64 * c;
         p->add = c > 0;
@@ -91,7 +127,7 @@ static void run_batch(const tern_mm *k, int row0, int row1)
     sparse_scratch s = sparse_scratch_of(k);
     int n = k->list ? k->n_list : row1 - row0, most = tern_sparse_toks(k->cols, k->n_tok, false);
     tern_panels p = {.w = s.panels,
-                     .w_stride = TERN_PANEL_STRIDE,
+                     .w_stride = PANEL_STRIDE,
                      .q_stride = k->act.stride,
                      .acc = s.acc,
                      .acc_stride = PANEL_ROWS};
@@ -100,10 +136,7 @@ static void run_batch(const tern_mm *k, int row0, int row1)
         p.q = k->act.q + (size_t)t * k->act.stride;
         for (int i = 0; i < n; i += PANEL_ROWS) {
             row_block b;
-            tern_mm part = *k;
-            if (k->list)
-                part.list += i;
-            take_rows(&part, row0 + i, n - i < PANEL_ROWS ? n - i : PANEL_ROWS, &b);
+            take_rows(k, row0, i, n, &b);
             batch_block(k, &b, &p, s.panels);
             finish_block(k, &b, t, p.n_tok, s.acc);
         }
