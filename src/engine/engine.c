@@ -11,7 +11,7 @@
 
 /* Rows of one step. Larger batches reuse each unpacked weight tile more often but outgrow the second
  * level cache with their activations. */
-#define MAX_TOK 256
+#define MAX_TOK 128
 /* Their buffers take 0.2 MB each in a 2B model. */
 #define LOW_MEMORY_TOK 32
 
