@@ -60,7 +60,8 @@ static bool fits(tern_dtype dt, const tern_tensor *t)
     return tern_dtype_bytes(dt, t->ne, &bytes);
 }
 
-/* Smaller blocks for rows that the wanted ones do not divide, of about the same error. */
+/* Smaller blocks for rows that the wanted ones do not divide: those of llama.cpp's quantiser, but that
+ * ternary values stay exact. */
 static tern_dtype narrower(tern_dtype dt)
 {
     switch (dt) {
@@ -70,7 +71,7 @@ static tern_dtype narrower(tern_dtype dt)
         return TERN_DT_Q2_0; /* as exact */
     case TERN_DT_Q2_K:
     case TERN_DT_Q3_K:
-        return TERN_DT_IQ4_NL;
+        return TERN_DT_Q4_0;
     case TERN_DT_Q4_K:
         return TERN_DT_Q5_0;
     case TERN_DT_Q5_K:
