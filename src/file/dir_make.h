@@ -20,7 +20,7 @@ TERN_CHECK tern_code tern_dir_put_str(tern_dir *d, const char *key, const char *
                                       tern_err *err);
 TERN_CHECK tern_code tern_dir_put_strs(tern_dir *d, const char *key, const tern_slice *v, size_t n,
                                        tern_err *err);
-/* Numbers of one type (not BOOL, STRING or ARRAY), little-endian as in a file. */
+/* Numbers of one type (not STRING or ARRAY), little-endian as in a file; BOOL are bytes 0 and 1. */
 TERN_CHECK tern_code tern_dir_put_numbers(tern_dir *d, const char *key, tern_meta_type elem,
                                           const void *v, size_t n, tern_err *err);
 /* A view that is valid (tensor.h); its name is copied. */

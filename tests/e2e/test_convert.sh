@@ -3,7 +3,8 @@
 folders=tests/golden/folders
 
 # A folder runs as it is, and so does what it is converted to, with the same tokens.
-for name in bitnet-packed bitnet-masters llama-packed llama3-shards qwen2 qwen3 gemma3; do
+for name in bitnet-packed bitnet-masters llama-packed llama3-shards qwen2 qwen3 gemma3 gemma3-period qwen3-norms \
+    mistral phi3; do
     run convert $folders/$name -o "$tmp/$name.gguf" --json
     has_status 0
     awk -v a="$("$E2E_JSON" check same_top <"$out")" -v b="$("$E2E_JSON" check tokens <"$out")" \

@@ -65,6 +65,10 @@ static const golden cases[] = {
     {.name = "../folders/qwen2", .n_pair = 1},
     {.name = "../folders/qwen3", .n_pair = 1},
     {.name = "../folders/gemma3", .n_pair = 3},
+    {.name = "../folders/gemma3-period", .n_pair = 1},
+    {.name = "../folders/qwen3-norms", .int8 = true, .n_pair = 1},
+    {.name = "../folders/mistral", .n_pair = 1},
+    {.name = "../folders/phi3", .n_pair = 1},
 };
 #define N_CASE (sizeof cases / sizeof cases[0])
 

@@ -87,6 +87,18 @@ static void make(const char *from, const char *was, const char *is)
     free(config);
 }
 
+/* Take a piece, which must be there, out of config.json. */
+static void drop(const char *piece)
+{
+    char path[160];
+    path_of("config.json", path);
+    char *config = read_text(path), *at = strstr(config, piece);
+    assert_non_null(at);
+    memmove(at, at + strlen(piece), strlen(at + strlen(piece)) + 1);
+    write_file("config.json", config, strlen(config));
+    free(config);
+}
+
 static void refused(tern_code code, const char *says)
 {
     tern_err err = {0};
@@ -118,6 +130,8 @@ static void configurations(void **state)
         {"\"rope_theta\": 10000.0", "\"rope_theta\": \"x\"", TERN_E_FORMAT, "'rope_theta'"},
         {"{", "{\"quantization_config\": {\"quant_method\": \"gptq\"}, ", TERN_E_UNSUPPORTED,
          "quant_method 'gptq'"},
+        {"\"full_attention\"", "\"linear_attention\"", TERN_E_UNSUPPORTED, "'linear_attention'"},
+        {"\"full_attention\",", "", TERN_E_FORMAT, "'layer_types'"},
         {"{", "[", TERN_E_FORMAT, "not JSON"},
     };
     (void)state;
@@ -189,6 +203,93 @@ static void keys_and_pooling(void **state)
     (void)unlink(path);
 }
 
+/* Which layers have a window. Expected are the layer_types of transformers 5.23 for the same
+ * configuration; there is no list where they are what the architecture stands for. */
+static void windows(void **state)
+{
+    static const struct {
+        const char *from, *was, *is, *arch;
+        int window;
+        const char *layers; /* "" without a list */
+    } all[] = {
+        {"gemma3", "\"sliding_window\": 20", "\"sliding_window\": 20", "gemma3", 20, ""},
+        {"gemma3", "\"sliding_window\": 20,", "", "gemma3", 4096, ""},
+        {"gemma3", "\"sliding_window\": 20", "\"sliding_window\": null", "gemma3", 0, ""},
+        {"gemma3", "\"layer_types\"", "\"x\"", "gemma3", 20, ""},
+        {"gemma3", "\"layer_types\"", "\"sliding_window_pattern\": 3, \"x\"", "gemma3", 20,
+         "110110"},
+        {"gemma3", "\"sliding_attention\"", "\"full_attention\"", "gemma3", 20, "011110"},
+        {"mistral", "\"sliding_window\": 20", "\"sliding_window\": 7", "llama", 7, ""},
+        {"mistral", "\"sliding_window\": 20", "\"sliding_window\": null", "llama", 0, ""},
+        {"qwen2", "\"sliding_window\": null", "\"sliding_window\": 9", "qwen2", 0, ""},
+        {"qwen2", "\"use_sliding_window\": false",
+         "\"use_sliding_window\": true, \"sliding_window\": 9, \"max_window_layers\": 1, \"x\": 0",
+         "qwen2", 9, "01"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        char key[96];
+        uint32_t window = 0;
+        make(all[i].from, all[i].was, all[i].is);
+        if (strcmp(all[i].from, "qwen2") == 0 && all[i].window) { /* by number, not by list */
+            drop("\"sliding_window\": null,");
+            drop("\"layer_types\": [\n  \"full_attention\",\n  \"full_attention\"\n ],");
+        }
+        tern_dir *d = opened(folder);
+        (void)snprintf(key, sizeof key, "%s.attention.sliding_window", all[i].arch);
+        assert_int_equal(tern_dir_get_u32(d, key, &window, NULL, NULL), TERN_OK);
+        assert_int_equal(window, all[i].window);
+        (void)snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", all[i].arch);
+        const tern_meta *m = tern_dir_meta_find(d, key);
+        assert_int_equal(m ? m->n_elem : 0, strlen(all[i].layers));
+        for (size_t k = 0; all[i].layers[k]; k++)
+            assert_int_equal(tern_meta_elem_i64(m, k), all[i].layers[k] - '0');
+        tern_dir_close(d);
+    }
+}
+
+/* Configurations of Gemma 3's larger models say only where they differ from their class. */
+static void defaults(void **state)
+{
+    static const char config[] =
+        "{\"model_type\": \"gemma3\", \"text_config\": {\"hidden_size\": 2560, "
+        "\"intermediate_size\": 10240, \"model_type\": \"gemma3_text\", "
+        "\"num_hidden_layers\": 34, \"rope_scaling\": {\"factor\": 8.0, \"rope_type\": "
+        "\"linear\"}, \"sliding_window\": 1024}}";
+    static const struct {
+        const char *key;
+        uint32_t v;
+    } numbers[] = {
+        {"gemma3.attention.head_count", 8},   {"gemma3.attention.head_count_kv", 4},
+        {"gemma3.attention.key_length", 256}, {"gemma3.context_length", 131072},
+        {"gemma3.embedding_length", 2560},    {"gemma3.block_count", 34},
+        {"gemma3.rope.dimension_count", 256}, {"gemma3.attention.sliding_window", 1024},
+    };
+    static const struct {
+        const char *key;
+        float v;
+    } reals[] = {{"gemma3.rope.freq_base", 1e6f},
+                 {"gemma3.rope.scaling.factor", 8.0f},
+                 {"gemma3.attention.scale", 1.0f / 16.0f},
+                 {"gemma3.attention.layer_norm_rms_epsilon", 1e-6f}};
+    (void)state;
+    make("gemma3", "{", "{");
+    write_file("config.json", config, sizeof config - 1);
+    tern_dir *d = opened(folder);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        uint32_t v = 0;
+        assert_int_equal(tern_dir_get_u32(d, numbers[i].key, &v, NULL, NULL), TERN_OK);
+        assert_int_equal(v, numbers[i].v);
+    }
+    for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
+        float v = 0;
+        assert_int_equal(tern_dir_get_f32(d, reals[i].key, &v, NULL, NULL), TERN_OK);
+        assert_true(v == reals[i].v);
+    }
+    assert_null(tern_dir_tensor_find(d, "output.weight"));
+    tern_dir_close(d);
+}
+
 /* The scale of a packed matrix is a factor in one convention and a divisor in the other. */
 static void conventions(void **state)
 {
@@ -231,7 +332,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(configurations),    cmocka_unit_test(weights),
-        cmocka_unit_test(keys_and_pooling),  cmocka_unit_test(conventions),
+        cmocka_unit_test(keys_and_pooling),  cmocka_unit_test(windows),
+        cmocka_unit_test(defaults),          cmocka_unit_test(conventions),
         cmocka_unit_test(files_of_a_folder),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -13,6 +13,18 @@
 #define CONFIG_MAX ((size_t)4 << 20)
 #define NONE       (-1.0)
 
+/* Gemma3TextConfig of transformers. Configurations of the models with eyes lean on it. */
+static const tern_family_defaults gemma3 = {.n_head = 8,
+                                            .n_kv_head = 4,
+                                            .d_head = 256,
+                                            .n_ctx = 131072,
+                                            .n_vocab = 262208,
+                                            .window = 4096,
+                                            .period = 6,
+                                            .scalar = 256,
+                                            .base = 1e6};
+static const tern_family_defaults nothing = {.base = 10000.0};
+
 /* The first row that fits counts. */
 static const tern_family families[] = {
     {.class_name = "BitNetForCausalLM", .arch = "bitnet-b1.58"},
@@ -22,8 +34,16 @@ static const tern_family families[] = {
     {.model_type = "mistral", .arch = "llama", .halves = true},
     {.model_type = "qwen2", .arch = "qwen2"},
     {.model_type = "qwen3", .arch = "qwen3"},
-    {.model_type = "gemma3_text", .arch = "gemma3", .plus_one = true, .post_norm = true},
-    {.model_type = "gemma3", .arch = "gemma3", .plus_one = true, .post_norm = true},
+    {.model_type = "gemma3_text",
+     .arch = "gemma3",
+     .plus_one = true,
+     .post_norm = true,
+     .defaults = &gemma3},
+    {.model_type = "gemma3",
+     .arch = "gemma3",
+     .plus_one = true,
+     .post_norm = true,
+     .defaults = &gemma3},
     {.model_type = "phi3", .arch = "phi3"},
 };
 #define N_FAMILY (sizeof families / sizeof families[0])
@@ -66,6 +86,17 @@ static tern_code get_real(const tern_folder *f, const json_t *o, const char *key
     if (v && (!json_is_number(v) || !(fabs(*out) <= 1e30)))
         return bad(f, key, "number");
     return TERN_OK;
+}
+
+/* Of a number that the class may have a default for; 0: it is demanded. */
+static int or_needed(int fallback)
+{
+    return fallback > 0 ? fallback : -1;
+}
+
+static const tern_family_defaults *defaults_of(const tern_folder *f)
+{
+    return f->family->defaults ? f->family->defaults : &nothing;
 }
 
 static bool text_is(const json_t *v, const char *s)
@@ -154,6 +185,12 @@ static tern_code choose_quant(tern_folder *f)
                                                                    : TERN_FOLDER_INVERSE;
     f->dense = json_object_get(q, "modules_to_not_convert");
     return TERN_OK;
+}
+
+/* Their windows are off unless they are said to be on. */
+static bool is_qwen(const tern_folder *f)
+{
+    return strncmp(f->family->arch, "qwen", 4) == 0;
 }
 
 /* ---- rope ---------------------------------------------------------------------------------- */
@@ -289,7 +326,7 @@ static tern_code put_rope(tern_folder *f, int d_head, int n_ctx)
     /* Where layers differ, the full ones stand for the model. */
     if (member(rope, "full_attention"))
         rope = member(rope, "full_attention");
-    TERN_TRY(get_real(f, f->text, "rope_theta", 10000.0, &base));
+    TERN_TRY(get_real(f, f->text, "rope_theta", defaults_of(f)->base, &base));
     TERN_TRY(get_real(f, rope, "rope_theta", base, &base));
     TERN_TRY(get_real(f, f->text, "partial_rotary_factor", 1.0, &part));
     TERN_TRY(get_real(f, rope, "partial_rotary_factor", part, &part));
@@ -310,15 +347,19 @@ static tern_code put_shape(tern_folder *f)
     int n_layer, d_model, d_ff, n_head, n_kv, d_head, n_ctx, n_vocab;
     double eps;
     const json_t *c = f->text;
+    const tern_family_defaults *d = defaults_of(f);
     TERN_TRY(get_int(f, c, "num_hidden_layers", 1, 4096, -1, &n_layer));
     TERN_TRY(get_int(f, c, "hidden_size", 1, 1 << 20, -1, &d_model));
     TERN_TRY(get_int(f, c, "intermediate_size", 1, 1 << 22, -1, &d_ff));
-    TERN_TRY(get_int(f, c, "num_attention_heads", 1, 4096, -1, &n_head));
-    TERN_TRY(get_int(f, c, "num_key_value_heads", 1, n_head, n_head, &n_kv));
-    TERN_TRY(
-        get_int(f, c, "head_dim", 2, 512, d_model / n_head < 2 ? 2 : d_model / n_head, &d_head));
-    TERN_TRY(get_int(f, c, "max_position_embeddings", 1, INT_MAX - 64, 2048, &n_ctx));
-    TERN_TRY(get_int(f, c, "vocab_size", 1, INT_MAX / 2, -1, &n_vocab));
+    TERN_TRY(get_int(f, c, "num_attention_heads", 1, 4096, or_needed(d->n_head), &n_head));
+    TERN_TRY(get_int(f, c, "num_key_value_heads", 1, n_head, d->n_kv_head ? d->n_kv_head : n_head,
+                     &n_kv));
+    d_head = d->d_head ? d->d_head : d_model / n_head < 2 ? 2 : d_model / n_head;
+    TERN_TRY(get_int(f, c, "head_dim", 2, 512, d_head, &d_head));
+    TERN_TRY(get_int(f, c, "max_position_embeddings", 1, INT_MAX - 64, d->n_ctx ? d->n_ctx : 2048,
+                     &n_ctx));
+    TERN_TRY(get_int(f, c, "vocab_size", 1, INT_MAX / 2, or_needed(d->n_vocab), &n_vocab));
+    f->n_layer = n_layer;
     TERN_TRY(get_real(f, c, "rms_norm_eps", 1e-6, &eps));
     TERN_TRY(put_int(f, "vocab_size", n_vocab));
     TERN_TRY(put_int(f, "context_length", n_ctx));
@@ -351,19 +392,81 @@ static tern_code put_activation(tern_folder *f)
                      f->path, tern_quote(shown, sizeof shown, name, strlen(name)));
 }
 
-/* Windows of Mistral and Gemma 3, and Gemma's scale of scores. */
+/* ---- windows ------------------------------------------------------------------------------- */
+
+/* The kinds of layers as a list, whether windows are in use or not. */
+static tern_code read_layer_types(const tern_folder *f, const json_t *list, uint8_t *windowed)
+{
+    const json_t *v;
+    size_t i;
+    char shown[48];
+    if (json_array_size(list) != (size_t)f->n_layer)
+        return bad(f, "layer_types", "list of a kind for each layer");
+    json_array_foreach(list, i, v)
+    {
+        const char *kind = json_string_value(v);
+        windowed[i] = text_is(v, "sliding_attention");
+        if (!windowed[i] && !text_is(v, "full_attention"))
+            return tern_fail(
+                f->err, TERN_E_UNSUPPORTED,
+                "%s/config.json: layer %zu is '%s', expected full_attention or "
+                "sliding_attention",
+                f->path, i,
+                tern_quote(shown, sizeof shown, kind ? kind : "", kind ? strlen(kind) : 0));
+    }
+    return TERN_OK;
+}
+
+/* Which layers have the window (transformers, the families' configuration classes). */
+static tern_code read_windowed(const tern_folder *f, uint8_t *windowed)
+{
+    int period = defaults_of(f)->period, first = 0;
+    const json_t *list = member(f->text, "layer_types");
+    if (list)
+        return read_layer_types(f, list, windowed);
+    TERN_TRY(get_int(f, f->text, "sliding_window_pattern", 0, 4096, period, &period));
+    if (is_qwen(f))
+        TERN_TRY(get_int(f, f->text, "max_window_layers", 0, INT_MAX, 28, &first));
+    for (int i = 0; i < f->n_layer; i++)
+        windowed[i] = i >= first && (period == 0 || (i + 1) % period != 0);
+    return TERN_OK;
+}
+
+/* A window, and the list of layers that have it where it is not what the architecture stands for. */
+static tern_code put_windows(tern_folder *f)
+{
+    int window, period = defaults_of(f)->period, n_windowed = 0;
+    bool usual = true;
+    char key[96];
+    const json_t *use = member(f->text, "use_sliding_window"),
+                 *given = json_object_get(f->text, "sliding_window");
+    uint8_t *windowed = tern_arena_calloc(&f->out->arena, (size_t)f->n_layer, 1);
+    if (!windowed)
+        return tern_fail(f->err, TERN_E_NOMEM, "%s: out of memory", f->path);
+    TERN_TRY(get_int(f, f->text, "sliding_window", 0, INT_MAX, given ? 0 : defaults_of(f)->window,
+                     &window));
+    TERN_TRY(read_windowed(f, windowed));
+    if (window == 0 || (use || is_qwen(f) ? !json_is_true(use) : false))
+        return TERN_OK;
+    for (int i = 0; i < f->n_layer; i++) {
+        n_windowed += windowed[i];
+        usual &= windowed[i] == (period == 0 || (i + 1) % period != 0);
+    }
+    if (n_windowed == 0)
+        return TERN_OK;
+    TERN_TRY(put_int(f, "attention.sliding_window", window));
+    return usual ? TERN_OK
+                 : tern_dir_put_numbers(f->out, key_of(f, "attention.sliding_window_pattern", key),
+                                        TERN_META_BOOL, windowed, (size_t)f->n_layer, f->err);
+}
+
 static tern_code put_attention(tern_folder *f)
 {
-    int window, scalar;
-    const json_t *use = member(f->text, "use_sliding_window");
-    TERN_TRY(get_int(f, f->text, "sliding_window", 0, INT_MAX, 0, &window));
-    bool off = (use && !json_is_true(use)) || strncmp(f->family->arch, "qwen", 4) == 0;
-    if (window > 0 && !off)
-        TERN_TRY(put_int(f, "attention.sliding_window", window));
-    TERN_TRY(get_int(f, f->text, "query_pre_attn_scalar", 0, 1 << 20, 0, &scalar));
-    if (scalar > 0)
-        TERN_TRY(put_real(f, "attention.scale", 1.0 / sqrt(scalar)));
-    return TERN_OK;
+    int scalar;
+    TERN_TRY(put_windows(f));
+    TERN_TRY(
+        get_int(f, f->text, "query_pre_attn_scalar", 0, 1 << 20, defaults_of(f)->scalar, &scalar));
+    return scalar > 0 ? put_real(f, "attention.scale", 1.0 / sqrt(scalar)) : TERN_OK;
 }
 
 /* sentence-transformers say how hidden rows are pooled in a folder of their own. */

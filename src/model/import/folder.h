@@ -14,6 +14,14 @@ typedef enum tern_folder_quant {
     TERN_FOLDER_MULTIPLIER /* AutoBitLinear, weight_scale = mean magnitude */
 } tern_folder_quant;
 
+/* What a configuration leaves out that says only where it differs from its class. */
+typedef struct tern_family_defaults {
+    int n_head, n_kv_head, d_head, n_ctx, n_vocab;
+    int window, period; /* every period'th layer sees everything; 0: all have the window */
+    int scalar;         /* scores are divided by its root */
+    double base;        /* of the rotation */
+} tern_family_defaults;
+
 /* A family of folders: model_type or class names in config.json to a GGUF architecture. */
 typedef struct tern_family {
     const char *model_type, *class_name; /* NULL: any */
@@ -22,6 +30,7 @@ typedef struct tern_family {
     bool plus_one;  /* norms are stored less 1 */
     bool masters;   /* linear weights are ternarised in training, whatever config.json says */
     bool post_norm; /* post_attention_layernorm stands behind attention, not before the ffn */
+    const tern_family_defaults *defaults; /* NULL: configurations say everything */
 } tern_family;
 
 typedef struct tern_folder {
@@ -33,6 +42,7 @@ typedef struct tern_folder {
     tern_folder_quant quant;
     json_t *dense; /* borrowed: modules_to_not_convert; NULL: none */
     bool tied;
+    int n_layer;
     int n_rot; /* rotated dimensions of a head */
     const tern_import_opts *opts;
     tern_err *err;

@@ -219,6 +219,21 @@ static tern_code add_one(const tern_folder *f, tern_tensor *t, const char **note
     return TERN_OK;
 }
 
+/* Only BitLinear layers have a norm of their own, and config.json may not tell what they are. */
+static bool has_own_norm(const tern_dir *raw, const char *name)
+{
+    static const char *const norms[] = {"norm.weight", "rms_norm.weight"};
+    char other[256];
+    for (size_t i = 0; ends_with(name, ".weight") && i < N(norms); i++) {
+        size_t n = strlen(name) - strlen("weight");
+        if ((size_t)snprintf(other, sizeof other, "%.*s%s", (int)n, name, norms[i]) <
+                sizeof other &&
+            tern_dir_tensor_find(raw, other))
+            return true;
+    }
+    return false;
+}
+
 static tern_code put_one(tern_folder *f, const tern_dir *raw, const tern_tensor *from,
                          const char *to)
 {
@@ -230,8 +245,9 @@ static tern_code put_one(tern_folder *f, const tern_dir *raw, const tern_tensor 
         t.name = from->name; /* for messages, and to find its scale */
         TERN_TRY(unpack_shape(f, raw, &t, &note));
         t.name = to;
-    } else if (linear && (f->quant != TERN_FOLDER_PLAIN || f->family->masters) &&
-               !is_dense(f, from->name)) {
+    } else if (linear && !is_dense(f, from->name) &&
+               (f->quant != TERN_FOLDER_PLAIN || f->family->masters ||
+                has_own_norm(raw, from->name))) {
         if (!tern_master_ternarise(&t))
             return fail(f, from, TERN_E_FORMAT, "cannot be ternarised: no finite floats");
         note = "ternarised as in training";

@@ -6,7 +6,7 @@ For every case a folder NAME with config.json, tokenizer.json, tokenizer_config.
 safetensors files, NAME.ids (64 int32) and NAME.logits (float32 [64, n_vocab]). Needs torch,
 transformers and safetensors.
 
-    python make.py [FOLDER]
+    python make.py [FOLDER [NAME...]]
 """
 import json
 import os
@@ -19,8 +19,9 @@ os.environ["TORCHDYNAMO_DISABLE"] = "1"
 import torch
 from make import N_POS, N_VOCAB, common, randomise, ternarise, with_bitlinear
 from safetensors.torch import save_file
-from transformers import (BitNetConfig, BitNetForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config,
-                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+from transformers import (BitNetConfig, BitNetForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM,
+                          MistralConfig, MistralForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+                          Qwen3Config, Qwen3ForCausalLM)
 
 
 def write_tokenizer(path):
@@ -65,6 +66,8 @@ def case(folder, name, model, mode="plain", dtype=torch.bfloat16, rename=None, c
          n_file=1, ids=None):
     """mode: plain, masters, packed (times its scale) or packed-inverse (divided by it)."""
     randomise(model)
+    if sys.argv[2:] and name not in sys.argv[2:]:
+        return
     path = os.path.join(folder, name)
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path)
@@ -176,6 +179,31 @@ def main():
         hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True,
         rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
                          "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}))))
+
+    def with_eyes(config):  # as Gemma3ForConditionalGeneration has it, and as it was written first
+        rope = config.pop("rope_parameters")
+        text = {k: config.pop(k) for k in list(config) if k not in ("architectures", "torch_dtype")}
+        del text["layer_types"], text["hidden_activation"], text["tie_word_embeddings"]
+        config |= {"model_type": "gemma3", "text_config": text | {
+            "sliding_window_pattern": 2, "rope_theta": rope["full_attention"]["rope_theta"],
+            "rope_local_base_freq": rope["sliding_attention"]["rope_theta"],
+            "rope_scaling": {"rope_type": "linear", "factor": 8.0}}}
+
+    case(folder, "gemma3-period", Gemma3ForCausalLM(Gemma3TextConfig(**common(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=5, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=16, query_pre_attn_scalar=16, sliding_window=12, sliding_window_pattern=2,
+        hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True,
+        rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+                         "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0}}))),
+        rename={"model.": "language_model.model."}, change=with_eyes)
+    case(folder, "qwen3-norms", with_bitlinear(Qwen3ForCausalLM(Qwen3Config(**common(
+        hidden_size=128, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=32,
+        tie_word_embeddings=True, use_sliding_window=False, rope_parameters=plain))), input_norms=True),
+        "masters", rename={"model.": "", ".rms_norm.": ".norm."})
+    case(folder, "mistral", MistralForCausalLM(MistralConfig(**common(
+        **small, tie_word_embeddings=False, sliding_window=20, rope_parameters=plain))))
+    case(folder, "phi3", Phi3ForCausalLM(Phi3Config(**common(
+        **small, tie_word_embeddings=False, pad_token_id=0, rope_parameters=plain))))
 
 
 if __name__ == "__main__":
