@@ -108,8 +108,8 @@ static tern_code read_tensor(container *c, const json_t *v, tern_tensor *t, exte
         !size_of(json_array_get(offsets, 1), &at->end))
         return fail(c, TERN_E_FORMAT, "'data_offsets' is no pair of offsets");
     if (at->begin > at->end || at->end > c->size)
-        return fail(c, TERN_E_FORMAT, "data [%zu, %zu), the file has %zu bytes of it", at->begin,
-                    at->end, c->size);
+        return fail(c, TERN_E_FORMAT, "data [%zu, %zu), the file has %zu bytes of it; is it whole?",
+                    at->begin, at->end, c->size);
     if (!tern_dtype_bytes(t->dtype, t->ne, &t->bytes) || t->bytes != at->end - at->begin)
         return fail(c, TERN_E_FORMAT, "%zu bytes of data, not what %s of its shape takes",
                     at->end - at->begin, type);

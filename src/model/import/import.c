@@ -37,6 +37,22 @@ static bool is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* What may be there instead of safetensors. */
+static const char *instead(const char *folder)
+{
+    static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+    tern_str file;
+    bool found = false;
+    tern_str_init(&file, 1 << 16);
+    for (size_t i = 0; i < 2 && !found; i++) {
+        tern_str_clear(&file);
+        tern_str_printf(&file, "%s/%s", folder, names[i]);
+        found = !file.failed && is_file(tern_str_get(&file));
+    }
+    tern_str_done(&file);
+    return found ? "; PyTorch's .bin files are not read, look for a revision with safetensors" : "";
+}
+
 /* The folder's weights: in one file, in several with an index, or the file that was named. */
 static tern_code read_weights(const char *path, const char *folder, tern_dir *raw, tern_err *err)
 {
@@ -57,8 +73,8 @@ static tern_code read_weights(const char *path, const char *folder, tern_dir *ra
         rc = tern_fail(err, TERN_E_NOMEM, "no memory for a path");
     else if (!is_file(tern_str_get(&file)))
         rc = tern_fail(err, TERN_E_NOT_FOUND,
-                       "%s: a folder without model.safetensors and model.safetensors.index.json",
-                       tern_quote(shown, sizeof shown, folder, strlen(folder)));
+                       "%s: a folder without model.safetensors and model.safetensors.index.json%s",
+                       tern_quote(shown, sizeof shown, folder, strlen(folder)), instead(folder));
     else if (ends_with(tern_str_get(&file), ".json"))
         rc = tern_safetensors_read_index(raw, tern_str_get(&file), err);
     else
