@@ -267,16 +267,15 @@ static tern_code compare(const logits *a, const logits *b, json_t **out, tern_er
     return TERN_OK;
 }
 
-static tern_code check(const job *j, json_t **out, tern_err *err)
+/* What was written against the source's logits, which were taken before: a source that does not run is
+ * not written at all. */
+static tern_code check(const job *j, const logits *source, json_t **out, tern_err *err)
 {
-    logits a = {0}, b = {0};
-    tern_code rc;
-    TERN_TRY_GOTO(read_logits(j->c, j->in, &a, err));
-    TERN_TRY_GOTO(read_logits(j->c, j->out, &b, err));
-    TERN_TRY_GOTO(compare(&a, &b, out, err));
-fail:
-    free(a.v);
-    free(b.v);
+    logits l = {0};
+    tern_code rc = read_logits(j->c, j->out, &l, err);
+    if (rc == TERN_OK)
+        rc = compare(source, &l, out, err);
+    free(l.v);
     return rc;
 }
 
@@ -340,6 +339,8 @@ static tern_code check_target(const job *j, tern_err *err)
 static tern_code run(job *j, tern_err *err)
 {
     json_t *checked = NULL;
+    logits source = {0};
+    bool compared = !cli_flag(&j->c->opt, OPT_NO_CHECK);
     tern_code rc;
     tern_str path;
     cli_interrupt_init();
@@ -349,15 +350,18 @@ static tern_code run(job *j, tern_err *err)
     TERN_TRY_GOTO(read_weights(j, err));
     TERN_TRY_GOTO(cli_model_path(j->c, j->in, &path, NULL, err));
     j->in = tern_str_get(&path);
+    if (compared)
+        TERN_TRY_GOTO(read_logits(j->c, j->in, &source, err));
     TERN_TRY_GOTO(write_file(j, err));
     cli_warn_unweighted(j->c, &j->weights);
-    if (!cli_flag(&j->c->opt, OPT_NO_CHECK))
-        TERN_TRY_GOTO(check(j, &checked, err));
+    if (compared)
+        TERN_TRY_GOTO(check(j, &source, &checked, err));
     TERN_TRY_GOTO(report(j, checked, err));
 fail:
     for (size_t i = 0; i < j->o.n_override; i++)
         regfree(&j->overrides[i].name);
     imatrix_done(&j->weights);
+    free(source.v);
     json_decref(checked);
     json_decref(j->rows);
     tern_str_done(&path);
