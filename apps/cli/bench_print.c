@@ -46,11 +46,14 @@ static double cache_width(const cli *c, const tern_model_info *i, cli_opt id)
     return width[(size_t)c->opt.value[id].num];
 }
 
-/* Multiply-adds of the blocks' matrices per token; a prompt has the head's only once. */
-static double block_macs(const tern_model_info *i)
+/* Multiply-adds of the blocks' matrices per token. A prompt of n has the last feed-forward's only once; it
+ * has the head's only once too, which do not count. */
+static double block_macs(const tern_model_info *i, const bench_row *r)
 {
     double d = i->d_model, q = (double)i->n_head * i->d_head, kv = (double)i->n_kv_head * i->d_head;
-    return i->n_layer * (2.0 * d * q + 2.0 * d * kv + 3.0 * d * i->d_ff);
+    double ffn = 3.0 * d * i->d_ff, n = (double)r->n_tok;
+    double once = r->kind == BENCH_GENERATE ? 0.0 : ffn * (n - 1.0) / n;
+    return i->n_layer * (2.0 * d * q + 2.0 * d * kv + ffn) - once;
 }
 
 static derived derive(const bench_table *t, bench_row *r, bench_walls *w)
@@ -60,7 +63,7 @@ static derived derive(const bench_table *t, bench_row *r, bench_walls *w)
     d.high = r->rate.v[r->rate.n - 1];
     d.read_bytes = bench_median(&w->read_bytes);
     d.macs = bench_median(&w->macs);
-    double compute = d.macs > 0.0 ? d.mid * block_macs(&t->info) / d.macs : 0.0, read = 0.0;
+    double compute = d.macs > 0.0 ? d.mid * block_macs(&t->info, r) / d.macs : 0.0, read = 0.0;
     if (r->kind == BENCH_GENERATE) {
         double width = 0.5 * (cache_width(t->c, &t->info, OPT_CACHE_K) +
                               cache_width(t->c, &t->info, OPT_CACHE_V));
@@ -174,7 +177,7 @@ static json_t *row_json(const bench_table *t, const bench_row *r, const derived 
         set(o, "gb_per_s", bytes * d->mid * 1e-9);
         set(o, "kv_bytes_per_token", d->kv_bytes);
     } else {
-        set(o, "macs_per_token", block_macs(&t->info));
+        set(o, "macs_per_token", block_macs(&t->info, r));
     }
     if (r->spec) {
         (void)json_object_set_new(o, "spec", json_string(spec_name(r->spec)));

@@ -12,8 +12,10 @@
 /* Rows of one step. Larger batches reuse each unpacked weight tile more often but outgrow the second
  * level cache with their activations. */
 #define MAX_TOK 128
-/* Their buffers take 0.2 MB each in a 2B model. */
+/* The buffers of a row take 0.2 MB in a 2B model. */
 #define LOW_MEMORY_TOK 32
+/* Models that attend both ways take a whole text at once; memory that is not used is not taken. */
+#define BOTH_WAYS_TOK 2048
 
 const char *tern_version(void)
 {
@@ -184,6 +186,8 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
                                 .d_v = d_row,
                                 .small_pages = m->low_memory};
     int max_tok = m->low_memory ? LOW_MEMORY_TOK : MAX_TOK;
+    if (h->bidirectional)
+        max_tok = BOTH_WAYS_TOK;
     TERN_TRY(tern_exec_init(&m->e, &m->w, m->pool, cpu, max_tok, err));
     /* Always from the list, or only where that is faster. */
     m->e.up_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.up_limit;

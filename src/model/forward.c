@@ -53,18 +53,23 @@ static void embed_lane(void *arg, int lane, int n_lane)
     }
 }
 
-/* Rows of one want, at most max_logit_rows, gathered into e->out; at: where to look from. */
-static int gather(tern_exec *e, const tern_row *rows, int n_row, int *at, int *picked)
+/* Where head() is: the next row, and the next of those kept of e->x. */
+typedef struct place {
+    int row, kept;
+} place;
+
+/* Rows of one want, at most max_logit_rows, gathered into e->out from where `at` is. */
+static int gather(tern_exec *e, const tern_row *rows, int n_row, place *at, int *picked)
 {
     int n = 0;
-    for (; *at < n_row && n < e->max_logit_rows; ++*at) {
-        if (rows[*at].wants == TERN_WANT_NOTHING)
+    for (; at->row < n_row && n < e->max_logit_rows; at->row++) {
+        if (rows[at->row].wants == TERN_WANT_NOTHING)
             continue;
-        if (n > 0 && rows[*at].wants != rows[picked[0]].wants)
+        if (n > 0 && rows[at->row].wants != rows[picked[0]].wants)
             break;
-        memcpy(e->out + (size_t)n * e->x_stride, e->x + (size_t)*at * e->x_stride,
+        memcpy(e->out + (size_t)n * e->x_stride, e->x + (size_t)at->kept++ * e->x_stride,
                e->x_stride * sizeof *e->out);
-        picked[n++] = *at;
+        picked[n++] = at->row;
     }
     return n;
 }
@@ -83,12 +88,12 @@ static bool screens(tern_exec *e, tern_want want, int n, tern_screen *screen)
     return tern_screen_rows(e, e->h, n, screen);
 }
 
-/* The end of the model for the wanted rows. */
+/* The end of the model for the wanted rows, which are the first of e->x. */
 static void head(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn sink, void *ctx)
 {
     const tern_weights *w = e->w;
     int picked[16], n;
-    for (int at = 0; (n = gather(e, rows, n_row, &at, picked)) > 0;) {
+    for (place at = {0}; (n = gather(e, rows, n_row, &at, picked)) > 0;) {
         tern_screen screen[16];
         tern_want want = rows[picked[0]].wants;
         tern_input in;
@@ -132,28 +137,62 @@ void tern_forward_embed(tern_exec *e, const tern_row *rows, int n_row)
         tern_pool_run(e->pool, embed_lane, &task);
 }
 
-void tern_forward_block(tern_exec *e, int i, const tern_row *rows, int n_row)
+static void mix(tern_exec *e, const tern_block *b, const tern_row *rows, int n_row)
 {
-    const tern_block *b = &e->w->blocks[i];
     switch (b->mixer) {
     case TERN_MIXER_ATTENTION:
         tern_attention_forward(e, b, rows, n_row);
     }
+}
+
+static void feed_forward(tern_exec *e, const tern_block *b, int n_row)
+{
     switch (b->ffn) {
     case TERN_FFN_DENSE:
         tern_dense_forward(e, b, n_row);
     }
 }
 
+void tern_forward_block(tern_exec *e, int i, const tern_row *rows, int n_row)
+{
+    mix(e, &e->w->blocks[i], rows, n_row);
+    feed_forward(e, &e->w->blocks[i], n_row);
+}
+
+/* Move the wanted rows of e->x to the front; returns how many they are. */
+static int keep_wanted(tern_exec *e, const tern_row *rows, int n_row)
+{
+    int n = 0;
+    for (int i = 0; i < n_row; i++) {
+        if (rows[i].wants == TERN_WANT_NOTHING)
+            continue;
+        if (n < i)
+            memcpy(e->x + (size_t)n * e->x_stride, e->x + (size_t)i * e->x_stride,
+                   e->x_stride * sizeof *e->x);
+        n++;
+    }
+    return n;
+}
+
 void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn sink, void *ctx)
 {
     const tern_weights *w = e->w;
+    int last = w->h.n_layer - 1, n_kept = n_row;
     TERN_NO_ALLOC_BEGIN("step");
     e->n_step++;
     e->n_row += (uint64_t)n_row;
     tern_forward_embed(e, rows, n_row);
-    for (int i = 0; i < w->h.n_layer; i++)
-        tern_forward_block(e, i, rows, n_row);
+    for (int i = 0; i <= last; i++) {
+        mix(e, &w->blocks[i], rows, n_row);
+        /* Of a row that nobody wants only what later ones look back at matters, and the last block's
+         * is there now. Who counts or watches means all rows. */
+        if (i == last && !e->count_zeros && !e->watch)
+            n_kept = keep_wanted(e, rows, n_row);
+        if (n_kept > 0)
+            feed_forward(e, &w->blocks[i], n_kept);
+    }
+    if (n_kept == n_row)
+        (void)keep_wanted(e, rows, n_row);
     TERN_NO_ALLOC_END();
     head(e, rows, n_row, sink, ctx);
     tern_exec_span(e, TERN_SPAN_BETWEEN);

@@ -297,17 +297,17 @@ static void test_what_cannot_be_done_is_refused(void **state)
 static void test_both_ways_a_text_is_one_pass(void **state)
 {
     (void)state;
-    int32_t ids[300] = {0};
+    int32_t ids[2100] = {0};
     tern_embed_opts o;
     tern_err err;
     tern_session *s;
     tern_model *m = open_file("qwen3-both-ways", 2);
     tern_embed_opts_init(&o);
-    o.n_ctx = 300;
-    float *one = embed(m, &(tern_embed_text){ids, 256}, 1, &o);
+    o.n_ctx = 2100;
+    float *one = embed(m, &(tern_embed_text){ids, 2048}, 1, &o);
     free(one);
-    refuse(m, &(tern_embed_text){ids, 257}, &o, TERN_E_LIMIT,
-           "257 tokens, at most 256 where attention goes both ways");
+    refuse(m, &(tern_embed_text){ids, 2049}, &o, TERN_E_LIMIT,
+           "2049 tokens, at most 2048 where attention goes both ways");
     assert_int_equal(tern_session_new(m, NULL, &s, &err), TERN_OK);
     assert_int_equal(tern_session_eval(s, ids, 5, &err), TERN_OK);
     assert_int_equal(tern_session_eval(s, ids, 1, &err), TERN_E_UNSUPPORTED);
