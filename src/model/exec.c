@@ -126,7 +126,8 @@ void tern_exec_done(tern_exec *e)
 typedef struct prepare_task {
     const tern_exec *e;
     const tern_prepare *p;
-    float *y; /* NULL: a row in the lane's scratch memory is enough */
+    float *y;         /* NULL: a row in the lane's scratch memory is enough */
+    const float *add; /* to the residual stream before, which p->x is then */
     tern_act8 a8t, a8b;
 } prepare_task;
 
@@ -146,6 +147,9 @@ static void prepare_lane(void *arg, int lane, int n_lane)
     tern_quant a8b = a8t;
     a8b.act = t->a8b;
     for (int i = begin; i < end; i++) { /* all of a row, while it is in the first-level cache */
+        if (t->add)
+            k->add(t->e->x + (size_t)i * t->e->x_stride, t->add + (size_t)i * t->e->x_stride,
+                   t->e->w->h.d_model);
         if (p->norm) {
             float *to = y + (size_t)i * y_stride;
             k->rmsnorm(p->x + (size_t)i * p->x_stride, p->norm, t->e->w->h.rms_eps, p->cols, to);
@@ -182,6 +186,10 @@ void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in)
         .e = e, .p = p, .a8t = view(e->a8t, p->cols), .a8b = view(e->a8b, p->cols)};
     if (p->keep || !p->forms || (p->forms & TERN_FORM_F32) || e->watch)
         task.y = p->y;
+    if (p->x == e->x) {
+        task.add = e->pending;
+        e->pending = NULL;
+    }
     tern_exec_span(e, TERN_SPAN_PREPARE);
     run_rows(e, prepare_lane, &task, p->n_tok);
     *in = (tern_input){.x = p->norm ? task.y : p->x,
@@ -386,21 +394,30 @@ static void residual_lane(void *arg, int lane, int n_lane)
     }
 }
 
+void tern_exec_settle(tern_exec *e, int n_tok)
+{
+    residual_task task = {.e = e, .y = e->pending, .n_tok = n_tok};
+    if (!e->pending)
+        return;
+    e->pending = NULL;
+    tern_exec_span(e, TERN_SPAN_RESIDUAL);
+    run_rows(e, residual_lane, &task, n_tok);
+}
+
 void tern_exec_residual(tern_exec *e, const float *y, const float *norm, int n_tok)
 {
-    if (norm) {
-        tern_input in;
-        tern_prepare p = {.x = y,
-                          .x_stride = e->x_stride,
-                          .norm = norm,
-                          .y = e->h,
-                          .y_stride = e->x_stride,
-                          .cols = e->w->h.d_model,
-                          .n_tok = n_tok};
-        tern_exec_prepare(e, &p, &in);
-        y = e->h;
-    }
-    tern_exec_span(e, TERN_SPAN_RESIDUAL);
-    residual_task task = {.e = e, .y = y, .n_tok = n_tok};
-    run_rows(e, residual_lane, &task, n_tok);
+    e->pending = y;
+    if (!norm)
+        return;
+    tern_input in;
+    tern_prepare p = {.x = y,
+                      .x_stride = e->x_stride,
+                      .norm = norm,
+                      .y = e->h,
+                      .y_stride = e->x_stride,
+                      .cols = e->w->h.d_model,
+                      .n_tok = n_tok};
+    tern_exec_prepare(e, &p, &in);
+    e->pending = in.x;
+    tern_exec_settle(e, n_tok);
 }

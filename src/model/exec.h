@@ -51,6 +51,7 @@ typedef struct tern_exec {
     float *gate, *up;             /* [max_tok][d_ff] */
     float *out;                   /* [max_tok][d_model]: what a block adds */
     float *parts;                 /* of attention, see mixer/attend.h */
+    const float *pending;         /* [max_tok][x_stride], to be added to x; NULL: nothing */
     float *cs;                    /* [max_tok][n_rot]: cos, sin */
     float *cs_local;    /* the same of windowed blocks whose base is another one; else NULL */
     int *see;           /* [max_tok]: each row sees positions below; NULL: those up to its own */
@@ -160,8 +161,10 @@ void tern_exec_head(tern_exec *e, const tern_input *in);
 void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job *jobs,
                        const float *const *norm_in, int n_job, tern_glu_fn glu, int n_row);
 
-/* x[t] += norm(y[t]) for all rows; norm NULL: y as it is. Overwrites e->h then. */
+/* x[t] += norm(y[t]) for all rows; norm NULL: y as it is, and the sum waits for the norm that reads x next
+ * (tern_exec_prepare) or for tern_exec_settle, until when y stays. */
 void tern_exec_residual(tern_exec *e, const float *y, const float *norm, int n_tok);
+void tern_exec_settle(tern_exec *e, int n_tok);
 
 void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *rows, int n_row);
 void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row);

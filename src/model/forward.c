@@ -157,6 +157,7 @@ void tern_forward_block(tern_exec *e, int i, const tern_row *rows, int n_row)
 {
     mix(e, &e->w->blocks[i], rows, n_row);
     feed_forward(e, &e->w->blocks[i], n_row);
+    tern_exec_settle(e, n_row);
 }
 
 /* Move the wanted rows of e->x to the front; returns how many they are. */
@@ -184,6 +185,8 @@ void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn 
     tern_forward_embed(e, rows, n_row);
     for (int i = 0; i <= last; i++) {
         mix(e, &w->blocks[i], rows, n_row);
+        if (i == last)
+            tern_exec_settle(e, n_row);
         /* Of a row that nobody wants only what later ones look back at matters, and the last block's
          * is there now. Who counts or watches means all rows. */
         if (i == last && !e->count_zeros && !e->watch)
@@ -191,6 +194,7 @@ void tern_forward(tern_exec *e, const tern_row *rows, int n_row, tern_output_fn 
         if (n_kept > 0)
             feed_forward(e, &w->blocks[i], n_kept);
     }
+    tern_exec_settle(e, n_kept);
     if (n_kept == n_row)
         (void)keep_wanted(e, rows, n_row);
     TERN_NO_ALLOC_END();
