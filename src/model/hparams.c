@@ -222,6 +222,19 @@ static tern_code read_attention(keys *k, const tern_arch *arch, tern_hparams *h)
                : TERN_OK;
 }
 
+/* Files whose matrices expect turned inputs (Prism's second generation) would run and say
+ * nonsense. */
+static tern_code check_rotation(const tern_dir *d, tern_err *err)
+{
+    static const char key[] = "prism.hadamard.version";
+    return tern_dir_meta_find(d, key)
+               ? tern_fail(err, TERN_E_UNSUPPORTED,
+                           "%s: %s: its matrices expect inputs turned by Hadamard matrices, which "
+                           "this version does not do",
+                           d->path, key)
+               : TERN_OK;
+}
+
 tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hparams *out,
                             tern_err *err)
 {
@@ -235,6 +248,7 @@ tern_code tern_hparams_read(const tern_dir *d, const tern_arch *arch, tern_hpara
                         .rope.neox = arch->neox,
                         .embed_scale = 1.0f,
                         .pooling = -1};
+    TERN_TRY(check_rotation(d, err));
     /* Upper bounds are far beyond any model; they keep every product of two of them in 62 bits. */
     TERN_TRY(get_int(&k, "block_count", 1, 4096, -1, &h->n_layer));
     TERN_TRY(get_int(&k, "embedding_length", 1, 1 << 20, -1, &h->d_model));

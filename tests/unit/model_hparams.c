@@ -206,6 +206,7 @@ static const struct {
     {".attention.sliding_window", "u32:8 str:20", ".attention.sliding_window"},
     {".final_logit_softcapping", "u32:6 u32:1106247680", ".final_logit_softcapping"},
     {".attn_logit_softcapping", "u32:6 u32:1112014848", ".attn_logit_softcapping"},
+    {"prism.hadamard.version", "u32:4 u32:1", "prism.hadamard.version"},
     {".rope.scaling.type", "u32:8 str:longrope", "rope_factors_long.weight"},
     {"tokenizer.ggml.bos_token_id", "u32:4 u32:264", "bos_token_id"},
     {"tokenizer.ggml.eos_token_id", "u32:4 u32:264", "eos_token_id"},
