@@ -1,11 +1,12 @@
-/* `tern convert` and `tern quantize`: any model that can be opened, written as a GGUF file with other
+/* `tern convert`, `tern quantize` and `tern ternarize`: any model that can be opened, written as a GGUF file with other
  * tensor types, then opened again and compared. */
 #include "compress/convert.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/num.h"
 #include "base/os/outfile.h"
 #include "cli.h"
-#include "compress/imatrix.h"
+#include "compress/ternarize.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -20,6 +21,11 @@ typedef struct job {
     json_t *rows;       /* owned: what became of each tensor */
     uint64_t bytes_out; /* of the tensors */
     size_t n_tensor;
+    bool ternarize;
+    ternarize_opts ternary;
+    cli_ids ids;                 /* to calibrate with */
+    double mse, relative, zeros; /* summed over what was made ternary */
+    size_t n_ternary;
     imatrix weights; /* of --imatrix; empty: errors weigh by the values alone */
 } job;
 
@@ -66,6 +72,27 @@ static const char *text_at(const json_t *o, const char *key)
 {
     const char *s = json_string_value(json_object_get(o, key));
     return s ? s : "";
+}
+
+/* What was made ternary has its errors there. */
+static void note_ternary(void *ctx, const ternarize_report *r)
+{
+    job *j = ctx;
+    json_t *row = row_of(j, r->name);
+    char text[112], group[32] = "the matrix";
+    if (r->group != TERNARIZE_TENSOR)
+        (void)snprintf(group, sizeof group, "%zu", r->group);
+    (void)snprintf(text, sizeof text,
+                   "mse %.3g, %.1f %% of its square, %.0f %% zeros, a scale per %s", r->mse,
+                   100.0 * r->relative, 100.0 * r->zeros, group);
+    (void)json_object_set_new(row, "mse", json_real(r->mse));
+    (void)json_object_set_new(row, "relative_mse", json_real(r->relative));
+    (void)json_object_set_new(row, "zeros", json_real(r->zeros));
+    (void)json_object_set_new(row, "note", json_string(text));
+    j->mse += r->mse;
+    j->relative += r->relative;
+    j->zeros += r->zeros;
+    j->n_ternary++;
 }
 
 static void print_rows(const job *j, FILE *to)
@@ -137,6 +164,7 @@ static tern_code read_weights(job *j, tern_err *err)
     imatrix_init(&j->weights);
     if (!path)
         return TERN_OK;
+    j->ternary.weights = &j->weights;
     j->o.importance = weigh;
     j->o.keys = put_keys;
     return imatrix_read(&j->weights, path, err);
@@ -281,12 +309,22 @@ static tern_code check(const job *j, const logits *source, json_t **out, tern_er
 
 /* ---- the verbs ----------------------------------------------------------------------------- */
 
+/* Means over the matrices. */
+static json_t *describe_ternary(const job *j)
+{
+    double n = j->n_ternary > 0 ? (double)j->n_ternary : 1.0;
+    return json_pack("{s:I, s:f, s:f, s:f}", "matrices", (json_int_t)j->n_ternary, "mse",
+                     j->mse / n, "relative_mse", j->relative / n, "zeros", j->zeros / n);
+}
+
 static tern_code report(const job *j, json_t *checked, tern_err *err)
 {
     if (j->c->json) {
         json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:O}", "source", j->in, "file", j->out,
                               "tensors", (json_int_t)j->n_tensor, "tensor_bytes",
                               (json_int_t)j->bytes_out, "rows", j->rows);
+        if (j->ternarize)
+            (void)json_object_set_new(o, "ternary", describe_ternary(j));
         if (checked)
             (void)json_object_set(o, "check", checked);
         return cli_print_json(o, err);
@@ -294,6 +332,13 @@ static tern_code report(const job *j, json_t *checked, tern_err *err)
     FILE *to = strcmp(j->out, "-") == 0 ? stderr : stdout;
     if (cli_flag(&j->c->opt, OPT_EXPLAIN))
         print_rows(j, to);
+    if (j->n_ternary > 0 && (to == stdout || !j->c->quiet))
+        (void)fprintf(to,
+                      "%zu matrices made ternary: mean squared error %.3g, %.1f %% of their "
+                      "square, %.0f %% zeros (means over matrices)\n",
+                      j->n_ternary, j->mse / (double)j->n_ternary,
+                      100.0 * j->relative / (double)j->n_ternary,
+                      100.0 * j->zeros / (double)j->n_ternary);
     if (to == stdout || !j->c->quiet)
         (void)fprintf(to, "%s: %zu tensors, %.1f MB\n", j->out, j->n_tensor,
                       (double)j->bytes_out * 1e-6);
@@ -314,8 +359,10 @@ static tern_code write_file(job *j, tern_err *err)
     for (int i = 0; i < 3; i++)
         if (strcmp(cli_text(&j->c->opt, OPT_I2S_LAYOUT), layouts[i]) == 0)
             io.dir.i2s_layout = (tern_i2s_layout)i;
-    tern_code rc =
-        compress_convert(j->in, &io, j->out, &j->o, (int)cli_int(&j->c->opt, OPT_THREADS), err);
+    int n_thread = (int)cli_int(&j->c->opt, OPT_THREADS);
+    tern_code rc = j->ternarize
+                       ? compress_ternarize(j->in, &io, j->out, &j->o, &j->ternary, n_thread, err)
+                       : compress_convert(j->in, &io, j->out, &j->o, n_thread, err);
     cli_progress_end(j->c);
     return rc;
 }
@@ -336,6 +383,36 @@ static tern_code check_target(const job *j, tern_err *err)
     return TERN_OK;
 }
 
+/* Chunks of -f's text as tern perplexity cuts it. */
+static tern_code read_calibration(job *j, tern_err *err)
+{
+    const cli *c = j->c;
+    size_t n_ctx = (size_t)cli_int(&c->opt, OPT_CHUNK);
+    tern_model_info info = {.size = sizeof info};
+    tern_model_opts mo;
+    tern_model *m = NULL;
+    if (!j->ternarize || j->ternary.method != TERNARY_GPTQ)
+        return TERN_OK;
+    tern_model_opts_init(&mo);
+    mo.n_thread = (int32_t)cli_int(&c->opt, OPT_THREADS);
+    mo.pre_tokenizer = cli_text(&c->opt, OPT_PRE);
+    TERN_TRY(tern_model_open(j->in, &mo, &m, err));
+    tern_model_info_get(m, &info);
+    tern_code rc = cli_file_ids(j->c, m, "ternarize --method gptq", &j->ids, err);
+    size_t n = j->ids.n / n_ctx, most = (size_t)cli_int(&c->opt, OPT_TERNARIZE_CHUNKS);
+    j->ternary.n_seq = n < most ? n : most;
+    j->ternary.n_ctx = (int)n_ctx;
+    j->ternary.ids = j->ids.v;
+    for (size_t i = 0; info.add_bos && i < j->ternary.n_seq; i++)
+        j->ids.v[i * n_ctx] = info.bos;
+    tern_model_close(m);
+    if (rc == TERN_OK && n == 0)
+        rc = tern_fail(err, TERN_E_USAGE,
+                       "%s: too short: %zu tokens, one chunk takes %zu (a smaller -c helps)",
+                       cli_text(&c->opt, OPT_FILE), j->ids.n, n_ctx);
+    return rc;
+}
+
 static tern_code run(job *j, tern_err *err)
 {
     json_t *checked = NULL;
@@ -352,6 +429,7 @@ static tern_code run(job *j, tern_err *err)
     j->in = tern_str_get(&path);
     if (compared)
         TERN_TRY_GOTO(read_logits(j->c, j->in, &source, err));
+    TERN_TRY_GOTO(read_calibration(j, err));
     TERN_TRY_GOTO(write_file(j, err));
     cli_warn_unweighted(j->c, &j->weights);
     if (compared)
@@ -362,6 +440,7 @@ fail:
         regfree(&j->overrides[i].name);
     imatrix_done(&j->weights);
     free(source.v);
+    cli_ids_done(&j->ids);
     json_decref(checked);
     json_decref(j->rows);
     tern_str_done(&path);
@@ -388,5 +467,46 @@ tern_code cli_quantize(cli *c, tern_err *err)
     j.out = c->opt.words.item[1];
     TERN_TRY(read_options(&j, err));
     TERN_TRY(compress_type_parse(c->opt.words.item[2], &j.o.type, err));
+    return run(&j, err);
+}
+
+/* "row", "tensor", or a number of columns. */
+static tern_code read_group(const cli *c, size_t *out, tern_err *err)
+{
+    const char *s = cli_text(&c->opt, OPT_GROUP);
+    uint64_t n;
+    *out = TERNARIZE_BLOCK;
+    if (!s)
+        return TERN_OK;
+    if (strcmp(s, "row") == 0)
+        *out = TERNARIZE_ROW;
+    else if (strcmp(s, "tensor") == 0)
+        *out = TERNARIZE_TENSOR;
+    else if (tern_parse_u64(s, strlen(s), &n) && n > 0 && n <= INT32_MAX)
+        *out = (size_t)n;
+    else
+        return tern_fail(err, TERN_E_USAGE, "--group '%.40s': expected a number, row or tensor", s);
+    return TERN_OK;
+}
+
+tern_code cli_ternarize(cli *c, tern_err *err)
+{
+    job j = {.c = c, .ternarize = true};
+    if (c->opt.words.n != 2)
+        return tern_fail(err, TERN_E_USAGE, "ternarize needs IN and OUT.gguf");
+    j.in = c->opt.words.item[0];
+    j.out = c->opt.words.item[1];
+    j.ternary = (ternarize_opts){.method = (ternary_method)cli_int(&c->opt, OPT_METHOD),
+                                 .damp = 0.01,
+                                 .report = note_ternary,
+                                 .ctx = &j};
+    if (j.ternary.method == TERNARY_GPTQ && !cli_text(&c->opt, OPT_FILE))
+        return tern_fail(err, TERN_E_USAGE,
+                         "--method gptq needs a text to calibrate with: -f FILE");
+    if (j.ternary.method != TERNARY_OPTIMAL && cli_text(&c->opt, OPT_IMATRIX))
+        return tern_fail(err, TERN_E_USAGE, "--imatrix goes with --method optimal only");
+    TERN_TRY(read_group(c, &j.ternary.group, err));
+    TERN_TRY(read_options(&j, err));
+    TERN_TRY(type_option(c, OPT_TERNARIZE_TYPE, &j.o.type, err));
     return run(&j, err);
 }

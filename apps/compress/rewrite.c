@@ -45,6 +45,7 @@ static size_t source_row(const rewrite *r, size_t i)
 typedef struct piece {
     const rewrite *r;
     const tern_tensor *t;
+    tern_dtype dtype; /* that it becomes */
     const tern_dtype_info *to;
     const float *importance;
     size_t row0;
@@ -84,10 +85,7 @@ static void unpack_rows(void *arg, int lane, int begin, int end)
 /* What was packed, read again. */
 static bool came_out(const piece *p, const float *x, const uint8_t *packed, float *back)
 {
-    tern_tensor row = {.dtype = p->r->notes[p->t - p->r->in->tensors].to,
-                       .n_dim = 2,
-                       .ne = {p->t->ne[0], 1, 1, 1},
-                       .data = packed};
+    tern_tensor row = {.dtype = p->dtype, .n_dim = 2, .ne = {p->t->ne[0], 1, 1, 1}, .data = packed};
     p->to->unpack_row(&row, 0, back);
     for (size_t i = 0; i < p->t->ne[0]; i++)
         if (!(fabsf(back[i] - x[i]) <= TERNARY_SLACK * fabsf(x[i])))
@@ -206,7 +204,8 @@ static tern_code convert(rewrite *r, const tern_tensor *t, const compress_note *
     size_t rows = tern_tensor_rows(t), cols = t->ne[0], n = PIECE_FLOATS / cols, floats, bytes;
     const tern_dtype_info *to = tern_dtype_get(note->to);
     bool vector = t->n_dim == 1 && is_permuted(r, t);
-    piece p = {.r = r, .t = t, .to = to, .permuted = is_permuted(r, t) && !vector};
+    piece p = {
+        .r = r, .t = t, .dtype = note->to, .to = to, .permuted = is_permuted(r, t) && !vector};
     n = n < 1 ? 1 : n > rows ? rows : n;
     if (r->o->importance)
         TERN_TRY(r->o->importance(r->o->ctx, t, note->to, &p.importance, r->err));
@@ -244,8 +243,18 @@ static tern_code copy(rewrite *r, const tern_tensor *t)
 
 static tern_code write_tensor(rewrite *r, const tern_tensor *t, const compress_note *note)
 {
+    const float *values = NULL;
+    tern_tensor other = *t;
     tern_dir_tensor_want(r->in, t);
-    tern_code rc = note->from == note->to && !is_permuted(r, t) ? copy(r, t) : convert(r, t, note);
+    if (r->o->values)
+        TERN_TRY(r->o->values(r->o->ctx, t, note->to, &values, r->err));
+    if (values) {
+        other.dtype = TERN_DT_F32;
+        other.data = (const uint8_t *)values;
+        other.bytes = tern_tensor_rows(t) * t->ne[0] * sizeof *values;
+    }
+    bool same = note->from == note->to && !is_permuted(r, t) && !values;
+    tern_code rc = same ? copy(r, t) : convert(r, &other, note);
     tern_dir_tensor_drop(r->in, t);
     return rc;
 }
@@ -263,7 +272,8 @@ static tern_code put_keys(rewrite *r)
 {
     bool quantised = false;
     for (size_t i = 0; i < r->in->n_meta; i++)
-        if (!is_own_key(r->in->metas[i].key))
+        if (!is_own_key(r->in->metas[i].key) &&
+            !(r->o->values && strncmp(r->in->metas[i].key, "ternarize.", 10) == 0))
             tern_gguf_key_meta(r->w, &r->in->metas[i]);
     for (size_t i = 0; i < r->in->n_tensor; i++)
         quantised |= tern_dtype_get(r->notes[i].to)->cls != TERN_CLASS_FLOAT;
@@ -312,9 +322,16 @@ static tern_code read_rope(rewrite *r)
 
 /* ---- the file ------------------------------------------------------------------------------ */
 
+/* The k-th tensor of the file among those of the source. */
+static size_t place(const rewrite *r, size_t k)
+{
+    return r->o->order ? r->o->order[k] : k;
+}
+
 static tern_code choose_all(rewrite *r)
 {
-    for (size_t i = 0; i < r->in->n_tensor; i++) {
+    for (size_t k = 0; k < r->in->n_tensor; k++) {
+        size_t i = place(r, k);
         const tern_tensor *t = &r->in->tensors[i];
         TERN_TRY(compress_choose(r->o, r->in, t, &r->notes[i], r->err));
         tern_gguf_tensor(r->w, t->name, r->notes[i].to, t->n_dim, t->ne);
@@ -340,8 +357,8 @@ tern_code compress_rewrite(const tern_dir *in, const char *path, const compress_
     TERN_TRY_GOTO(choose_all(&r));
     TERN_TRY_GOTO(put_keys(&r));
     TERN_TRY_GOTO(tern_gguf_writer_begin(r.w, path, 0, err));
-    for (size_t i = 0; i < in->n_tensor; i++)
-        TERN_TRY_GOTO(write_tensor(&r, &in->tensors[i], &r.notes[i]));
+    for (size_t k = 0; k < in->n_tensor; k++)
+        TERN_TRY_GOTO(write_tensor(&r, &in->tensors[place(&r, k)], &r.notes[place(&r, k)]));
     TERN_TRY_GOTO(tern_gguf_writer_end(r.w, err));
 fail:
     tern_free(r.notes);

@@ -32,6 +32,11 @@ typedef struct compress_opts {
      * of none anything is known. */
     tern_code (*importance)(void *ctx, const tern_tensor *t, tern_dtype to, const float **out,
                             tern_err *err);
+    /* Other values for a matrix, [rows][ne[0]] in its order, valid until the next call; *out NULL: its own.
+     * NULL: all keep theirs. */
+    tern_code (*values)(void *ctx, const tern_tensor *t, tern_dtype to, const float **out,
+                        tern_err *err);
+    const size_t *order; /* [n_tensor]: in which tensors are written; NULL: the source's */
     void (*keys)(void *ctx, tern_gguf_writer *w);    /* further keys of the file; NULL: none */
     void (*note)(void *ctx, const compress_note *n); /* NULL: nobody asks */
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t bytes);
