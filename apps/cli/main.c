@@ -1,5 +1,6 @@
 /* The program: one verb, its options, its exit status. */
 #include "base/error.h"
+#include "base/os/map.h"
 #include "cli.h"
 
 #include <locale.h>
@@ -86,6 +87,7 @@ int main(int argc, char **argv)
     /* A parent may have left it ignored; `tern ... | head` is to end quietly. */
     (void)signal(SIGPIPE, SIG_DFL);
     (void)signal(SIGXFSZ, SIG_IGN); /* then a file over the limit is a write that fails */
+    tern_map_guard();
     (void)setlocale(LC_CTYPE, "");
     if (argc < 2) {
         tern_str s;

@@ -359,6 +359,7 @@ tern_code compress_rewrite(const tern_dir *in, const char *path, const compress_
     TERN_TRY_GOTO(tern_gguf_writer_begin(r.w, path, 0, err));
     for (size_t k = 0; k < in->n_tensor; k++)
         TERN_TRY_GOTO(write_tensor(&r, &in->tensors[place(&r, k)], &r.notes[place(&r, k)]));
+    TERN_TRY_GOTO(tern_dir_check_whole(in, err));
     TERN_TRY_GOTO(tern_gguf_writer_end(r.w, err));
 fail:
     tern_free(r.notes);

@@ -50,7 +50,7 @@ static void give_up(tern_feed *f, tern_code rc)
 }
 
 /* Rows of a prompt that go into n_free. The last n_out ids are not torn apart: after their pass
- * nothing can fail, so that outputs are replaced all or not at all. */
+ * nothing can fail but the model's file, so that outputs are replaced all or not at all. */
 static int chunk_rows(const tern_feed *f, int n_free)
 {
     size_t left = f->n_tok - f->n_done, n = (size_t)n_free;
@@ -149,9 +149,15 @@ void tern_pass(tern_exec *e, tern_row *rows, tern_feed *list, tern_cost *cost)
         return;
     uint64_t begin = tern_clock_ns();
     tern_forward(e, rows, n_row, to_feed, &at);
+    tern_err err;
+    bool whole = tern_dir_check_whole(e->w->dir, &err) == TERN_OK;
     if (answers)
         tern_cost_add(cost, n_row, (double)(tern_clock_ns() - begin));
     for (tern_feed *f = list; f; f = f->next)
-        if (f->n_row > 0)
+        if (f->n_row > 0 && whole) {
             finish_rows(f);
+        } else if (f->n_row > 0) {
+            f->err = err;
+            give_up(f, err.code);
+        }
 }

@@ -51,7 +51,8 @@ static inline bool tern_feed_is_short(const tern_feed *f)
 
 /* One pass over the feeds that are not over; none is fine. Short ones come first and whole, as many as
  * the pass holds; prompts take rows that are left, in the order of the list. rows is scratch of
- * e->max_tok rows. A feed that fails (TERN_E_NOMEM, TERN_E_CANCELLED) does not touch the others. */
+ * e->max_tok rows. A feed that fails (TERN_E_NOMEM, TERN_E_CANCELLED) does not touch the others; when
+ * the model's file was cut (TERN_E_IO), all of them fail. */
 void tern_pass(tern_exec *e, tern_row *rows, tern_feed *list, tern_cost *cost);
 
 #endif

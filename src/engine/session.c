@@ -200,7 +200,7 @@ const float *tern_session_logits(const tern_session *s)
 {
     bool half_done = s->feed.rc == TERN_OK && s->feed.n_done && !tern_feed_over(&s->feed);
     int row = s->n_out - 1 - s->n_ahead;
-    if (s->n_out == 0 || half_done)
+    if (s->n_out == 0 || half_done || s->feed.rc == TERN_E_IO) /* made of a file that was cut */
         return NULL;
     if (s->kept[row].screened)
         tern_session_complete(s, row);

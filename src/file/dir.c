@@ -56,6 +56,16 @@ bool tern_dir_tensor_read(const tern_dir *d, const tern_tensor *t, size_t offset
            tern_map_read(m, t->offset + offset, to, size);
 }
 
+tern_code tern_dir_check_whole(const tern_dir *d, tern_err *err)
+{
+    char path[128];
+    for (size_t i = 0; i < d->n_map; i++)
+        if (tern_map_lost(&d->maps[i]))
+            return tern_fail(err, TERN_E_IO, "%s: was cut short or could not be read while in use",
+                             tern_quote(path, sizeof path, d->path, strlen(d->path)));
+    return TERN_OK;
+}
+
 static const char *type_name(tern_meta_type type)
 {
     static const char *const names[TERN_META_COUNT] = {

@@ -92,6 +92,9 @@ void tern_dir_tensor_drop(const tern_dir *d, const tern_tensor *t);
 bool tern_dir_tensor_read(const tern_dir *d, const tern_tensor *t, size_t offset, void *to,
                           size_t size);
 
+/* Codes: TERN_E_IO, when one of the files was cut since it was opened and that was seen (tern_map_guard). */
+TERN_CHECK tern_code tern_dir_check_whole(const tern_dir *d, tern_err *err);
+
 /* Typed look-ups. Absent key: *found = false, *out untouched, TERN_OK (found may be NULL). Wrong
  * type or a value that does not fit: TERN_E_FORMAT. Any integer type serves for an integer, f32 or
  * f64 for a number. Strings stay in the file map. */

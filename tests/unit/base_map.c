@@ -1,9 +1,12 @@
 #include "base/os/map.h"
 #include "support/support.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define N ((size_t)4 << 20)
@@ -76,6 +79,59 @@ static void test_read(void **state)
     tern_map_close(&m);
 }
 
+/* A file that is cut while it is mapped: zeros, and only its own map knows. */
+static void test_cut(void **state)
+{
+    (void)state;
+    char cut[] = "/tmp/tern-cut-XXXXXX";
+    static uint8_t buf[40000];
+    tern_map_file m, other;
+    int fd = mkstemp(cut);
+    tern_map_guard(); /* the test driver takes the signal before each test */
+    memset(buf, 7, sizeof buf);
+    assert_true(fd >= 0 && write(fd, buf, sizeof buf) == (ssize_t)sizeof buf);
+    assert_int_equal(tern_map_open(cut, &m, NULL), TERN_OK);
+    assert_int_equal(tern_map_open(path, &other, NULL), TERN_OK);
+    const volatile uint8_t *p = m.data;
+    assert_int_equal(p[39999], 7);
+    assert_int_equal(ftruncate(fd, 9000), 0);
+    assert_false(tern_map_lost(&m));
+    assert_int_equal(p[8999], 7);
+    assert_int_equal(p[30000], 0);
+    assert_true(tern_map_lost(&m));
+    assert_false(tern_map_lost(&other));
+    assert_int_equal(p[8999], 7);
+    assert_int_equal(p[39999], 0);
+    assert_int_equal(count_wrong(&other), 0);
+    tern_map_close(&m);
+    tern_map_close(&other);
+    assert_int_equal(tern_map_open(cut, &m, NULL), TERN_OK);
+    assert_false(tern_map_lost(&m));
+    tern_map_close(&m);
+    (void)close(fd);
+    (void)unlink(cut);
+}
+
+/* A bus error of somebody else ends the process as ever. */
+static void test_other_bus_errors(void **state)
+{
+    (void)state;
+    char cut[] = "/tmp/tern-cut-XXXXXX";
+    int status, fd = mkstemp(cut);
+    assert_true(fd >= 0 && write(fd, "x", 1) == 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)signal(SIGBUS, SIG_DFL); /* a sanitizer's would tell of it */
+        tern_map_guard();
+        volatile const uint8_t *p = mmap(NULL, 1, PROT_READ, MAP_SHARED, fd, 0);
+        _exit(ftruncate(fd, 0) == 0 && p[0] == 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+    (void)close(fd);
+    (void)unlink(cut);
+}
+
 #if defined(__linux__)
 /* KiB of the file's map that this process holds, as the system counts them. */
 static size_t resident_kib(const void *p)
@@ -121,6 +177,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hints_change_no_byte),
         cmocka_unit_test(test_read),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_other_bus_errors),
 #if defined(__linux__)
         cmocka_unit_test(test_dropped_pages_leave_the_process),
 #endif

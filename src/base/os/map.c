@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -11,6 +13,83 @@
 
 /* A page fault maps up to this much of a file around the page, if it is in memory. */
 #define FAULT_AROUND ((size_t)64 << 10)
+
+/* ---- files that are cut while they are mapped ---------------------------------------------- */
+
+/* What the signal handler looks through, which has nothing else to go by. A slot is free while begin
+ * is 0; size is written before begin is. All sequentially consistent: they are used once a file. */
+static struct guard {
+    _Atomic uintptr_t begin;
+    _Atomic size_t size;
+    atomic_bool taken, lost;
+} guards[1024];
+#define N_GUARD ((int)(sizeof guards / sizeof guards[0]))
+
+static struct sigaction before;
+static size_t page_bytes;
+
+static int guard_take(const void *p, size_t size)
+{
+    for (int i = 0; i < N_GUARD; i++) {
+        bool taken = false;
+        if (!atomic_compare_exchange_strong(&guards[i].taken, &taken, true))
+            continue;
+        atomic_store(&guards[i].lost, false);
+        atomic_store(&guards[i].size, size);
+        atomic_store(&guards[i].begin, (uintptr_t)p);
+        return i;
+    }
+    return -1;
+}
+
+static void guard_drop(int i)
+{
+    if (i < 0)
+        return;
+    atomic_store(&guards[i].begin, 0);
+    atomic_store(&guards[i].taken, false);
+}
+
+/* Zeros from the page that is gone to the end of the map: what is behind the end of a file that was cut
+ * is gone as well. mmap is a system call and nothing else. */
+static bool replace(uintptr_t at)
+{
+    for (int i = 0; i < N_GUARD; i++) {
+        uintptr_t begin = atomic_load(&guards[i].begin);
+        size_t size = atomic_load(&guards[i].size);
+        if (begin == 0 || at < begin || at - begin >= size)
+            continue;
+        uintptr_t page = at & ~(uintptr_t)(page_bytes - 1);
+        atomic_store(&guards[i].lost, true);
+        return mmap((void *)page, size - (page - begin), PROT_READ,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+    }
+    return false;
+}
+
+static void on_bus_error(int number, siginfo_t *info, void *context)
+{
+    int kept = errno;
+    (void)context;
+    if (info->si_code != BUS_ADRERR || !replace((uintptr_t)info->si_addr))
+        (void)sigaction(number, &before, NULL); /* and comes again */
+    errno = kept;
+}
+
+void tern_map_guard(void)
+{
+    struct sigaction a = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    (void)sigemptyset(&a.sa_mask);
+    (void)sigaction(SIGBUS, &a, &before);
+}
+
+bool tern_map_lost(const tern_map_file *m)
+{
+    return m->data && m->guard >= 0 && atomic_load(&guards[m->guard].lost);
+}
+
+/* ---- maps ---------------------------------------------------------------------------------- */
 
 tern_code tern_map_open(const char *path, tern_map_file *out, tern_err *err)
 {
@@ -37,7 +116,8 @@ tern_code tern_map_open(const char *path, tern_map_file *out, tern_err *err)
                                    .size = (size_t)st.st_size,
                                    .modified_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u +
                                                   (uint64_t)st.st_mtim.tv_nsec,
-                                   .fd = fd};
+                                   .fd = fd,
+                                   .guard = guard_take(p, (size_t)st.st_size)};
     }
     if (!out->data)
         (void)close(fd);
@@ -47,6 +127,7 @@ tern_code tern_map_open(const char *path, tern_map_file *out, tern_err *err)
 void tern_map_close(tern_map_file *m)
 {
     if (m->data) {
+        guard_drop(m->guard);
         (void)munmap((void *)(uintptr_t)m->data, m->size);
         (void)close(m->fd);
     }
