@@ -95,6 +95,19 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *     mac[g % 16] += min16[g] * (d_{g/2} * (float)bsum16[g])
  *   y = fold(acc) + fold(mac)   (without minima: fold(acc)).
  *   FLOAT with f32 activations: y = LANES sum of w[k] * x[k]. */
+/* Of a T2C1 product: the columns each token needs by itself, those whose activation is not 0. A part is
+ * TERN_T2C1_PART columns of the matrix, which with sums of 256 rows stay in a second-level cache while all tokens
+ * meet them. */
+typedef struct tern_own_cols {
+    const int32_t *n; /* [n_tok][n_part]: how many */
+    const int32_t
+        *list;       /* [n_tok][stride]: those of part p from p * TERN_T2C1_PART on, rising; up to
+                            three more make the number a multiple of four, any columns of the matrix */
+    const int8_t *q; /* their activations; 0 of the three */
+    size_t stride;
+    int n_part;
+} tern_own_cols;
+
 typedef struct tern_mm {
     const uint8_t *w;
     size_t w_stride;    /* T2*: bytes per stripe; ROWS: bytes per row */
@@ -113,7 +126,8 @@ typedef struct tern_mm {
      * TERN_LIST_PAD entries past n_list, which are valid indices but otherwise do not matter. */
     const int32_t *list;
     int n_list;
-    int32_t *acc; /* T2C1: [n_tok][acc_stride], element [t][row]; or NULL */
+    const tern_own_cols *own; /* T2C1, in place of a list; without acc */
+    int32_t *acc;             /* T2C1: [n_tok][acc_stride], element [t][row]; or NULL */
     size_t acc_stride;
     void
         *scratch; /* private to the lane that calls; tern_mm_scratch_bytes of it, 64-byte aligned */
@@ -122,6 +136,7 @@ typedef struct tern_mm {
 #define TERN_T2C1_ROWS  512
 #define TERN_T2C1_BYTES (TERN_T2C1_ROWS / 4)
 #define TERN_T2C1_GRAIN 256
+#define TERN_T2C1_PART  1024
 
 /* y[t][r] for every t and r in [row0, row1); row0 is a multiple of 16. Results do not depend on
  * n_tok: a row of one token equals the same row inside a batch. */

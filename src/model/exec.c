@@ -37,6 +37,23 @@ static size_t max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* See tern_own_cols. */
+static void lay_out_own(tern_exec *e, cutter *c)
+{
+    const tern_hparams *h = &e->w->h;
+    bool used = false;
+    for (int i = 0; i < h->n_layer; i++)
+        used |= e->w->blocks[i].f.dense.down.op == TERN_OP_MM_T2C1;
+    if (!used)
+        return;
+    size_t n = (size_t)e->max_tok;
+    e->own_parts = (h->d_ff + TERN_T2C1_PART - 1) / TERN_T2C1_PART;
+    e->own_stride = (size_t)e->own_parts * TERN_T2C1_PART + 16; /* what listing may write beyond */
+    e->own_n = cut(c, n, (size_t)e->own_parts, sizeof *e->own_n);
+    e->own_list = cut(c, n, e->own_stride, sizeof *e->own_list);
+    e->own_q = cut(c, n, e->own_stride, 1);
+}
+
 static void lay_out(tern_exec *e, cutter *c)
 {
     const tern_hparams *h = &e->w->h;
@@ -80,6 +97,7 @@ static void lay_out(tern_exec *e, cutter *c)
     e->list_stride = tern_round_up((size_t)h->d_ff + 16 + TERN_LIST_PAD, 16);
     e->list = cut(c, n_lane, e->list_stride, sizeof *e->list);
     e->n_listed = cut(c, n_lane, 64, 1);
+    lay_out_own(e, c);
     e->part_stride = tern_round_up((size_t)h->d_model, 16);
     e->part = cut(c, n_lane * TERN_SKIP_MAX_TOK, e->part_stride, sizeof *e->part);
     e->count = cut(c, (size_t)h->n_layer, 1, sizeof *e->count);

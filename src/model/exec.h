@@ -79,7 +79,12 @@ typedef struct tern_exec {
     int32_t *list; /* [n_lane][list_stride] */
     size_t list_stride;
     int32_t *n_listed; /* [n_lane], one cache line apart */
-    int32_t *part;     /* [n_lane][TERN_SKIP_MAX_TOK][part_stride]: sums of columns */
+    /* Columns of down that each row needs by itself; NULL where no down is column-major. */
+    int32_t *own_n, *own_list;
+    int8_t *own_q;
+    size_t own_stride;
+    int own_parts;
+    int32_t *part; /* [n_lane][TERN_SKIP_MAX_TOK][part_stride]: sums of columns */
     size_t part_stride;
     uint8_t *scratch; /* [n_lane][scratch_stride] */
     size_t scratch_stride;

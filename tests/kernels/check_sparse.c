@@ -166,6 +166,99 @@ static void compare_lists(fixture *f, const check_case *c, uint32_t *seed)
                  "a variant wrote outside its scratch");
 }
 
+/* ---- columns of each token's own ----------------------------------------------------------- */
+
+/* About that many in 16 of the activations become 0, sums follow. */
+static void thin_out(fixture *f, const check_case *c, unsigned share, uint32_t *seed)
+{
+    for (int t = 0; t < c->toks; t++) {
+        int8_t *q = (int8_t *)f->q.p + (size_t)t * f->mm.act.stride;
+        int32_t sum = 0;
+        for (int i = 0; i < c->cols; i++) {
+            if (test_rand(seed) % 16 < share)
+                q[i] = 0;
+            sum += q[i];
+        }
+        f->mm.act.sum[t] = sum;
+    }
+}
+
+/* What is not 0, in buffers that end where the last list may. */
+static void list_own(const fixture *f, const check_case *c, tern_own_cols *o, check_buf *n,
+                     check_buf *list, check_buf *q)
+{
+    int parts = (c->cols + TERN_T2C1_PART - 1) / TERN_T2C1_PART;
+    int last = ((c->cols - (parts - 1) * TERN_T2C1_PART) + 3) / 4 * 4;
+    size_t stride = (size_t)parts * TERN_T2C1_PART,
+           all = ((size_t)c->toks - 1) * stride + (size_t)((parts - 1) * TERN_T2C1_PART + last);
+    *n = check_buf_new((size_t)(c->toks * parts) * sizeof(int32_t), 4);
+    *list = check_buf_new(all * sizeof(int32_t), 4);
+    *q = check_buf_new(all, 1);
+    for (int t = 0; t < c->toks; t++)
+        for (int p = 0; p < parts; p++) {
+            const int8_t *act = (const int8_t *)f->q.p + (size_t)t * f->mm.act.stride;
+            size_t at = (size_t)t * stride + (size_t)(p * TERN_T2C1_PART);
+            int m = 0;
+            for (int i = p * TERN_T2C1_PART; i < c->cols && i < (p + 1) * TERN_T2C1_PART; i++)
+                if (act[i] != 0) {
+                    ((int32_t *)list->p)[at + (size_t)m] = i;
+                    ((int8_t *)q->p)[at + (size_t)m++] = act[i];
+                }
+            ((int32_t *)n->p)[t * parts + p] = m;
+            for (; m % 4 != 0; m++) {
+                ((int32_t *)list->p)[at + (size_t)m] = c->cols - 1;
+                ((int8_t *)q->p)[at + (size_t)m] = 0;
+            }
+        }
+    *o = (tern_own_cols){.n = n->p, .list = list->p, .q = q->p, .stride = stride, .n_part = parts};
+}
+
+/* Every variant with its own columns alone, against the reference with all of them. */
+static void own_case(const check_case *c, unsigned share, uint32_t *seed)
+{
+    fixture f;
+    tern_own_cols own;
+    check_buf n, list, q;
+    fixture_init(&f, c, true, seed);
+    thin_out(&f, c, share, seed);
+    list_own(&f, c, &own, &n, &list, &q);
+    check_buf_reset(&f.want);
+    run(&f, check_ref(op_of(&f)), &f.want, false, 0, c->rows);
+    f.mm.own = &own;
+    for (const tern_kernel *k = NULL; (k = check_next(op_of(&f), k)) != NULL;)
+        for (int half = 0; half < (c->rows > TERN_T2C1_GRAIN ? 2 : 1); half++) {
+            check_buf_reset(&f.got);
+            run(&f, k, &f.got, false, 0, half ? TERN_T2C1_GRAIN : c->rows);
+            if (half)
+                run(&f, k, &f.got, false, TERN_T2C1_GRAIN, c->rows);
+            check_same(f.got.p, f.want.p, (size_t)c->rows * (size_t)c->toks, sizeof(float), k, c);
+            check_report(check_buf_intact(&f.got), k, c, "wrote outside its buffers");
+            check_report(check_buf_intact(&f.scratch), k, c, "wrote outside its scratch");
+        }
+    check_buf_free(&n);
+    check_buf_free(&list);
+    check_buf_free(&q);
+    fixture_done(&f);
+}
+
+static void own_columns(void **state)
+{
+    (void)state;
+    static const int rows[] = {1, 255, 256, 300, 520}, cols[] = {1, 3, 64, 130, 1024, 1025, 2050},
+                     toks[] = {1, 5, 17};
+    uint32_t seed = 11;
+    for (int i = 0; i < N(rows) * N(cols) * N(toks); i++) {
+        check_case c = {.rows = rows[i % N(rows)],
+                        .cols = cols[i / N(rows) % N(cols)],
+                        .toks = toks[i / (N(rows) * N(cols))],
+                        .fill = i % 7 ? CHECK_RANDOM : CHECK_PLUS};
+        for (unsigned share = 0; share <= 16; share += 8)
+            if (share == 8 || (long)c.rows * c.cols * c.toks < 1000000)
+                own_case(&c, share, &seed);
+    }
+    check_done();
+}
+
 /* Every size of each dimension meets small ones of the others; large products are few. */
 static bool left_out(const check_case *c, bool c1)
 {
@@ -476,10 +569,11 @@ int main(int argc, char **argv)
 {
     check_args(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mm_t2r1),      cmocka_unit_test(mm_t2c1),
-        cmocka_unit_test(largest_sums), cmocka_unit_test(parts_equal_whole),
-        cmocka_unit_test(references),   cmocka_unit_test(layouts),
-        cmocka_unit_test(lists),        cmocka_unit_test(list_references),
+        cmocka_unit_test(mm_t2r1),           cmocka_unit_test(mm_t2c1),
+        cmocka_unit_test(own_columns),       cmocka_unit_test(largest_sums),
+        cmocka_unit_test(parts_equal_whole), cmocka_unit_test(references),
+        cmocka_unit_test(layouts),           cmocka_unit_test(lists),
+        cmocka_unit_test(list_references),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,7 +90,7 @@ static void test_steps_of_several_rows(void **state)
     const setting plain = {TERN_FFN_SPARSE_OFF, TERN_WEIGHT_BITS_2, 1};
     uint64_t read, want = hash_of(&plain, 1, 1, 60, &read);
     for (int32_t n_thread = 1; n_thread <= 4; n_thread++)
-        for (size_t rows = 1; rows <= 13; rows += rows < 5 ? 1 : 8)
+        for (size_t rows = 1; rows <= 58; rows += rows < 5 ? 1 : rows < 13 ? 8 : 45)
             for (tern_weight_bits b = TERN_WEIGHT_BITS_2; b <= TERN_WEIGHT_BITS_1_6; b++) {
                 setting c = {n_thread % 2 ? TERN_FFN_SPARSE_ON : TERN_FFN_SPARSE_AUTO, b, n_thread};
                 assert_int_equal(hash_of(&c, rows, 1, 60, &read), want);

@@ -55,9 +55,22 @@ static int slice_code(const uint8_t *col, int r)
     return col[64 * h + 16 * l + 4 * i + j] >> (2 * p) & 3;
 }
 
+static int32_t own_sum(const tern_mm *k, int t, const uint8_t *slice, int r)
+{
+    const tern_own_cols *o = k->own;
+    int32_t acc = 0;
+    for (int p = 0; p < o->n_part; p++) {
+        size_t at = (size_t)t * o->stride + (size_t)p * TERN_T2C1_PART;
+        for (int i = 0; i < o->n[t * o->n_part + p]; i++)
+            acc += slice_code(slice + (size_t)o->list[at + (size_t)i] * TERN_T2C1_BYTES, r) *
+                   o->q[at + (size_t)i];
+    }
+    return acc;
+}
+
 void tern_mm_t2c1_ref(const tern_mm *k, int row0, int row1)
 {
-    int n = k->list ? k->n_list : k->cols;
+    int n = k->own ? 0 : k->list ? k->n_list : k->cols;
     for (int t = 0; t < k->n_tok; t++) {
         const int8_t *q = k->act.q + (size_t)t * k->act.stride;
         for (int r = row0; r < row1; r++) {
@@ -67,6 +80,8 @@ void tern_mm_t2c1_ref(const tern_mm *k, int row0, int row1)
                 int c = k->list ? k->list[i] : i;
                 acc += slice_code(slice + (size_t)c * TERN_T2C1_BYTES, r % TERN_T2C1_ROWS) * q[c];
             }
+            if (k->own)
+                acc = own_sum(k, t, slice, r % TERN_T2C1_ROWS);
             if (k->acc)
                 acc = k->acc[(size_t)t * k->acc_stride + r] += acc;
             if (k->y)

@@ -25,6 +25,16 @@ INLINE void block_few(const int nt, const bool listed, const col_block *b)
     }
 }
 
+/* Sums have 32 bits. */
+#define OWN_COLS TERN_T2C1_PART
+
+INLINE void own_pass(const col_block *b)
+{
+    pass_t2c1(1, 4, 0, 0, 0, 0, 0, true, b);
+}
+
+#include "kernels/x86/t2c1_own.h"
+
 #define FEW(nt, listed)                                                                            \
     static void block_##nt##_##listed(const col_block *b)                                          \
     {                                                                                              \
@@ -43,7 +53,9 @@ void tern_mm_t2c1_vnni(const tern_mm *k, int row0, int row1)
 {
     static const col_block_fn fn[] = {block_1_0, block_2_0, block_3_0, block_4_0,
                                       block_1_1, block_2_1, block_3_1, block_4_1};
-    if (k->n_tok <= TERN_SPARSE_FEW)
+    if (k->own)
+        run_own(k, row0, row1);
+    else if (k->n_tok <= TERN_SPARSE_FEW)
         run_few(k, row0, row1, fn);
     else
         run_batch(k, row0, row1);

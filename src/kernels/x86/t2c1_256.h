@@ -16,6 +16,19 @@ INLINE void block_few(const int nt, const bool listed, const col_block *b)
         }
 }
 
+/* What 16-bit sums hold. */
+#define OWN_COLS BLOCK_OF(2)
+
+INLINE void own_pass(const col_block *b)
+{
+    pass_t2c1(1, 2, 0, 0, 0, 0, 0, true, b);
+    pass_t2c1(1, 2, 2, 0, 0, 0, 0, true, b);
+    pass_t2c1(1, 2, 0, 1, 0, 0, 0, true, b);
+    pass_t2c1(1, 2, 2, 1, 0, 0, 0, true, b);
+}
+
+#include "kernels/x86/t2c1_own.h"
+
 #define FEW(nt, listed)                                                                            \
     static void block_##nt##_##listed(const col_block *b)                                          \
     {                                                                                              \
@@ -34,7 +47,9 @@ static void run_cols_256(const tern_mm *k, int row0, int row1)
 {
     static const col_block_fn few[] = {block_1_0, block_2_0, block_3_0, block_4_0,
                                        block_1_1, block_2_1, block_3_1, block_4_1};
-    if (k->n_tok <= FEW_TOKS)
+    if (k->own)
+        run_own(k, row0, row1);
+    else if (k->n_tok <= FEW_TOKS)
         run_few(k, row0, row1, few);
     else
         run_batch(k, row0, row1);
