@@ -136,6 +136,7 @@ typedef struct tern_model_opts {
     tern_head_mode head;
     bool repack_cache; /* keep packed weights in cache_dir, and take those that are there */
     bool low_memory;   /* less memory rather than more speed; same results */
+    bool any_memory;   /* open a model for which memory does not seem to suffice (docs/MEMORY.md) */
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);
@@ -143,7 +144,8 @@ TERN_API void tern_model_opts_init(tern_model_opts *o);
 /* Open a GGUF file, or the first shard of a split one. opts may be NULL. Codes:
  * TERN_E_NOT_FOUND, TERN_E_IO, TERN_E_FORMAT, TERN_E_UNSUPPORTED, TERN_E_SELFTEST, TERN_E_NOMEM,
  * TERN_E_USAGE (an option). What the file says is checked before memory is taken for it; the weights
- * are not looked at. They may hold any bits: a NaN or infinity makes logits that are none either, of
+ * are not looked at. TERN_E_NOMEM also when what it will take is more than there is: nothing of it is taken
+ * then. They may hold any bits: a NaN or infinity makes logits that are none either, of
  * which the sampler takes a NaN for -INFINITY, and ids and text are as promised all the same. */
 TERN_API TERN_CHECK tern_code tern_model_open(const char *path, const tern_model_opts *opts,
                                               tern_model **out, tern_err *err);
@@ -326,6 +328,42 @@ TERN_API void tern_session_rewind(tern_session *s, size_t n_tok);
 /* Any thread, also a signal handler: the running evaluation or request ends with
  * TERN_E_CANCELLED at the next step. The flag is cleared when a request or evaluation starts. */
 TERN_API void tern_session_cancel(tern_session *s);
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+/* What a model and its sessions will take, in bytes, computed by the code that allocates it. */
+typedef struct tern_plan {
+    size_t size;
+    uint64_t file_bytes;   /* the file, or all files of a folder */
+    uint64_t packed_bytes; /* packed ternary weights with their scales */
+    uint64_t head_bytes;   /* coarse planes of the output head, at most; 0: it is read whole */
+    uint64_t
+        mapped_bytes; /* weights used where the file is mapped, by each token: pages that the system
+                               can take back and read again, slowly */
+    uint64_t step_bytes;     /* buffers of a step */
+    uint64_t kv_bytes;       /* keys and values of all sessions, with full contexts */
+    uint64_t session_bytes;  /* what else all sessions keep */
+    uint64_t other_bytes;    /* vocabulary, template, norms: what this process took for the plan */
+    uint64_t total_bytes;    /* all but the file */
+    uint64_t needed_bytes;   /* the same without what is mapped: this has to fit */
+    uint64_t kv_token_bytes; /* of one token in one session */
+    uint64_t read_bytes;     /* weight bytes a generated token reads, if no zeros are skipped */
+    uint64_t n_mac;       /* multiply-adds of a prompt's token, attention and head not included; */
+    uint64_t n_float_mac; /* so many of them not in int8 */
+    int32_t n_ctx, n_session, n_thread;
+    tern_cache_type cache_k, cache_v; /* which AUTO stands for */
+} tern_plan;
+
+/* What tern_model_open and n_session sessions (at least 1) would take; no weights are read, and no memory
+ * is taken for them. session may be NULL. Codes: as of tern_model_open and tern_session_new. */
+TERN_API TERN_CHECK tern_code tern_model_plan(const char *path, const tern_model_opts *opts,
+                                              const tern_session_opts *session, int32_t n_session,
+                                              tern_plan *out, tern_err *err);
+TERN_API TERN_CHECK tern_code tern_model_plan_memory(const void *data, size_t n_bytes,
+                                                     const char *name, const tern_model_opts *opts,
+                                                     const tern_session_opts *session,
+                                                     int32_t n_session, tern_plan *out,
+                                                     tern_err *err);
 
 /* ---- embeddings -------------------------------------------------------------------------- */
 

@@ -12,6 +12,7 @@
 typedef struct cli {
     cli_options opt;
     bool json, quiet, verbose;
+    bool answered;           /* the JSON value is printed: a failure is not another */
     bool calibrate;          /* models are opened with a new calibration */
     bool err_tty, err_color; /* of standard error */
     const char *label;       /* of the model, where its file's name would say nothing; else NULL */
@@ -45,6 +46,9 @@ TERN_CHECK tern_code cli_flush(tern_err *err);
 
 /* The model of the options, or the built-in one. n_thread 0: all. */
 TERN_CHECK tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *err);
+/* What it would take with sessions of n_ctx tokens (0: the model's), were --low-memory so. */
+TERN_CHECK tern_code cli_model_plan(cli *c, bool low_memory, int32_t n_ctx, int32_t n_session,
+                                    tern_plan *out, tern_err *err);
 /* The table of one calibration (tune.c). */
 void cli_calibration_print(const json_t *calibration);
 /* What --imatrix had nothing of (imatrix.c). */

@@ -183,56 +183,70 @@ char *cli_cache_dir(const cli *c)
     return dir;
 }
 
-tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *err)
+/* What the options say of a model, and where it is. */
+typedef struct source {
+    tern_model_opts opts;
+    tern_str text, file; /* a template; the path */
+    char *cache_dir;     /* owned */
+    const void *builtin; /* NULL: the file */
+    size_t n_builtin;
+} source;
+
+static void source_done(source *s)
+{
+    tern_str_done(&s->text);
+    tern_str_done(&s->file);
+    tern_free(s->cache_dir);
+}
+
+static void read_options(cli *c, int32_t n_thread, source *s)
+{
+    tern_model_opts *o = &s->opts;
+    tern_model_opts_init(o);
+    o->n_thread = n_thread;
+    o->i2s_layout = cli_text(&c->opt, OPT_I2S_LAYOUT);
+    o->pre_tokenizer = cli_text(&c->opt, OPT_PRE);
+    o->chat_template = cli_text(&c->opt, OPT_TEMPLATE);
+    o->strict = cli_flag(&c->opt, OPT_STRICT);
+    /* Choices stand in the order of their types. */
+    o->pin = (tern_pin)c->opt.value[OPT_PIN].num;
+    o->cache_dir = s->cache_dir = cli_cache_dir(c);
+    o->calibrate = c->calibrate;
+    o->repack_cache = c->opt.value[OPT_REPACK_CACHE].num != 0;
+    o->low_memory = cli_flag(&c->opt, OPT_LOW_MEMORY);
+    o->any_memory = cli_flag(&c->opt, OPT_ANY_MEMORY);
+    o->ffn_sparse = (tern_ffn_sparse)c->opt.value[OPT_FFN_SPARSE].num;
+    o->weight_bits = (tern_weight_bits)c->opt.value[OPT_WEIGHT_BITS].num;
+    o->head = (tern_head_mode)c->opt.value[OPT_HEAD].num;
+    if (c->opt.verb == CLI_EMBED) /* no token is chosen */
+        o->head = TERN_HEAD_FULL;
+    o->progress = show_loading;
+    o->warn = show_warning;
+    o->ctx = c;
+}
+
+static tern_code source_init(cli *c, int32_t n_thread, source *s, tern_err *err)
 {
     const char *path = cli_text(&c->opt, OPT_MODEL);
     const char *template_file = cli_text(&c->opt, OPT_TEMPLATE_FILE);
-    tern_model_opts o;
-    tern_str source, file;
     tern_code rc = TERN_OK;
-    size_t n_builtin;
-    const void *builtin = cli_builtin(&n_builtin);
-    *out = NULL;
-    tern_str_init(&source, 1 << 20);
-    tern_str_init(&file, 1 << 14);
-    tern_model_opts_init(&o);
-    o.n_thread = n_thread;
-    o.i2s_layout = cli_text(&c->opt, OPT_I2S_LAYOUT);
-    o.pre_tokenizer = cli_text(&c->opt, OPT_PRE);
-    o.chat_template = cli_text(&c->opt, OPT_TEMPLATE);
-    o.strict = cli_flag(&c->opt, OPT_STRICT);
-    /* Choices stand in the order of their types. */
-    o.pin = (tern_pin)c->opt.value[OPT_PIN].num;
-    char *cache_dir = cli_cache_dir(c);
-    o.cache_dir = cache_dir;
-    o.calibrate = c->calibrate;
-    o.repack_cache = c->opt.value[OPT_REPACK_CACHE].num != 0;
-    o.low_memory = cli_flag(&c->opt, OPT_LOW_MEMORY);
-    o.ffn_sparse = (tern_ffn_sparse)c->opt.value[OPT_FFN_SPARSE].num;
-    o.weight_bits = (tern_weight_bits)c->opt.value[OPT_WEIGHT_BITS].num;
-    o.head = (tern_head_mode)c->opt.value[OPT_HEAD].num;
-    if (c->opt.verb == CLI_EMBED) /* no token is chosen */
-        o.head = TERN_HEAD_FULL;
-    o.progress = show_loading;
-    o.warn = show_warning;
-    o.ctx = c;
+    *s = (source){.builtin = NULL};
+    tern_str_init(&s->text, 1 << 20);
+    tern_str_init(&s->file, 1 << 14);
+    read_options(c, n_thread, s);
+    if (!path)
+        s->builtin = cli_builtin(&s->n_builtin);
     if (template_file) {
-        rc = cli_read_file(template_file, &source, err);
-        o.chat_template = tern_str_get(&source);
+        rc = cli_read_file(template_file, &s->text, err);
+        s->opts.chat_template = tern_str_get(&s->text);
     }
     if (rc == TERN_OK && path)
-        rc = cli_model_path(c, path, &file, NULL, err);
-    if (rc == TERN_OK && path)
-        rc = tern_model_open(tern_str_get(&file), &o, out, err);
-    else if (rc == TERN_OK && n_builtin)
-        rc = tern_model_open_memory(builtin, n_builtin, BUILTIN_NAME, &o, out, err);
-    else if (rc == TERN_OK)
+        rc = cli_model_path(c, path, &s->file, NULL, err);
+    else if (rc == TERN_OK && s->n_builtin == 0)
         rc =
             tern_fail(err, TERN_E_USAGE, "no model: name a GGUF file (this build has none inside)");
-    tern_str_done(&source);
-    tern_str_done(&file);
-    tern_free(cache_dir);
-    cli_progress_end(c);
+    if (rc != TERN_OK)
+        source_done(s);
     return rc;
 }
 
@@ -244,6 +258,48 @@ static void show_reading(void *ctx, size_t done, size_t total)
         cli_progress_end(ctx);
 }
 
+static void session_opts(cli *c, int32_t n_ctx, tern_session_opts *o)
+{
+    tern_session_opts_init(o);
+    o->n_ctx = n_ctx;
+    /* Choices stand in the order of the type. */
+    o->cache_k = (tern_cache_type)c->opt.value[OPT_CACHE_K].num;
+    o->cache_v = (tern_cache_type)c->opt.value[OPT_CACHE_V].num;
+    o->progress = show_reading;
+    o->ctx = c;
+}
+
+tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *err)
+{
+    source s;
+    *out = NULL;
+    TERN_TRY(source_init(c, n_thread, &s, err));
+    tern_code rc =
+        s.builtin ? tern_model_open_memory(s.builtin, s.n_builtin, BUILTIN_NAME, &s.opts, out, err)
+                  : tern_model_open(tern_str_get(&s.file), &s.opts, out, err);
+    source_done(&s);
+    cli_progress_end(c);
+    return rc;
+}
+
+tern_code cli_model_plan(cli *c, bool low_memory, int32_t n_ctx, int32_t n_session, tern_plan *out,
+                         tern_err *err)
+{
+    source s;
+    tern_session_opts session;
+    *out = (tern_plan){.size = sizeof *out};
+    TERN_TRY(source_init(c, (int32_t)cli_int(&c->opt, OPT_THREADS), &s, err));
+    s.opts.low_memory = low_memory;
+    session_opts(c, n_ctx, &session);
+    tern_code rc =
+        s.builtin ? tern_model_plan_memory(s.builtin, s.n_builtin, BUILTIN_NAME, &s.opts, &session,
+                                           n_session, out, err)
+                  : tern_model_plan(tern_str_get(&s.file), &s.opts, &session, n_session, out, err);
+    source_done(&s);
+    cli_progress_end(c);
+    return rc;
+}
+
 tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_session **out, tern_err *err)
 {
     tern_model_info info = {.size = sizeof info};
@@ -253,12 +309,6 @@ tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_session **o
         cli_warn(
             c, "context %d passes the %d this model was trained with; answers may become nonsense",
             n_ctx, info.n_ctx_train);
-    tern_session_opts_init(&o);
-    o.n_ctx = n_ctx;
-    o.cache_k =
-        (tern_cache_type)c->opt.value[OPT_CACHE_K].num; /* choices in the order of the type */
-    o.cache_v = (tern_cache_type)c->opt.value[OPT_CACHE_V].num;
-    o.progress = show_reading;
-    o.ctx = c;
+    session_opts(c, n_ctx, &o);
     return tern_session_new(m, &o, out, err);
 }

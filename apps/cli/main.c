@@ -105,6 +105,6 @@ int main(int argc, char **argv)
         cli_progress_end(&c);
     }
     if (rc != TERN_OK && rc != TERN_E_CANCELLED)
-        report(&err, c.json || asks_json(argc, argv));
+        report(&err, !c.answered && (c.json || asks_json(argc, argv)));
     return tern_code_info_get(rc)->exit_status;
 }

@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define V(id)  (UINT64_C(1) << CLI_##id)
-#define EVERY  (~UINT64_C(0))
-#define TALKS  (V(CHAT) | V(RUN))
-#define READS  (V(CHAT) | V(RUN) | V(EMBED) | V(TOKENIZE) | V(LOGITS))
-#define EVALS  (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH))
+#define V(id) (UINT64_C(1) << CLI_##id)
+#define EVERY (~UINT64_C(0))
+#define TALKS (V(CHAT) | V(RUN))
+#define READS (V(CHAT) | V(RUN) | V(EMBED) | V(TOKENIZE) | V(LOGITS))
+#define EVALS                                                                                      \
+    (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH) | V(PLAN))
 #define STORES (V(PULL) | V(LS) | V(RM))
 #define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE) | V(DOCTOR) | V(IMATRIX))
 #define WRITES (V(CONVERT) | V(QUANTIZE) | V(TERNARIZE))

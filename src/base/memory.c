@@ -89,17 +89,26 @@ static void read_group(void *ctx, const tern_cgroup *g)
 
 /* ---- all of it ----------------------------------------------------------------------------- */
 
-static void read_address(tern_memory *m)
+/* Number i of those in statm, in bytes: 0 is what is mapped, 1 what is resident. */
+static uint64_t own_pages(int i)
 {
-    struct rlimit r;
     char line[128];
     uint64_t pages = 0;
     long page = sysconf(_SC_PAGESIZE);
+    if (page <= 0 || !tern_root_line("", "/proc/self/statm", line, sizeof line))
+        return 0;
+    const char *s = line;
+    for (; i > 0 && *s; i--)
+        s += strcspn(s, " ") + strspn(s + strcspn(s, " "), " ");
+    return tern_parse_u64(s, strcspn(s, " "), &pages) ? pages * (uint64_t)page : 0;
+}
+
+static void read_address(tern_memory *m)
+{
+    struct rlimit r;
     if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
         m->address_limit = r.rlim_cur;
-    if (page > 0 && tern_root_line("", "/proc/self/statm", line, sizeof line) &&
-        tern_parse_u64(line, strcspn(line, " "), &pages))
-        m->address_used = pages * (uint64_t)page;
+    m->address_used = own_pages(0);
 }
 
 void tern_memory_read(const char *root, tern_memory *out)
@@ -120,16 +129,23 @@ void tern_memory_read(const char *root, tern_memory *out)
     read_address(out);
 }
 
+static const char *tests_root;
+
+void tern_memory_root_set(const char *root)
+{
+    tests_root = root;
+}
+
 void tern_memory_get(tern_memory *out)
 {
-    tern_memory_read("", out);
+    tern_memory_read(tests_root ? tests_root : "", out);
 }
 
 uint64_t tern_memory_room(const tern_memory *m, const char **who)
 {
     uint64_t machine = m->total ? m->available : TERN_NO_LIMIT;
     bool group = m->group_room < machine;
-    *who = group ? "control group" : "memory";
+    *who = group ? "the control group" : "memory";
     return group ? m->group_room : machine;
 }
 
@@ -137,6 +153,11 @@ uint64_t tern_memory_address_room(const tern_memory *m)
 {
     return m->address_limit == TERN_NO_LIMIT ? TERN_NO_LIMIT
                                              : less(m->address_limit, m->address_used);
+}
+
+uint64_t tern_memory_resident(void)
+{
+    return own_pages(1);
 }
 
 uint64_t tern_memory_peak(void)

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/cpu.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/num.h"
 #include "model/import/import.h"
 
@@ -91,12 +92,6 @@ static tern_code start_pool(tern_model *m, const tern_model_opts *o, tern_err *e
     return TERN_OK;
 }
 
-/* What binding asks back. */
-typedef struct bind_ctx {
-    const tern_model *m;
-    const tern_model_opts *o;
-} bind_ctx;
-
 bool tern_model_sparse(const tern_model *m, const tern_model_opts *o)
 {
     if (m->low_memory) /* lists need 2 bits */
@@ -113,13 +108,28 @@ bool tern_model_base3(const tern_model *m, int cols)
 
 static bool wants_base3(void *ctx, int cols)
 {
-    return tern_model_base3(((const bind_ctx *)ctx)->m, cols);
+    return tern_model_base3(((const tern_bind_ctx *)ctx)->m, cols);
 }
 
 static void show_progress(void *ctx, double fraction)
 {
-    const bind_ctx *p = ctx;
+    const tern_bind_ctx *p = ctx;
     p->o->progress(p->o->ctx, fraction);
+}
+
+tern_bind_opts tern_model_bind_opts(tern_bind_ctx *ctx)
+{
+    return (tern_bind_opts){.ffn_sparse = tern_model_sparse(ctx->m, ctx->o),
+                            .base3 = wants_base3,
+                            .progress = ctx->o->progress ? show_progress : NULL,
+                            .ctx = ctx};
+}
+
+int tern_model_max_tok(const tern_model *m)
+{
+    if (m->w.h.bidirectional)
+        return BOTH_WAYS_TOK;
+    return m->low_memory ? LOW_MEMORY_TOK : MAX_TOK;
 }
 
 static tern_code read_weights(tern_model *m, tern_err *err)
@@ -130,11 +140,8 @@ static tern_code read_weights(tern_model *m, tern_err *err)
 /* Packed weights that were kept are used if they are what they should be, else made. */
 static tern_code bind_weights(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
-    bind_ctx ctx = {m, o};
-    tern_bind_opts bind = {.ffn_sparse = tern_model_sparse(m, o),
-                           .base3 = wants_base3,
-                           .progress = o->progress ? show_progress : NULL,
-                           .ctx = &ctx};
+    tern_bind_ctx ctx = {m, o};
+    tern_bind_opts bind = tern_model_bind_opts(&ctx);
     tern_err why;
     if (m->packing == TERN_PACKING_FOUND) {
         bind.packed = &m->packed;
@@ -148,14 +155,20 @@ static tern_code bind_weights(tern_model *m, const tern_model_opts *o, tern_err 
     return tern_weights_bind(&m->w, &bind, m->pool, err);
 }
 
+bool tern_model_screens(const tern_model *m, const tern_model_opts *o)
+{
+    if (o->head == TERN_HEAD_FULL)
+        return false;
+    /* One plane alone saves little, and both could not be read from a file. */
+    return !m->low_memory || m->packing != TERN_PACKING_NOT_KEPT || o->head == TERN_HEAD_ALWAYS;
+}
+
 static tern_code screen_head(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
     tern_err why;
     bool always = o->head == TERN_HEAD_ALWAYS;
-    if (o->head == TERN_HEAD_FULL)
+    if (!tern_model_screens(m, o))
         return TERN_OK;
-    if (m->low_memory && m->packing == TERN_PACKING_NOT_KEPT && !always)
-        return TERN_OK; /* one plane alone saves little, and both could not be read from a file */
     if (m->packing == TERN_PACKING_FOUND) {
         tern_code rc =
             tern_packed_head(&m->packed, m->dir, &m->w.head, &m->w.screen, m->pool, &why);
@@ -166,28 +179,38 @@ static tern_code screen_head(tern_model *m, const tern_model_opts *o, tern_err *
     return tern_model_screen(m, always, err);
 }
 
-static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
+/* All that decides what will be taken for weights, before anything is. check: that it is there. */
+static tern_code look(tern_model *m, const tern_model_opts *o, bool check, unsigned *cpu,
+                      tern_err *err)
 {
     const tern_hparams *h = &m->w.h;
-    unsigned cpu;
-    TERN_TRY(tern_cpu_flags(&cpu, err));
+    TERN_TRY(tern_cpu_flags(cpu, err));
     TERN_TRY(start_pool(m, o, err));
     TERN_TRY(read_name(m, err));
     TERN_TRY(tern_tokenizer_new(m->dir, o->pre_tokenizer, &m->tok, err));
     TERN_TRY(tern_chat_init(m, o->chat_template, err));
     TERN_TRY(read_weights(m, err));
-    TERN_TRY(tern_calibrate(m, o, cpu, err));
-    TERN_TRY(tern_packing_find(m, o, err));
-    TERN_TRY(bind_weights(m, o, err));
     int d_row = (int)tern_round_up((size_t)h->d_head, 8);
     m->kv_f16 = (tern_kv_shape){.n_block = h->n_layer,
                                 .n_kv_head = h->n_kv_head,
                                 .d_k = d_row,
                                 .d_v = d_row,
                                 .small_pages = m->low_memory};
-    int max_tok = m->low_memory ? LOW_MEMORY_TOK : MAX_TOK;
-    if (h->bidirectional)
-        max_tok = BOTH_WAYS_TOK;
+    if (check) { /* calibrating takes up to as much as the weights do */
+        m->weight_bits = TERN_WEIGHT_BITS_1_6;
+        TERN_TRY(tern_plan_check(m, o, false, err));
+    }
+    TERN_TRY(tern_calibrate(m, o, *cpu, err));
+    TERN_TRY(tern_packing_find(m, o, err));
+    return check ? tern_plan_check(m, o, true, err) : TERN_OK;
+}
+
+static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
+{
+    unsigned cpu;
+    int max_tok = tern_model_max_tok(m);
+    TERN_TRY(look(m, o, true, &cpu, err));
+    TERN_TRY(bind_weights(m, o, err));
     TERN_TRY(tern_exec_init(&m->e, &m->w, m->pool, cpu, max_tok, err));
     /* Always from the list, or only where that is faster. */
     m->e.up_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.up_limit;
@@ -209,17 +232,17 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     return TERN_OK;
 }
 
-static tern_code open_common(const char *path, const void *data, size_t n_bytes,
-                             const tern_model_opts *opts, tern_model **out, tern_err *err)
+/* A model with its directory, nothing of which is prepared. */
+static tern_code begin(const char *path, const void *data, size_t n_bytes, const tern_model_opts *o,
+                       tern_model **out, tern_err *err)
 {
-    tern_model_opts o = effective(opts);
     tern_dir_opts dir_opts;
     tern_code rc;
     *out = NULL;
-    TERN_TRY(parse_layout(o.i2s_layout, &dir_opts, err));
-    if (o.n_thread < 0)
+    TERN_TRY(parse_layout(o->i2s_layout, &dir_opts, err));
+    if (o->n_thread < 0)
         return tern_fail(err, TERN_E_USAGE, "thread count %d: expected 0 (all) or more",
-                         o.n_thread);
+                         o->n_thread);
     tern_model *m = tern_calloc(1, sizeof *m);
     if (!m)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
@@ -228,13 +251,26 @@ static tern_code open_common(const char *path, const void *data, size_t n_bytes,
     else
         rc = tern_import_open(path, &(tern_import_opts){.dir = dir_opts}, &m->dir, err);
     m->packed.file.in.fd = -1;
-    m->low_memory = o.low_memory;
-    if (rc == TERN_OK) {
-        m->file_bytes = n_bytes;
-        for (size_t i = 0; !data && i < m->dir->n_map; i++)
-            m->file_bytes += m->dir->maps[i].size;
-        rc = prepare(m, &o, err);
+    m->low_memory = o->low_memory;
+    if (rc != TERN_OK) {
+        tern_model_close(m);
+        return rc;
     }
+    m->file_bytes = n_bytes;
+    for (size_t i = 0; !data && i < m->dir->n_map; i++)
+        m->file_bytes += m->dir->maps[i].size;
+    *out = m;
+    return TERN_OK;
+}
+
+static tern_code open_common(const char *path, const void *data, size_t n_bytes,
+                             const tern_model_opts *opts, tern_model **out, tern_err *err)
+{
+    tern_model_opts o = effective(opts);
+    tern_model *m;
+    *out = NULL;
+    TERN_TRY(begin(path, data, n_bytes, &o, &m, err));
+    tern_code rc = prepare(m, &o, err);
     if (rc != TERN_OK) {
         tern_model_close(m);
         return rc;
@@ -253,6 +289,43 @@ tern_code tern_model_open_memory(const void *data, size_t n_bytes, const char *n
                                  const tern_model_opts *opts, tern_model **out, tern_err *err)
 {
     return open_common(name, data ? data : "", n_bytes, opts, out, err);
+}
+
+static tern_code plan_common(const char *path, const void *data, size_t n_bytes,
+                             const tern_model_opts *opts, const tern_session_opts *session,
+                             int32_t n_session, tern_plan *out, tern_err *err)
+{
+    tern_model_opts o = effective(opts);
+    tern_plan full = {0};
+    tern_model *m;
+    unsigned cpu;
+    uint64_t before = tern_memory_resident();
+    TERN_TRY(begin(path, data, n_bytes, &o, &m, err));
+    tern_code rc = look(m, &o, false, &cpu, err);
+    uint64_t after = tern_memory_resident();
+    full.other_bytes = after > before ? after - before : 0;
+    if (rc == TERN_OK)
+        rc = tern_plan_make(m, &o, session, n_session, &full, err);
+    tern_model_close(m);
+    if (rc != TERN_OK)
+        return rc;
+    full.size = out->size < sizeof full ? out->size : sizeof full;
+    memcpy(out, &full, full.size);
+    return TERN_OK;
+}
+
+tern_code tern_model_plan(const char *path, const tern_model_opts *opts,
+                          const tern_session_opts *session, int32_t n_session, tern_plan *out,
+                          tern_err *err)
+{
+    return plan_common(path, NULL, 0, opts, session, n_session, out, err);
+}
+
+tern_code tern_model_plan_memory(const void *data, size_t n_bytes, const char *name,
+                                 const tern_model_opts *opts, const tern_session_opts *session,
+                                 int32_t n_session, tern_plan *out, tern_err *err)
+{
+    return plan_common(name, data ? data : "", n_bytes, opts, session, n_session, out, err);
 }
 
 void tern_model_close(tern_model *m)

@@ -138,6 +138,32 @@ json_t *tern_json_text(const char *s, size_t n);
 TERN_CHECK tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, unsigned cpu,
                                     tern_err *err);
 
+/* What binding is asked for. ctx lasts as long as the result is used. */
+typedef struct tern_bind_ctx {
+    const tern_model *m;
+    const tern_model_opts *o;
+} tern_bind_ctx;
+tern_bind_opts tern_model_bind_opts(tern_bind_ctx *ctx);
+
+/* Most rows of a step. */
+int tern_model_max_tok(const tern_model *m);
+/* Will the head be screened if it can and if that pays? */
+bool tern_model_screens(const tern_model *m, const tern_model_opts *o);
+
+/* Fill everything of out but other_bytes (engine/plan.c); the layouts are chosen. */
+TERN_CHECK tern_code tern_plan_make(const tern_model *m, const tern_model_opts *o,
+                                    const tern_session_opts *session, int32_t n_session,
+                                    tern_plan *out, tern_err *err);
+/* TERN_E_NOMEM when what opening will take is more than there is. warn: also say so when what stays in the
+ * file does not fit beside it. */
+TERN_CHECK tern_code tern_plan_check(const tern_model *m, const tern_model_opts *o, bool warn,
+                                     tern_err *err);
+/* Elements of a kept row of which screen is the screened head, if it is. */
+static inline size_t tern_kept_stride(size_t vocab_stride, size_t x_stride, const tern_head *screen)
+{
+    return vocab_stride + x_stride + (screen->l ? 2 * (size_t)tern_head_n_block(screen) : 0);
+}
+
 /* Does it leave out what zeros make unnecessary; does a ternary matrix of so many columns take 1.6 bits? */
 bool tern_model_sparse(const tern_model *m, const tern_model_opts *o);
 bool tern_model_base3(const tern_model *m, int cols);

@@ -16,9 +16,7 @@ static tern_code reserve_out(tern_session *s, int n, tern_err *err)
     const tern_exec *e = &s->m->e;
     if (n <= s->cap_out)
         return TERN_OK;
-    s->kept_stride = e->vocab_stride + e->x_stride;
-    if (s->m->w.screen.l)
-        s->kept_stride += 2 * (size_t)tern_head_n_block(&s->m->w.screen);
+    s->kept_stride = tern_kept_stride(e->vocab_stride, e->x_stride, &s->m->w.screen);
     size_t row = s->kept_stride * sizeof *s->logits, cap = (size_t)s->cap_out;
     float *p = tern_realloc(s->logits, cap * row, (size_t)n * row);
     if (p)

@@ -17,7 +17,7 @@ typedef struct binder {
     tern_weights *w;
     const tern_arch *arch;
     const tern_bind_opts *opts;
-    tern_pool *pool;
+    tern_pool *pool; /* NULL: sizes only */
     tern_err *err;
     const float *rope_freqs, *rope_short, *rope_long;
 } binder;
@@ -195,7 +195,13 @@ static tern_code check_all(binder *n)
 /* A norm or bias as f32, whatever the file stores. */
 static tern_code load_vector(binder *n, const tern_tensor *t, const float **out)
 {
+    static const float none;
     tern_weights *w = n->w;
+    w->vector_bytes += tern_round_up(t->ne[0], 64) * sizeof **out;
+    if (!n->pool) {
+        *out = &none; /* there is one */
+        return TERN_OK;
+    }
     float *v = tern_calloc(tern_round_up(t->ne[0], 64), sizeof *v);
     if (!v || w->n_vector == w->cap_vector) {
         tern_free(v);
@@ -223,6 +229,8 @@ static tern_pack pack_of(const binder *n, const tern_tensor *t, tern_role role)
 /* Pack a ternary tensor, which the copy serves for from then on. */
 static tern_code pack_matrix(binder *n, const tern_tensor *t, tern_role role, tern_linear *l)
 {
+    if (!n->pool)
+        return tern_linear_plan(l, t, n->w->h.token_act8, pack_of(n, t, role), n->err);
     tern_dir_tensor_want(n->w->dir, t);
     tern_code rc = tern_linear_init(l, t, n->w->h.token_act8, pack_of(n, t, role), n->pool, n->err);
     if (l->packed_bytes)
@@ -235,7 +243,7 @@ static tern_code load_matrix(binder *n, const tern_tensor *t, tern_role role, te
     bool token_act8 = n->w->h.token_act8;
     if (tern_dtype_get(t->dtype)->cls != TERN_CLASS_TERNARY) {
         TERN_TRY(tern_linear_init(l, t, token_act8, TERN_PACK_T2R16, n->pool, n->err));
-    } else if (n->opts->packed) {
+    } else if (n->opts->packed && n->pool) {
         *l = (tern_linear){.src = t, .cols = (int)t->ne[0], .rows = (int)t->ne[1]};
         TERN_TRY(tern_packed_linear(n->opts->packed, n->w->dir, l, token_act8, n->pool, n->err));
     } else {
@@ -329,7 +337,7 @@ static tern_code bind_all(binder *n)
         for (const tern_tensor_spec *s = n->arch->tensors; s->name; s++)
             if (!TERN_W_IS_BLOCK(s->role) && TERN_W_IS_MATRIX(s->role) == matrices)
                 TERN_TRY(bind_one(n, s, -1));
-        if (!matrices)
+        if (!matrices && n->pool)
             TERN_TRY(bind_rope(n));
     }
     w->head_tied = w->head.src == NULL;
@@ -389,8 +397,8 @@ bool tern_weights_ternary(const tern_weights *w)
     return false;
 }
 
-tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o, tern_pool *pool,
-                            tern_err *err)
+/* pool NULL: sizes only. */
+static tern_code bind(tern_weights *w, const tern_bind_opts *o, tern_pool *pool, tern_err *err)
 {
     tern_code rc;
     binder n = {.w = w, .arch = w->arch, .opts = o, .pool = pool, .err = err};
@@ -405,6 +413,21 @@ tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o, tern_pool 
     if (rc != TERN_OK)
         tern_weights_done(w);
     return rc;
+}
+
+tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o, tern_pool *pool,
+                            tern_err *err)
+{
+    return bind(w, o, pool, err);
+}
+
+tern_code tern_weights_plan(const tern_weights *read, const tern_bind_opts *o, tern_weights *w,
+                            tern_err *err)
+{
+    tern_bind_opts sizes = *o;
+    sizes.progress = NULL;
+    *w = *read;
+    return bind(w, &sizes, NULL, err);
 }
 
 #define BLOCK_MATRICES 7

@@ -106,22 +106,36 @@ static void lay_out(tern_exec *e, cutter *c)
     e->head_rows = cut(c, n_lane, e->head_rows_stride, 1);
 }
 
-tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, unsigned cpu,
-                         int max_tok, tern_err *err)
+/* Strides and, in c, the size of the block. */
+static void measure(tern_exec *e, cutter *c)
 {
-    const tern_hparams *h = &w->h;
-    cutter c = {0};
-    *e = (tern_exec){.w = w, .pool = pool, .max_tok = max_tok};
-    e->max_logit_rows = max_tok < 16 ? max_tok : 16;
-    tern_kernels_select(cpu, &e->k);
+    const tern_hparams *h = &e->w->h;
+    e->max_logit_rows = e->max_tok < 16 ? e->max_tok : 16;
     int widest = h->d_ff > h->d_model ? h->d_ff : h->d_model;
     if (h->n_head * h->d_head > widest)
         widest = h->n_head * h->d_head;
     e->scratch_stride = tern_round_up(
-        max_size(tern_mm_scratch_bytes(widest, max_tok), tern_attend_scratch_bytes(h)), 64);
+        max_size(tern_mm_scratch_bytes(widest, e->max_tok), tern_attend_scratch_bytes(h)), 64);
     e->scratch_stride =
         max_size(e->scratch_stride, tern_round_up((size_t)widest, 64) * sizeof(float));
-    lay_out(e, &c);
+    lay_out(e, c);
+}
+
+size_t tern_exec_bytes(const tern_weights *w, tern_pool *pool, int max_tok)
+{
+    tern_exec e = {.w = w, .pool = pool, .max_tok = max_tok};
+    cutter c = {0};
+    measure(&e, &c);
+    return c.overflow ? SIZE_MAX : c.used;
+}
+
+tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool, unsigned cpu,
+                         int max_tok, tern_err *err)
+{
+    cutter c = {0};
+    *e = (tern_exec){.w = w, .pool = pool, .max_tok = max_tok};
+    tern_kernels_select(cpu, &e->k);
+    measure(e, &c);
     e->block_bytes = c.used;
     if (!c.overflow)
         e->block = tern_lazy_alloc(c.used);

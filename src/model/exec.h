@@ -95,6 +95,8 @@ typedef struct tern_exec {
 /* Codes: TERN_E_NOMEM. w and pool outlive e. */
 TERN_CHECK tern_code tern_exec_init(tern_exec *e, const tern_weights *w, tern_pool *pool,
                                     unsigned cpu, int max_tok, tern_err *err);
+/* What its buffers take, as far as so many rows use them; SIZE_MAX: more than there is. */
+size_t tern_exec_bytes(const tern_weights *w, tern_pool *pool, int max_tok);
 void tern_exec_done(tern_exec *e);
 /* What the step does from here on is counted as span; returns what it counted as before. */
 static inline tern_span tern_exec_span(tern_exec *e, tern_span span)

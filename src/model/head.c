@@ -128,10 +128,15 @@ static void take_mean(build *b, int n_lane)
     b->mean_norm = sqrt(norm);
 }
 
+static int most_extra(int cols)
+{
+    return cols / 32 < TERN_HEAD_EXTRA ? cols / 32 : TERN_HEAD_EXTRA;
+}
+
 /* Columns whose remainders are stored again, so that the largest inputs meet little error. */
 static void choose_extra(tern_head *h, const float *energy)
 {
-    int want = h->cols / 32 < TERN_HEAD_EXTRA ? h->cols / 32 : TERN_HEAD_EXTRA;
+    int want = most_extra(h->cols);
     double sum = 0, mean;
     if (!energy)
         return;
@@ -337,6 +342,14 @@ tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy
     if (rc != TERN_OK || b.beyond)
         tern_head_done(h);
     return rc;
+}
+
+void tern_head_plan(tern_head *h, const tern_linear *l, bool extra, bool two)
+{
+    *h = (tern_head){.l = l, .rows = l->rows, .cols = l->cols};
+    h->n_col = l->cols + (extra ? 2 * most_extra(l->cols) : 0);
+    h->w4_bytes = tern_n4_bytes(h->rows, h->n_col);
+    h->w2_bytes = two ? tern_n2_bytes(h->rows, h->cols) : 0;
 }
 
 void tern_head_keep_one(tern_head *h)

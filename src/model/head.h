@@ -65,6 +65,8 @@ bool tern_head_pays(const tern_linear *l, bool any_size);
  * Codes: TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy,
                                     bool two, const tern_dir *dir, tern_pool *pool, tern_err *err);
+/* The sizes that h would have at most; no planes. extra: with columns stored again. */
+void tern_head_plan(tern_head *h, const tern_linear *l, bool extra, bool two);
 /* Give the second plane up. */
 void tern_head_keep_one(tern_head *h);
 void tern_head_done(tern_head *h);

@@ -3,16 +3,21 @@
 #include "base/error.h"
 #include "model/repack.h"
 
-tern_code tern_linear_init(tern_linear *l, const tern_tensor *src, bool token_act8, tern_pack pack,
-                           tern_pool *pool, tern_err *err)
+/* pool NULL: sizes only. */
+static tern_code init(tern_linear *l, const tern_tensor *src, bool token_act8, tern_pack pack,
+                      tern_pool *pool, tern_err *err)
 {
     const tern_dtype_info *dt = tern_dtype_get(src->dtype);
     *l = (tern_linear){.src = src, .cols = (int)src->ne[0], .rows = (int)src->ne[1], .grain = 16};
     if (dt->cls == TERN_CLASS_TERNARY && src->ne[0] > TERN_MAX_T2_COLS)
         return tern_fail(err, TERN_E_UNSUPPORTED, "tensor '%s': %zu columns, at most %d", src->name,
                          src->ne[0], TERN_MAX_T2_COLS);
-    if (dt->cls == TERN_CLASS_TERNARY)
+    if (dt->cls == TERN_CLASS_TERNARY && pool)
         return tern_repack(l, pack, token_act8, pool, err);
+    if (dt->cls == TERN_CLASS_TERNARY) {
+        tern_repack_plan(l, pack, token_act8);
+        return TERN_OK;
+    }
     l->form = dt->cls == TERN_CLASS_BLOCK ? TERN_FORM_A8B : TERN_FORM_F32;
     switch (src->dtype) {
     case TERN_DT_F32:
@@ -34,6 +39,18 @@ tern_code tern_linear_init(tern_linear *l, const tern_tensor *src, bool token_ac
     l->w_stride = src->bytes / src->ne[1];
     l->read_bytes = src->bytes;
     return TERN_OK;
+}
+
+tern_code tern_linear_init(tern_linear *l, const tern_tensor *src, bool token_act8, tern_pack pack,
+                           tern_pool *pool, tern_err *err)
+{
+    return init(l, src, token_act8, pack, pool, err);
+}
+
+tern_code tern_linear_plan(tern_linear *l, const tern_tensor *src, bool token_act8, tern_pack pack,
+                           tern_err *err)
+{
+    return init(l, src, token_act8, pack, NULL, err);
 }
 
 void tern_linear_done_weights(tern_linear *l)

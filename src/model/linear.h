@@ -48,6 +48,9 @@ typedef struct tern_linear {
  * TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_linear_init(tern_linear *l, const tern_tensor *src, bool token_act8,
                                       tern_pack pack, tern_pool *pool, tern_err *err);
+/* The same without weights: op, form and sizes. Nothing is allocated or read. */
+TERN_CHECK tern_code tern_linear_plan(tern_linear *l, const tern_tensor *src, bool token_act8,
+                                      tern_pack pack, tern_err *err);
 void tern_linear_done(tern_linear *l);
 /* Release the packed weights and scales only. */
 void tern_linear_done_weights(tern_linear *l);

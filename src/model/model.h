@@ -71,6 +71,7 @@ typedef struct tern_weights {
     size_t n_view;
     size_t read_bytes;   /* weight bytes read per decoded token, head included */
     size_t packed_bytes; /* memory taken by repacked copies */
+    size_t vector_bytes; /* by norms and biases */
 } tern_weights;
 
 typedef struct tern_bind_opts {
@@ -92,6 +93,11 @@ TERN_CHECK tern_code tern_weights_read(tern_weights *w, const tern_dir *d, int n
  * of all: it is worth trying without. */
 TERN_CHECK tern_code tern_weights_bind(tern_weights *w, const tern_bind_opts *o, tern_pool *pool,
                                        tern_err *err);
+/* The same without weights, in a w of its own made from one that was read: matrices have their sizes, and
+ * nothing else may be used. It walks the tensors as binding does, so it is what binding will take. Codes:
+ * TERN_E_UNSUPPORTED, TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_weights_plan(const tern_weights *read, const tern_bind_opts *o,
+                                       tern_weights *w, tern_err *err);
 /* All matrices, of absent ones src is NULL. Each call gives them in the same order; out NULL: how many. */
 size_t tern_weights_matrices(const tern_weights *w, const tern_linear **out);
 /* Does any matrix have a ternary format? */

@@ -130,12 +130,11 @@ static void repack_lane(void *arg, int lane, int n_lane)
     }
 }
 
-static void choose_layout(repack *r, tern_linear *l, tern_pack pack)
+static tern_pack fitting(const tern_linear *l, tern_pack pack, bool per_row)
 {
-    if (l->cols > layouts[pack].max_cols || !r->per_row)
-        pack = TERN_PACK_T2R16; /* which takes whatever a T2G does */
-    l->pack = pack;
-    r->to = &layouts[pack];
+    if (l->cols > layouts[pack].max_cols || !per_row)
+        return TERN_PACK_T2R16; /* which takes whatever a T2G does */
+    return pack;
 }
 
 /* Everything about l that follows from its shape, layout and kind of scales. */
@@ -193,7 +192,8 @@ static bool all_tame(const float *scale, int n)
 /* Pack src once; r->uneven tells whether it came out whole. */
 static tern_code pack_as(repack *r, tern_linear *l, tern_pack pack, tern_pool *pool, tern_err *err)
 {
-    choose_layout(r, l, pack);
+    l->pack = fitting(l, pack, r->per_row);
+    r->to = &layouts[l->pack];
     r->uneven = false;
     TERN_TRY(allocate(r, l, tern_pool_size(pool), err));
     tern_pool_run(pool, repack_lane, r);
@@ -225,6 +225,12 @@ tern_code tern_repack(tern_linear *l, tern_pack pack, bool token_act8, tern_pool
         return rc;
     tern_repack_finish(l);
     return TERN_OK;
+}
+
+void tern_repack_plan(tern_linear *l, tern_pack pack, bool token_act8)
+{
+    bool per_row = token_act8 || tern_dtype_get(l->src->dtype)->code_group <= 0;
+    describe(l, fitting(l, pack, per_row), per_row);
 }
 
 bool tern_repack_describe(tern_linear *l, tern_pack pack, bool per_row, bool token_act8)

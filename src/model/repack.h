@@ -10,6 +10,10 @@
 TERN_CHECK tern_code tern_repack(tern_linear *l, tern_pack pack, bool token_act8, tern_pool *pool,
                                  tern_err *err);
 
+/* Fill what tern_repack would, but no weights: nothing is allocated. Rows of several scales are taken to
+ * agree, as those of all ternary models do. */
+void tern_repack_plan(tern_linear *l, tern_pack pack, bool token_act8);
+
 /* For packed weights that come from elsewhere: fill all of l but w and scale, as tern_repack would if it
  * chose that layout. l->src, rows and cols are set. False: no such matrix can have it. */
 TERN_CHECK bool tern_repack_describe(tern_linear *l, tern_pack pack, bool per_row, bool token_act8);

@@ -50,6 +50,16 @@ static int pages_for(int n_tok)
     return n_tok / TERN_PAGE_TOK + (n_tok % TERN_PAGE_TOK != 0);
 }
 
+size_t tern_seq_bytes(const tern_kv_shape *shape, int n_tok)
+{
+    size_t n_page = (size_t)pages_for(n_tok), bytes, ids, all;
+    bool ok = tern_mul_size(n_page, page_bytes(shape) + sizeof(tern_page) + sizeof(tern_page *),
+                            &bytes) &&
+              tern_mul_size((size_t)n_tok, sizeof(int32_t), &ids) &&
+              tern_add_size(bytes, ids, &all);
+    return ok ? all : SIZE_MAX;
+}
+
 /* Room for need elements, doubling, so that a context of millions costs nothing before it is used. */
 static bool grow(void **v, size_t size, int *cap, int need)
 {

@@ -55,6 +55,9 @@ void tern_seq_done(tern_seq *s);
 /* Bytes of state per token for one shape. */
 size_t tern_kv_token_bytes(const tern_kv_shape *shape);
 
+/* Bytes that n_tok tokens take, in whole pages and with the sequence's tables; SIZE_MAX: too many. */
+size_t tern_seq_bytes(const tern_kv_shape *shape, int n_tok);
+
 /* Make positions [n_tok, n_tok + n) writable: pages exist and are not shared. Afterwards a step can
  * write them without allocating. On failure the sequence is unchanged. Codes: TERN_E_LIMIT (context
  * full), TERN_E_NOMEM. */

@@ -49,21 +49,21 @@ static void test_group2(void **state)
     test_root_put("/sys/fs/cgroup/a/b/memory.max", "max\n");
     expect_room(1000 * MIB, "memory");
     test_root_put("/sys/fs/cgroup/a/memory.max", "524288000\n");
-    expect_room(500 * MIB, "control group");
+    expect_room(500 * MIB, "the control group");
     test_root_put("/sys/fs/cgroup/a/memory.current", "419430400\n");
-    expect_room(100 * MIB, "control group");
+    expect_room(100 * MIB, "the control group");
     test_root_put("/sys/fs/cgroup/a/memory.stat",
                   "anon 1\nfile 99999999\nactive_file 10485760\ninactive_file 20971520\n");
-    expect_room(130 * MIB, "control group");
+    expect_room(130 * MIB, "the control group");
     /* The strictest counts, whichever limit is the smaller number. */
     test_root_put("/sys/fs/cgroup/memory.max", "1048576000\n");
     test_root_put("/sys/fs/cgroup/memory.current", "1043333120\n");
-    expect_room(5 * MIB, "control group");
+    expect_room(5 * MIB, "the control group");
     assert_int_equal(read_all().group_limit, 1000 * MIB);
     test_root_put("/sys/fs/cgroup/memory.current", "9000000000\n");
-    expect_room(0, "control group");
+    expect_room(0, "the control group");
     test_root_put("/sys/fs/cgroup/memory.max", "nonsense\n");
-    expect_room(130 * MIB, "control group");
+    expect_room(130 * MIB, "the control group");
 }
 
 static void test_group1(void **state)
@@ -77,7 +77,7 @@ static void test_group1(void **state)
     test_root_put("/sys/fs/cgroup/memory/docker/x/memory.usage_in_bytes", "52428800\n");
     test_root_put("/sys/fs/cgroup/memory/docker/x/memory.stat",
                   "inactive_file 1\ntotal_inactive_file 1048576\ntotal_active_file 0\n");
-    expect_room(51 * MIB, "control group");
+    expect_room(51 * MIB, "the control group");
     assert_int_equal(read_all().group_limit, 100 * MIB);
 }
 
