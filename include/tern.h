@@ -136,7 +136,10 @@ typedef struct tern_model_opts {
     tern_head_mode head;
     bool repack_cache; /* keep packed weights in cache_dir, and take those that are there */
     bool low_memory;   /* less memory rather than more speed; same results */
-    bool any_memory;   /* open a model for which memory does not seem to suffice (docs/MEMORY.md) */
+    const char
+        *activation; /* "relu2", "silu" or "gelu": of feed-forwards, for files that name none or
+                               a wrong one; NULL: the file's */
+    bool any_memory; /* open a model for which memory does not seem to suffice (docs/MEMORY.md) */
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);

@@ -205,6 +205,8 @@ static void read_options(cli *c, int32_t n_thread, source *s)
     tern_model_opts_init(o);
     o->n_thread = n_thread;
     o->i2s_layout = cli_text(&c->opt, OPT_I2S_LAYOUT);
+    if (c->opt.value[OPT_ACTIVATION].num != 0)
+        o->activation = cli_text(&c->opt, OPT_ACTIVATION);
     o->pre_tokenizer = cli_text(&c->opt, OPT_PRE);
     o->chat_template = cli_text(&c->opt, OPT_TEMPLATE);
     o->strict = cli_flag(&c->opt, OPT_STRICT);

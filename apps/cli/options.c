@@ -13,7 +13,7 @@
 #define EVALS                                                                                      \
     (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH) | V(PLAN))
 #define STORES (V(PULL) | V(LS) | V(RM))
-#define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE) | V(DOCTOR) | V(IMATRIX))
+#define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE) | V(DOCTOR) | V(IMATRIX) | V(VERIFY))
 #define WRITES (V(CONVERT) | V(QUANTIZE) | V(TERNARIZE))
 /* Verbs whose arguments are no options by position. */
 #define WORDS (WRITES | V(PULL) | V(RM) | V(COMPLETIONS))

@@ -132,9 +132,18 @@ int tern_model_max_tok(const tern_model *m)
     return m->low_memory ? LOW_MEMORY_TOK : MAX_TOK;
 }
 
-static tern_code read_weights(tern_model *m, tern_err *err)
+static tern_code read_weights(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
-    return tern_weights_read(&m->w, m->dir, tern_tokenizer_info_get(m->tok)->n_vocab, err);
+    TERN_TRY(tern_weights_read(&m->w, m->dir, tern_tokenizer_info_get(m->tok)->n_vocab, err));
+    if (!o->activation)
+        return TERN_OK;
+    for (int i = TERN_ACT_RELU2; i <= TERN_ACT_GELU; i++)
+        if (strcmp(tern_act_name((tern_act_kind)i), o->activation) == 0) {
+            m->w.h.act = (tern_act_kind)i;
+            return TERN_OK;
+        }
+    return tern_fail(err, TERN_E_USAGE, "activation '%.32s': expected relu2, silu or gelu",
+                     o->activation);
 }
 
 /* Packed weights that were kept are used if they are what they should be, else made. */
@@ -150,7 +159,7 @@ static tern_code bind_weights(tern_model *m, const tern_model_opts *o, tern_err 
             return rc == TERN_OK ? rc : tern_fail(err, rc, "%s", why.msg);
         tern_packing_refuse(m, o, &why);
         bind.packed = NULL;
-        TERN_TRY(read_weights(m, err));
+        TERN_TRY(read_weights(m, o, err));
     }
     return tern_weights_bind(&m->w, &bind, m->pool, err);
 }
@@ -189,7 +198,7 @@ static tern_code look(tern_model *m, const tern_model_opts *o, bool check, unsig
     TERN_TRY(read_name(m, err));
     TERN_TRY(tern_tokenizer_new(m->dir, o->pre_tokenizer, &m->tok, err));
     TERN_TRY(tern_chat_init(m, o->chat_template, err));
-    TERN_TRY(read_weights(m, err));
+    TERN_TRY(read_weights(m, o, err));
     int d_row = (int)tern_round_up((size_t)h->d_head, 8);
     m->kv_f16 = (tern_kv_shape){.n_block = h->n_layer,
                                 .n_kv_head = h->n_kv_head,
