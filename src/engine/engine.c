@@ -217,9 +217,9 @@ static tern_code look(tern_model *m, const tern_model_opts *o, bool check, unsig
 static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
     unsigned cpu;
-    int max_tok = tern_model_max_tok(m);
     TERN_TRY(look(m, o, true, &cpu, err));
     TERN_TRY(bind_weights(m, o, err));
+    int max_tok = tern_model_max_tok(m);
     TERN_TRY(tern_exec_init(&m->e, &m->w, m->pool, cpu, max_tok, err));
     /* Always from the list, or only where that is faster. */
     m->e.up_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.up_limit;
