@@ -41,10 +41,7 @@ static size_t max_size(size_t a, size_t b)
 static void lay_out_own(tern_exec *e, cutter *c)
 {
     const tern_hparams *h = &e->w->h;
-    bool used = false;
-    for (int i = 0; i < h->n_layer; i++)
-        used |= e->w->blocks[i].f.dense.down.op == TERN_OP_MM_T2C1;
-    if (!used)
+    if (h->act != TERN_ACT_RELU2)
         return;
     size_t n = (size_t)e->max_tok;
     e->own_parts = (h->d_ff + TERN_T2C1_PART - 1) / TERN_T2C1_PART;

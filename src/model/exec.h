@@ -79,7 +79,7 @@ typedef struct tern_exec {
     int32_t *list; /* [n_lane][list_stride] */
     size_t list_stride;
     int32_t *n_listed; /* [n_lane], one cache line apart */
-    /* Columns of down that each row needs by itself; NULL where no down is column-major. */
+    /* Columns of down that each row needs by itself; NULL unless there are squared ReLUs. */
     int32_t *own_n, *own_list;
     int8_t *own_q;
     size_t own_stride;

@@ -95,15 +95,107 @@ static void up_range(void *arg, int lane, int begin, int end)
     }
 }
 
-bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in)
+/* What batches skip each token for itself pays from so many on: fewer wait for memory, which their lists do
+ * not ask for in time. */
+#define OWN_MIN_TOK 17
+
+/* ---- up of a batch -------------------------------------------------------------------------- */
+
+/* Of a batch as many rows at a time as stay in a second-level cache while each token takes those that its
+ * own gate lets through. */
+#define OWN_ROWS 256
+/* Where gates let through less than this share, that is faster than all rows in one product (AMD Zen 5, 128
+ * tokens, 2 threads); it is estimated from so many tokens. */
+#define OWN_UP_LIMIT 0.6f
+#define OWN_SAMPLE   8
+
+static bool gates_are_closed(tern_exec *e, const tern_input *in)
 {
-    const tern_dense *f = &b->f.dense;
-    if (e->watch || in->n_tok > TERN_SKIP_MAX_TOK || f->act != TERN_ACT_RELU2 ||
-        f->up.op != TERN_OP_MM_T2R1 || !f->up.tame || f->up.bias || f->gate.bias)
+    int d_ff = e->w->h.d_ff, n = 0;
+    for (int i = 0; i < OWN_SAMPLE; i++) {
+        size_t t = (size_t)(in->n_tok * i / OWN_SAMPLE);
+        n += e->k.list_f32(e->gate + t * e->ff_stride, 0, 1, 0, d_ff, list_of(e, 0));
+    }
+    return (float)n < OWN_UP_LIMIT * (float)(OWN_SAMPLE * d_ff);
+}
+
+/* Lines of the rows that this lane is likely to take next; all tokens together ask for each once. */
+static void prefetch_rows(const tern_linear *l, int row, int t, int n_tok)
+{
+    size_t n_row = (size_t)(l->rows - row < OWN_ROWS ? l->rows - row : OWN_ROWS);
+    size_t n = n_row * l->w_stride / 64;
+    const uint8_t *w = l->w + (size_t)row * l->w_stride;
+    for (size_t i = n * (size_t)t / (size_t)n_tok; i < n * ((size_t)t + 1) / (size_t)n_tok; i++)
+        __builtin_prefetch(w + 64 * i, 0, 2);
+}
+
+static void own_up_range(void *arg, int lane, int begin, int end)
+{
+    const up_task *task = arg;
+    const tern_exec *e = task->e;
+    int n_tok = task->in->n_tok;
+    int32_t *list = list_of(e, lane);
+    for (int t = 0; t < n_tok; t++) {
+        float *g = e->gate + (size_t)t * e->ff_stride + begin;
+        float *up = e->up + (size_t)t * e->ff_stride + begin;
+        tern_input one = *task->in;
+        one.n_tok = 1;
+        one.a8t.q += (size_t)t * one.a8t.stride;
+        one.a8t.scale += t;
+        one.a8t.sum += t;
+        tern_mm mm =
+            tern_linear_mm(task->up, &one, up - begin, e->ff_stride, tern_exec_scratch(e, lane));
+        prefetch_rows(task->up, end, t, n_tok);
+        mm.list = list;
+        mm.n_list = e->k.list_f32(g - begin, 0, 1, begin, end, list);
+        pad_list(list, mm.n_list);
+        memset(up, 0, (size_t)(end - begin) * sizeof *up);
+        if (mm.n_list > 0)
+            e->k.mm_t2r1(&mm, begin, end);
+        e->k.relu2_mul(g, up, end - begin, g);
+    }
+}
+
+static void glu_range(void *arg, int lane, int begin, int end)
+{
+    const tern_exec *e = ((const up_task *)arg)->e;
+    (void)lane;
+    for (int t = begin; t < end; t++) {
+        float *g = e->gate + (size_t)t * e->ff_stride;
+        e->k.relu2_mul(g, e->up + (size_t)t * e->ff_stride, e->w->h.d_ff, g);
+    }
+}
+
+/* From the gate's outputs. */
+static void up_of_batch(tern_exec *e, const tern_dense *f, up_task *task)
+{
+    if (gates_are_closed(e, task->in)) {
+        tern_pool_for(e->pool, f->up.rows, OWN_ROWS, own_up_range, task);
+        e->read_bytes += f->up.read_bytes;
+        return;
+    }
+    tern_job up = {&f->up, task->in, e->up, e->ff_stride};
+    tern_exec_run(e, TERN_SPAN_UP, &up, 1, NULL);
+    tern_pool_for(e->pool, task->in->n_tok, 1, glu_range, task);
+}
+
+/* What the rows left out would have been must be finite. */
+static bool is_tame(const tern_dense *f, const tern_input *in)
+{
+    if (!f->up.tame || f->up.bias || f->gate.bias)
         return false;
     for (int t = 0; t < in->n_tok; t++)
         if (!(in->a8t.scale[t] >= TAME_SCALE))
             return false;
+    return true;
+}
+
+bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in)
+{
+    const tern_dense *f = &b->f.dense;
+    if (e->watch || f->act != TERN_ACT_RELU2 || f->up.op != TERN_OP_MM_T2R1 || !is_tame(f, in) ||
+        (in->n_tok > TERN_SKIP_MAX_TOK && in->n_tok < OWN_MIN_TOK))
+        return false;
     tern_job gate = {&f->gate, in, e->gate, e->ff_stride};
     up_task task = {.e = e, .up = &f->up, .in = in};
     int read = 0, n_lane = tern_pool_size(e->pool);
@@ -111,6 +203,10 @@ bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in
         e->n_listed[lane * LANE_STEP] = 0;
     tern_exec_run(e, TERN_SPAN_GATE_UP, &gate, 1, NULL);
     tern_exec_span(e, TERN_SPAN_UP);
+    if (in->n_tok > TERN_SKIP_MAX_TOK) {
+        up_of_batch(e, f, &task);
+        return true;
+    }
     tern_pool_for(e->pool, f->up.rows, 16, up_range, &task);
     for (int lane = 0; lane < n_lane; lane++)
         read += e->n_listed[lane * LANE_STEP];
@@ -203,9 +299,6 @@ static void join_range(void *arg, int lane, int begin, int end)
 /* Where a batch's int8 inputs have less than this share of numbers that are not 0, taking each token's own
  * columns is faster than all columns in one product (AMD Zen 5, 128 tokens, 2 threads). */
 #define OWN_LIMIT 0.4f
-/* And from so many tokens on, for fewer are waiting for memory, which lists do not ask for in time. */
-#define OWN_MIN_TOK 17
-
 typedef struct own_task {
     const tern_exec *e;
     const tern_linear *l;
