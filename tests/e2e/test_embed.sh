@@ -72,8 +72,8 @@ fails_with 2 'no texts' embed $golden/qwen3-norm-in.gguf -f "$tmp/none"
 fails_with 2 'exclude' embed $small -p x --normalize --no-normalize
 fails_with 1 'cannot write' embed $golden/qwen3-norm-in.gguf -p x --npy "$tmp/none/y.npy"
 fails_with 2 "'max'" embed $small -p x --pooling max
-printf '%300s' x >"$tmp/long"
-fails_with 1 'at most 256 where attention goes both ways' embed $golden/qwen3-both-ways.gguf -c 400 -f "$tmp/long"
+printf '%2100s' x >"$tmp/long"
+fails_with 1 'at most 2048 where attention goes both ways' embed $golden/qwen3-both-ways.gguf -c 2200 -f "$tmp/long"
 [ -z "$(find "$tmp" -name 'y.npy*')" ]
 ok $? 'a file was left behind'
 run embed $small -p x --npy - --json
