@@ -216,7 +216,7 @@ static void run_slice(const tern_mm *k, const uint8_t *w, const uint8_t *w_next,
         b->far_list[0] = b->next_list;
         b->far[1] = cols_from(k, w, w_next, n, i + 2 * size, &b->far_list[1]);
         b->far_at[0] = size / 2;
-        b->far_at[1] = -(size / 2);
+        b->far_at[1] = -(b->n / 2); /* the last block may be smaller: not before the list */
         fn(b);
     }
     b->x = x;
