@@ -245,8 +245,11 @@ static tern_code read_dat(imatrix *m, const char *path, tern_reader *r, tern_err
     if (tern_reader_left(r) >= 4) {
         uint32_t n_set = tern_read_u32(r);
         const uint8_t *set = tern_reader_take(r, n_set);
-        const char *copy = set ? tern_arena_strdup_n(&m->arena, (const char *)set, n_set) : NULL;
-        m->dataset = copy ? copy : "";
+        if (!set)
+            return not_one(path, r, err);
+        m->dataset = tern_arena_strdup_n(&m->arena, (const char *)set, n_set);
+        if (!m->dataset)
+            return tern_fail(err, TERN_E_NOMEM, "out of memory for an importance matrix");
     }
     return TERN_OK;
 }

@@ -52,7 +52,8 @@ typedef struct piece {
     float *x;     /* [rows][cols] */
     uint8_t *out; /* packed rows, one behind the other */
     size_t row_bytes;
-    bool permuted, check;
+    bool permuted;
+    float *back; /* [n_lane][cols]: packed rows, read again; NULL: nobody checks */
     _Atomic bool lossy;
     _Atomic uint32_t max_bits; /* of the largest magnitude: floats >= 0 sort as their bits do */
 } piece;
@@ -103,16 +104,14 @@ static void pack_rows(void *arg, int lane, int begin, int end)
 {
     piece *p = arg;
     size_t cols = p->t->ne[0];
-    float *back = p->check ? tern_alloc(cols * sizeof *back) : NULL;
-    (void)lane;
+    float *back = p->back ? p->back + (size_t)lane * cols : NULL;
     for (int i = begin; i < end; i++) {
         const float *x = p->x + (size_t)i * cols;
         uint8_t *out = p->out + (size_t)i * p->row_bytes;
         p->to->pack(x, 1, cols, importance_of(p, p->row0 + (size_t)i), out);
-        if (p->check && (!back || !came_out(p, x, out, back)))
+        if (back && !came_out(p, x, out, back))
             atomic_store_explicit(&p->lossy, true, memory_order_relaxed);
     }
-    tern_free(back);
 }
 
 static tern_code progress(rewrite *r, size_t bytes)
@@ -209,15 +208,17 @@ static tern_code convert(rewrite *r, const tern_tensor *t, const compress_note *
     n = n < 1 ? 1 : n > rows ? rows : n;
     if (r->o->importance)
         TERN_TRY(r->o->importance(r->o->ctx, t, note->to, &p.importance, r->err));
-    p.check = to->cls == TERN_CLASS_TERNARY && to->unit == TERN_UNIT_BLOCK && !r->o->force;
+    bool check = to->cls == TERN_CLASS_TERNARY && to->unit == TERN_UNIT_BLOCK && !r->o->force;
     const size_t row_shape[4] = {cols, 1, 1, 1};
     tern_code rc = TERN_E_NOMEM;
     if (tern_dtype_bytes(note->to, row_shape, &p.row_bytes) && tern_mul_size(n, cols, &floats) &&
         tern_mul_size(n, p.row_bytes, &bytes)) {
         p.x = tern_alloc(floats * sizeof *p.x);
         p.out = tern_alloc(bytes);
+        if (check)
+            p.back = tern_calloc((size_t)tern_pool_size(r->o->pool) * cols, sizeof *p.back);
     }
-    if (!p.x || !p.out) {
+    if (!p.x || !p.out || (check && !p.back)) {
         rc = tern_fail(r->err, TERN_E_NOMEM, "out of memory for tensor '%.60s'", t->name);
     } else if (vector) {
         rc = write_vector(r, &p);
@@ -228,6 +229,7 @@ static tern_code convert(rewrite *r, const tern_tensor *t, const compress_note *
     }
     tern_free(p.x);
     tern_free(p.out);
+    tern_free(p.back);
     return rc;
 }
 

@@ -169,7 +169,12 @@ tern_code tern_walk_replace(tern_walk *w, int i, const tern_tensor *with, tern_e
                              with->name, tern_dtype_get(with->dtype)->name);
         view->part = part;
         view->name = l->src->name;
-        TERN_TRY(tern_linear_init(&made, view, w->w.h.token_act8, TERN_PACK_T2R16, w->pool, err));
+        tern_code rc =
+            tern_linear_init(&made, view, w->w.h.token_act8, TERN_PACK_T2R16, w->pool, err);
+        if (rc != TERN_OK) {
+            tern_linear_done(&made);
+            return rc;
+        }
         made.bias = l->bias;
         tern_linear_done_weights(l);
         *l = made;
