@@ -49,6 +49,7 @@ static void lay_out_own(tern_exec *e, cutter *c)
     e->own_n = cut(c, n, (size_t)e->own_parts, sizeof *e->own_n);
     e->own_list = cut(c, n, e->own_stride, sizeof *e->own_list);
     e->own_q = cut(c, n, e->own_stride, 1);
+    e->own_rest = cut(c, (size_t)h->n_layer, 1, 1);
 }
 
 static void lay_out(tern_exec *e, cutter *c)

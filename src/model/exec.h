@@ -84,7 +84,8 @@ typedef struct tern_exec {
     int8_t *own_q;
     size_t own_stride;
     int own_parts;
-    int32_t *part; /* [n_lane][TERN_SKIP_MAX_TOK][part_stride]: sums of columns */
+    uint8_t *own_rest; /* [n_layer]: batches that do not look whether gates are closed */
+    int32_t *part;     /* [n_lane][TERN_SKIP_MAX_TOK][part_stride]: sums of columns */
     size_t part_stride;
     uint8_t *scratch; /* [n_lane][scratch_stride] */
     size_t scratch_stride;

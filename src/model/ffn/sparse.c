@@ -106,8 +106,10 @@ static void up_range(void *arg, int lane, int begin, int end)
 #define OWN_ROWS 256
 /* Where gates let through less than this share, that is faster than all rows in one product (AMD Zen 5, 128
  * tokens, 2 threads); it is estimated from so many tokens. */
-#define OWN_UP_LIMIT 0.6f
+#define OWN_UP_LIMIT 0.4f
 #define OWN_SAMPLE   8
+/* Batches that a block whose gates were open goes without another look: gate and up are one region then. */
+#define OWN_REST 16
 
 static bool gates_are_closed(tern_exec *e, const tern_input *in)
 {
@@ -167,13 +169,15 @@ static void glu_range(void *arg, int lane, int begin, int end)
 }
 
 /* From the gate's outputs. */
-static void up_of_batch(tern_exec *e, const tern_dense *f, up_task *task)
+static void up_of_batch(tern_exec *e, const tern_block *b, up_task *task)
 {
+    const tern_dense *f = &b->f.dense;
     if (gates_are_closed(e, task->in)) {
         tern_pool_for(e->pool, f->up.rows, OWN_ROWS, own_up_range, task);
         e->read_bytes += f->up.read_bytes;
         return;
     }
+    e->own_rest[b - e->w->blocks] = OWN_REST;
     tern_job up = {&f->up, task->in, e->up, e->ff_stride};
     tern_exec_run(e, TERN_SPAN_UP, &up, 1, NULL);
     tern_pool_for(e->pool, task->in->n_tok, 1, glu_range, task);
@@ -190,11 +194,23 @@ static bool is_tame(const tern_dense *f, const tern_input *in)
     return true;
 }
 
+/* Whether a batch is worth looking at the gates' outputs. */
+static bool batch_pays(tern_exec *e, const tern_block *b, int n_tok)
+{
+    uint8_t *rest = &e->own_rest[b - e->w->blocks];
+    if (n_tok < OWN_MIN_TOK)
+        return false;
+    if (*rest == 0)
+        return true;
+    --*rest;
+    return false;
+}
+
 bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in)
 {
     const tern_dense *f = &b->f.dense;
     if (e->watch || f->act != TERN_ACT_RELU2 || f->up.op != TERN_OP_MM_T2R1 || !is_tame(f, in) ||
-        (in->n_tok > TERN_SKIP_MAX_TOK && in->n_tok < OWN_MIN_TOK))
+        (in->n_tok > TERN_SKIP_MAX_TOK && !batch_pays(e, b, in->n_tok)))
         return false;
     tern_job gate = {&f->gate, in, e->gate, e->ff_stride};
     up_task task = {.e = e, .up = &f->up, .in = in};
@@ -204,7 +220,7 @@ bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in
     tern_exec_run(e, TERN_SPAN_GATE_UP, &gate, 1, NULL);
     tern_exec_span(e, TERN_SPAN_UP);
     if (in->n_tok > TERN_SKIP_MAX_TOK) {
-        up_of_batch(e, f, &task);
+        up_of_batch(e, b, &task);
         return true;
     }
     tern_pool_for(e->pool, f->up.rows, 16, up_range, &task);
