@@ -405,6 +405,42 @@ TERN_API TERN_CHECK tern_code tern_model_embed(tern_model *m, const tern_embed_t
                                                size_t n_text, const tern_embed_opts *opts,
                                                float *out, tern_err *err);
 
+/* ---- scores ------------------------------------------------------------------------------ */
+
+/* A text whose end is to be scored. */
+typedef struct tern_score_text {
+    const int32_t *ids; /* [n_tok]; borrowed during the call */
+    size_t n_tok;
+    size_t n_given; /* the first of them are not scored: at least 1, less than n_tok */
+} tern_score_text;
+
+typedef struct tern_score {
+    double
+        log_prob; /* natural logarithm of the probability of the other tokens, each after all before it */
+    bool greedy; /* each of them is the likeliest one there, of equally likely ones the first */
+    bool done;   /* false: the call ended before */
+} tern_score;
+
+typedef struct tern_score_opts {
+    size_t size;
+    tern_cache_type cache_k, cache_v;
+    /* Before each pass, with numbers of texts; false: stop. May be NULL. */
+    bool (*progress)(void *ctx, size_t done, size_t total);
+    void *ctx;
+} tern_score_opts;
+
+TERN_API void tern_score_opts_init(tern_score_opts *o);
+/* How likely the ends of texts are, into out [n_text]. What neighbours in the list have in common at
+ * their beginnings is evaluated once, so texts that begin alike should stand together: the answers to a question,
+ * questions behind the same examples. Rows of different texts ride through the model together. Scores are
+ * what each text would get alone, bit for bit. Any thread; sessions of the model take turns with it. On
+ * failure the scores marked as done are valid; messages count texts from 1. Codes: TERN_E_USAGE
+ * (n_given out of range, a bad id), TERN_E_UNSUPPORTED (attention goes both ways in this model),
+ * TERN_E_CANCELLED, TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_model_score(tern_model *m, const tern_score_text *texts,
+                                               size_t n_text, const tern_score_opts *opts,
+                                               tern_score *out, tern_err *err);
+
 /* ---- request ----------------------------------------------------------------------------- */
 
 typedef struct tern_request tern_request;

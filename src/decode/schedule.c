@@ -94,7 +94,7 @@ static tern_want wanted(const tern_feed *f, size_t left)
     if (f->all_hidden)
         return TERN_WANT_HIDDEN;
     if (f->all_logits)
-        return TERN_WANT_LOGITS;
+        return f->n_tok - left < f->n_skip ? TERN_WANT_NOTHING : TERN_WANT_LOGITS;
     if (left > (size_t)f->n_out)
         return TERN_WANT_NOTHING;
     return f->whole_head ? TERN_WANT_LOGITS : TERN_WANT_CHOICE;

@@ -17,7 +17,9 @@ struct tern_feed {
     const int32_t *ids; /* borrowed; [n_tok] */
     size_t n_tok;       /* at least 1 */
     int n_out;          /* 1..n_tok rows at the end that choices are made from; they share a pass */
-    bool all_logits;    /* every row's logits are wanted */
+    bool all_logits;    /* every row's logits are wanted, of which */
+    size_t n_skip;      /* the first rows' are not */
+    bool patient;       /* nobody waits for its end: it is read like a prompt even if it is short */
     bool all_hidden;    /* every row's hidden row is, and nothing else */
     bool whole_head;    /* choices need all logits */
     tern_output_fn sink; /* row counts from the first id */
@@ -46,7 +48,7 @@ static inline bool tern_feed_over(const tern_feed *f)
 /* An answer's next rows rather than a prompt: all that is left is wanted, or cannot be parted. */
 static inline bool tern_feed_is_short(const tern_feed *f)
 {
-    return f->whole || f->n_tok - f->n_done <= (size_t)f->n_out;
+    return f->whole || (!f->patient && f->n_tok - f->n_done <= (size_t)f->n_out);
 }
 
 /* One pass over the feeds that are not over; none is fine. Short ones come first and whole, as many as
