@@ -11,10 +11,13 @@
 #define TALKS (V(CHAT) | V(RUN))
 #define READS (V(CHAT) | V(RUN) | V(EMBED) | V(TOKENIZE) | V(LOGITS))
 #define EVALS                                                                                      \
-    (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(STATS) | V(BENCH) | V(PLAN))
+    (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(EVAL) | V(STATS) | V(BENCH) |     \
+     V(PLAN))
 #define STORES (V(PULL) | V(LS) | V(RM))
 #define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE) | V(DOCTOR) | V(IMATRIX) | V(VERIFY))
 #define WRITES (V(CONVERT) | V(QUANTIZE) | V(TERNARIZE))
+/* Verbs whose first argument is a name. */
+#define NAMES (V(HELP) | V(MAN) | V(EVAL))
 /* Verbs whose arguments are no options by position. */
 #define WORDS (WRITES | V(PULL) | V(RM) | V(COMPLETIONS))
 
@@ -284,7 +287,7 @@ static tern_code positional(cli_options *o, const char *s, tern_err *err)
 {
     uint64_t bit = UINT64_C(1) << o->verb;
     char shown[48];
-    if ((o->verb == CLI_HELP || o->verb == CLI_MAN) && !o->topic) {
+    if ((NAMES & bit) && !o->topic) {
         o->topic = s;
         return TERN_OK;
     }

@@ -38,7 +38,7 @@ typedef struct cli_options {
     cli_value value[CLI_OPT_COUNT];
     cli_list stop, bias, tensor_type; /* of the options of these names */
     cli_list words;                   /* arguments of verbs that take several */
-    const char *topic;                /* of `tern help VERB` and `tern man VERB` */
+    const char *topic; /* of `tern help VERB` and `tern man VERB`; the task of `tern eval TASK` */
 } cli_options;
 
 typedef struct cli_verb_info {
