@@ -349,6 +349,7 @@ typedef struct tern_plan {
     uint64_t other_bytes;    /* vocabulary, template, norms: what this process took for the plan */
     uint64_t total_bytes;    /* all but the file */
     uint64_t needed_bytes;   /* the same without what is mapped: this has to fit */
+    uint64_t address_bytes;  /* address space for that, buffers whole and with room between */
     uint64_t kv_token_bytes; /* of one token in one session */
     uint64_t read_bytes;     /* weight bytes a generated token reads, if no zeros are skipped */
     uint64_t n_mac;       /* multiply-adds of a prompt's token, attention and head not included; */

@@ -128,6 +128,8 @@ tern_code tern_plan_make(const tern_model *m, const tern_model_opts *o,
         p->needed_bytes = p->packed_bytes + p->head_bytes + p->step_bytes + p->kv_bytes +
                           p->session_bytes + p->other_bytes;
         p->total_bytes = p->needed_bytes + p->mapped_bytes;
+        p->address_bytes =
+            p->needed_bytes + tern_exec_bytes(&w, m->pool, most) - p->step_bytes + ADDRESS_SLACK;
     }
     w.screen = (tern_head){0}; /* sizes only: there is nothing to release */
     tern_weights_done(&w);
@@ -177,7 +179,6 @@ tern_code tern_plan_check(const tern_model *m, const tern_model_opts *o, bool wa
     TERN_TRY(needed_to_open(m, o, &p, err));
     tern_memory_get(&now);
     uint64_t room = tern_memory_room(&now, &who), address = tern_memory_address_room(&now);
-    uint64_t mapped_too = tern_exec_bytes(&m->w, m->pool, tern_model_max_tok(m)) - p.step_bytes;
     if (p.needed_bytes > room) {
         advise(m, o, room, advice, sizeof advice);
         return tern_fail(err, TERN_E_NOMEM,
@@ -185,15 +186,13 @@ tern_code tern_plan_check(const tern_model *m, const tern_model_opts *o, bool wa
                          "plan)",
                          m->dir->path, mb(p.needed_bytes), mb(room), who, advice);
     }
-    if (address != TERN_NO_LIMIT && p.needed_bytes + mapped_too + ADDRESS_SLACK > address) {
-        advise(m, o,
-               address > mapped_too + ADDRESS_SLACK ? address - mapped_too - ADDRESS_SLACK : 0,
-               advice, sizeof advice);
+    if (p.address_bytes > address) {
+        uint64_t more = p.address_bytes - p.needed_bytes;
+        advise(m, o, address > more ? address - more : 0, advice, sizeof advice);
         return tern_fail(err, TERN_E_NOMEM,
                          "%s: needs %.0f MB of address space, but the limit (ulimit -v) leaves "
                          "%.0f MB; %s (tern plan)",
-                         m->dir->path, mb(p.needed_bytes + mapped_too + ADDRESS_SLACK), mb(address),
-                         advice);
+                         m->dir->path, mb(p.address_bytes), mb(address), advice);
     }
     if (warn && p.total_bytes > room && o->warn) {
         char line[256];
