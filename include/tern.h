@@ -136,6 +136,9 @@ typedef struct tern_model_opts {
     tern_head_mode head;
     bool repack_cache; /* keep packed weights in cache_dir, and take those that are there */
     bool low_memory;   /* less memory rather than more speed; same results */
+    bool
+        text_only; /* for tern_model_tokenize, _detokenize and _chat_prompt alone: weights are not looked at, and what
+                       needs them fails with TERN_E_USAGE */
     const char
         *activation; /* "relu2", "silu" or "gelu": of feed-forwards, for files that name none or
                                a wrong one; NULL: the file's */

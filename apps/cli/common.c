@@ -220,6 +220,7 @@ static void read_options(cli *c, int32_t n_thread, source *s)
     o->ffn_sparse = (tern_ffn_sparse)c->opt.value[OPT_FFN_SPARSE].num;
     o->weight_bits = (tern_weight_bits)c->opt.value[OPT_WEIGHT_BITS].num;
     o->head = (tern_head_mode)c->opt.value[OPT_HEAD].num;
+    o->text_only = c->opt.verb == CLI_TOKENIZE;
     if (c->opt.verb == CLI_EMBED) /* no token is chosen */
         o->head = TERN_HEAD_FULL;
     o->progress = show_loading;

@@ -47,7 +47,7 @@ void tern_model_count_zeros(tern_model *m, bool on)
 {
     pthread_mutex_lock(&m->mu);
     m->e.count_zeros = on;
-    if (on)
+    if (on && m->e.count)
         memset(m->e.count, 0, (size_t)m->w.h.n_layer * sizeof *m->e.count);
     pthread_mutex_unlock(&m->mu);
 }
@@ -62,6 +62,7 @@ void tern_model_watch(tern_model *m, tern_watch_fn fn, void *ctx)
 
 tern_code tern_model_ffn_stats_get(tern_model *m, int32_t layer, tern_ffn_stats *s, tern_err *err)
 {
+    TERN_TRY(tern_model_needs_weights(m, err));
     if (layer < 0 || layer >= m->w.h.n_layer)
         return tern_fail(err, TERN_E_USAGE, "layer %d, expected 0..%d", layer, m->w.h.n_layer - 1);
     const tern_dense *f = &m->w.blocks[layer].f.dense;

@@ -188,6 +188,7 @@ tern_code tern_model_embed(tern_model *m, const tern_embed_text *texts, size_t n
     embedder e = {.m = m, .texts = texts, .n_text = n_text, .out = out};
     size_t d = (size_t)m->w.h.d_model;
     tern_code rc;
+    TERN_TRY(tern_model_needs_weights(m, err));
     tern_embed_opts_init(&e.o);
     if (opts)
         memcpy(&e.o, opts, opts->size < sizeof e.o ? opts->size : sizeof e.o);

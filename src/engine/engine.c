@@ -132,6 +132,13 @@ int tern_model_max_tok(const tern_model *m)
     return m->low_memory ? LOW_MEMORY_TOK : MAX_TOK;
 }
 
+tern_code tern_model_needs_weights(const tern_model *m, tern_err *err)
+{
+    if (m->e.block)
+        return TERN_OK;
+    return tern_fail(err, TERN_E_USAGE, "%s: opened for its text alone", m->dir->path);
+}
+
 static tern_code read_weights(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
     TERN_TRY(tern_weights_read(&m->w, m->dir, tern_tokenizer_info_get(m->tok)->n_vocab, err));
@@ -205,6 +212,8 @@ static tern_code look(tern_model *m, const tern_model_opts *o, bool check, unsig
                                 .d_k = d_row,
                                 .d_v = d_row,
                                 .small_pages = m->low_memory};
+    if (o->text_only)
+        return TERN_OK;
     if (check) { /* calibrating takes up to as much as the weights do */
         m->weight_bits = TERN_WEIGHT_BITS_1_6;
         TERN_TRY(tern_plan_check(m, o, false, err));
@@ -217,7 +226,12 @@ static tern_code look(tern_model *m, const tern_model_opts *o, bool check, unsig
 static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
     unsigned cpu;
+    if (pthread_mutex_init(&m->mu, NULL) != 0)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory");
+    m->mu_ready = true;
     TERN_TRY(look(m, o, true, &cpu, err));
+    if (o->text_only)
+        return TERN_OK;
     TERN_TRY(bind_weights(m, o, err));
     int max_tok = tern_model_max_tok(m);
     TERN_TRY(tern_exec_init(&m->e, &m->w, m->pool, cpu, max_tok, err));
@@ -226,9 +240,8 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     m->e.down_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.down_limit;
     m->e.low_memory = m->low_memory;
     m->rows = tern_calloc((size_t)max_tok, sizeof *m->rows);
-    if (!m->rows || pthread_mutex_init(&m->mu, NULL) != 0)
+    if (!m->rows)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
-    m->mu_ready = true;
     TERN_TRY(selftest(m, o, err));
     TERN_TRY(screen_head(m, o, err));
     tern_packing_keep(m, o);

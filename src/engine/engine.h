@@ -145,6 +145,9 @@ typedef struct tern_bind_ctx {
 } tern_bind_ctx;
 tern_bind_opts tern_model_bind_opts(tern_bind_ctx *ctx);
 
+/* Codes: TERN_E_USAGE when the model was opened for its text alone. */
+TERN_CHECK tern_code tern_model_needs_weights(const tern_model *m, tern_err *err);
+
 /* Most rows of a step. */
 int tern_model_max_tok(const tern_model *m);
 /* Will the head be screened if it can and if that pays? */

@@ -310,6 +310,7 @@ tern_code tern_model_score(tern_model *m, const tern_score_text *texts, size_t n
                            const tern_score_opts *opts, tern_score *out, tern_err *err)
 {
     scorer s = {.m = m, .texts = texts, .n_text = n_text, .out = out};
+    TERN_TRY(tern_model_needs_weights(m, err));
     tern_score_opts_init(&s.o);
     if (opts)
         memcpy(&s.o, opts, opts->size < sizeof s.o ? opts->size : sizeof s.o);

@@ -54,6 +54,7 @@ tern_code tern_session_new(tern_model *m, const tern_session_opts *opts, tern_se
     tern_session_opts_init(&o);
     if (opts)
         memcpy(&o, opts, opts->size < sizeof o ? opts->size : sizeof o);
+    TERN_TRY(tern_model_needs_weights(m, err));
     if (o.n_ctx < 0)
         return tern_fail(err, TERN_E_USAGE, "session: context %d out of range", o.n_ctx);
     TERN_TRY(tern_cache_shape(m, o.cache_k, o.cache_v, &shape, err));

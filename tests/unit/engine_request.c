@@ -312,6 +312,33 @@ static void test_a_missing_file_and_a_bad_option_are_named(void **state)
     assert_non_null(strstr(err.msg, "chatml"));
 }
 
+static void test_text_alone(void **state)
+{
+    (void)state;
+    tern_model *m;
+    tern_session *s;
+    tern_model_opts o;
+    tern_ffn_stats stats = {.size = sizeof stats};
+    tern_err err = {0};
+    int32_t ids[8];
+    size_t n;
+    char *text;
+    tern_model_opts_init(&o);
+    o.text_only = true;
+    assert_int_equal(tern_model_open(STORIES, &o, &m, &err), TERN_OK);
+    assert_int_equal(tern_model_tokenize(m, "Once", 4, 0, ids, 8, &n, &err), TERN_OK);
+    assert_true(n > 0);
+    assert_int_equal(tern_model_detokenize(m, ids, n, false, &text, &n, &err), TERN_OK);
+    assert_non_null(strstr(text, "Once"));
+    tern_string_free(text);
+    assert_int_equal(tern_session_new(m, NULL, &s, &err), TERN_E_USAGE);
+    assert_null(s);
+    assert_non_null(strstr(err.msg, "for its text alone"));
+    assert_int_equal(tern_model_ffn_stats_get(m, 0, &stats, &err), TERN_E_USAGE);
+    tern_model_count_zeros(m, true);
+    tern_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_refusals_leave_the_session_as_it_was),
         cmocka_unit_test(test_cancel_ends_the_answer_with_an_event),
         cmocka_unit_test(test_a_missing_file_and_a_bad_option_are_named),
+        cmocka_unit_test(test_text_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -344,7 +344,7 @@ static tern_code put_rope(tern_folder *f, int d_head, int n_ctx)
 
 static tern_code put_shape(tern_folder *f)
 {
-    int n_layer, d_model, d_ff, n_head, n_kv, d_head, n_ctx, n_vocab;
+    int n_layer = 0, d_model, d_ff, n_head, n_kv, d_head, n_ctx, n_vocab;
     double eps;
     const json_t *c = f->text;
     const tern_family_defaults *d = defaults_of(f);
