@@ -390,7 +390,12 @@ tern_code verify_against(verify *k, const char *path, double tolerance, tern_err
             json_pack("{s:s, s:I, s:I, s:I, s:o}", "record", path, "tokens", (json_int_t)c.n,
                       "same_bits", (json_int_t)c.n_same, "same_first", (json_int_t)c.n_top,
                       "worst_difference", isfinite(c.worst) ? json_real(c.worst) : json_null());
-        if (c.n_same < c.n && !(c.worst <= tolerance))
+        if (c.n_same < c.n && isinf(c.worst))
+            verify_say(k, VERIFY_SUSPICIOUS,
+                       "likeliest tokens have nothing in common with those of %.80s, the first one "
+                       "differs at %zu of %zu tokens: another model?",
+                       path, c.n - c.n_top, c.n);
+        else if (c.n_same < c.n && !(c.worst <= tolerance))
             verify_say(k, VERIFY_SUSPICIOUS,
                        "logits differ from %.80s by up to %.3g (allowed %.3g), the first choice at "
                        "%zu of %zu tokens",
