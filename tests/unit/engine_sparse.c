@@ -1,5 +1,5 @@
 /* Skipping what is exactly zero, and how many bits a weight takes, change no bit of any logit: one
- * hash over all logits of ten thousand tokens, each evaluated alone, with every setting. */
+ * hash over all logits of ten thousand tokens, each evaluated alone or in batches, with every setting. */
 #include "base/alloc.h"
 #include "support/model.h"
 #include "support/support.h"
@@ -68,7 +68,7 @@ static uint64_t hash_of(const setting *c, size_t rows, int n_text, size_t n_tok,
     return h;
 }
 
-static void test_ten_thousand_tokens_alone(void **state)
+static void test_ten_thousand_tokens(void **state)
 {
     (void)state;
     static const setting settings[] = {
@@ -81,6 +81,9 @@ static void test_ten_thousand_tokens_alone(void **state)
         assert_int_equal(hash_of(&settings[i], 1, N_TEXT, N_CTX, &read), want);
         assert_true(read < dense * 9 / 10); /* it did leave something out */
     }
+    /* Batches, of which each token skips for itself. */
+    assert_int_equal(hash_of(&settings[0], 100, N_TEXT, N_CTX, &read), want);
+    assert_int_equal(hash_of(&settings[1], 128, N_TEXT, N_CTX, &read), want);
 }
 
 /* Steps of several rows, and more threads than parts. */
@@ -169,7 +172,7 @@ static void test_infinite_scales_are_not_skipped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ten_thousand_tokens_alone),
+        cmocka_unit_test(test_ten_thousand_tokens),
         cmocka_unit_test(test_steps_of_several_rows),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_infinite_scales_are_not_skipped),
