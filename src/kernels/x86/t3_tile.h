@@ -182,23 +182,27 @@ INLINE void stream_t3r16(const int nt, const int ahead, const tern_mm *k, const 
         end = w + 64;
         in_tail = true;
     }
+    /* Sums may wrap on the way, so they are not of signed elements. */
+#define PLUS(a, b) v_sub(a, v_sub(v_set1(0), (vi)(b)))
 #define GATHER(t, i, n)                                                                            \
     if (n < chains) {                                                                              \
-        front[t][i][0] += front[t][i][n];                                                          \
-        back[t][i][0] += back[t][i][n];                                                            \
+        front[t][i][0] = (vdot)PLUS((vi)front[t][i][0], front[t][i][n]);                           \
+        back[t][i][0] = (vdot)PLUS((vi)back[t][i][0], back[t][i][n]);                              \
     }
 #define CELL(t, i)                                                                                 \
     GATHER(t, i, 1)                                                                                \
     GATHER(t, i, 2)                                                                                \
     GATHER(t, i, 3)                                                                                \
     GATHER(t, i, 4)                                                                                \
-    sum = (vi)(front[t][i][0] * 3);                                                                \
+    sum = (vi)front[t][i][0];                                                                      \
+    sum = PLUS(sum, PLUS(sum, sum));                                                               \
     sum = v_sub(sum, (vi)back[t][i][0]);                                                           \
     sum = v_sub(sum, v_set1((int32_t)((uint32_t)k->act.sum[a->tok + t] << 8)));                    \
     finish(k, a, i, t, v_sar(sum, 8));
     EACH_CELL
 #undef CELL
 #undef GATHER
+#undef PLUS
 }
 #endif
 
