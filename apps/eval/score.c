@@ -20,9 +20,9 @@ static size_t count_characters(const char *s)
 static size_t likeliest(const eval_item *item, const eval_result *r, bool normed)
 {
     size_t best = 0;
-    double most = -INFINITY;
+    double most = -HUGE_VAL;
     for (size_t i = 0; i < item->n_choice; i++) {
-        double x = (double)r->log_prob[i];
+        double x = r->log_prob[i];
         if (!(item->choice[i].lists & 1))
             continue;
         if (normed)
@@ -38,10 +38,10 @@ static size_t likeliest(const eval_item *item, const eval_result *r, bool normed
 /* Probability of the right answers among those of the second list. */
 static double right_mass(const eval_item *item, const eval_result *r)
 {
-    double most = -INFINITY, right = 0.0, all = 0.0;
+    double most = -HUGE_VAL, right = 0.0, all = 0.0;
     for (size_t i = 0; i < item->n_choice; i++)
         if (item->choice[i].lists & 2)
-            most = fmax(most, (double)r->log_prob[i]);
+            most = fmax(most, r->log_prob[i]);
     for (size_t i = 0; i < item->n_choice; i++)
         if (item->choice[i].lists & 2) {
             double p = exp(r->log_prob[i] - most);
