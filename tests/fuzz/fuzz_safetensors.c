@@ -32,7 +32,7 @@ static void must(bool ok)
 
 static void check_tensor(const tern_dir *d, const tern_tensor *t)
 {
-    size_t bytes, sum = 0;
+    size_t bytes = 0, sum = 0;
     bool inside = false;
     must(t->n_dim >= 1 && t->n_dim <= 4 && tern_dtype_bytes(t->dtype, t->ne, &bytes));
     must(bytes == t->bytes && tern_dir_tensor_find(d, t->name) == t);
