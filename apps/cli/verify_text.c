@@ -392,8 +392,8 @@ tern_code verify_against(verify *k, const char *path, double tolerance, tern_err
                       "worst_difference", isfinite(c.worst) ? json_real(c.worst) : json_null());
         if (c.n_same < c.n && isinf(c.worst))
             verify_say(k, VERIFY_SUSPICIOUS,
-                       "likeliest tokens have nothing in common with those of %.80s, the first one "
-                       "differs at %zu of %zu tokens: another model?",
+                       "logits differ from %.80s beyond comparison, the first choice at %zu of %zu "
+                       "tokens: damaged, or another model",
                        path, c.n - c.n_top, c.n);
         else if (c.n_same < c.n && !(c.worst <= tolerance))
             verify_say(k, VERIFY_SUSPICIOUS,
