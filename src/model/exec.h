@@ -33,7 +33,7 @@ typedef struct tern_ffn_count {
     uint64_t input_zero; /* zeros of down's int8 input */
 } tern_ffn_count;
 
-/* Rows of a step up to which zeros are looked for; the union of more leaves little out. */
+/* Rows of a step up to which what no row needs is left out; the union of more leaves little out. */
 #define TERN_SKIP_MAX_TOK 4
 
 typedef struct tern_exec {

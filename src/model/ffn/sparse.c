@@ -101,8 +101,9 @@ static void up_range(void *arg, int lane, int begin, int end)
 
 /* ---- up of a batch -------------------------------------------------------------------------- */
 
-/* Of a batch as many rows at a time as stay in a second-level cache while each token takes those that its
- * own gate lets through. */
+/* Of a batch so many rows at a time stay in a second-level cache while each token takes those that its own
+ * gate lets through; the pool hands out up to four times as many, which 1 MiB still holds (AMD Zen 5: 0.40
+ * instead of 0.44 ms per token for 30 layers of 6912 rows of 640 bytes). */
 #define OWN_ROWS 256
 /* Where gates let through less than this share, that is faster than all rows in one product (AMD Zen 5, 128
  * tokens, 2 threads); it is estimated from so many tokens. */
