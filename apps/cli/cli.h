@@ -150,4 +150,7 @@ void cli_interrupt_target(tern_session *s);
 bool cli_interrupt_take(void);
 bool cli_interrupt_pending(void);
 
+/* -log softmax(logits)[id], summed in double precision. */
+double cli_surprise(const float *logits, int32_t n_vocab, int32_t id);
+
 #endif

@@ -4,6 +4,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -314,4 +315,14 @@ tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_session **o
             n_ctx, info.n_ctx_train);
     session_opts(c, n_ctx, &o);
     return tern_session_new(m, &o, out, err);
+}
+
+double cli_surprise(const float *logits, int32_t n_vocab, int32_t id)
+{
+    double max = (double)logits[0], sum = 0.0;
+    for (int32_t i = 1; i < n_vocab; i++)
+        max = (double)logits[i] > max ? (double)logits[i] : max;
+    for (int32_t i = 0; i < n_vocab; i++)
+        sum += exp((double)logits[i] - max);
+    return max + log(sum) - (double)logits[id];
 }

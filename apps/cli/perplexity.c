@@ -27,21 +27,10 @@ typedef struct measure {
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 
-/* -log softmax(logits)[id] */
-static double surprise(const float *logits, int32_t n_vocab, int32_t id)
-{
-    double max = (double)logits[0], sum = 0.0;
-    for (int32_t i = 1; i < n_vocab; i++)
-        max = (double)logits[i] > max ? (double)logits[i] : max;
-    for (int32_t i = 0; i < n_vocab; i++)
-        sum += exp((double)logits[i] - max);
-    return max + log(sum) - (double)logits[id];
-}
-
 static void score_row(void *ctx, int row, const float *logits)
 {
     measure *k = ctx;
-    double x = surprise(logits, k->n_vocab, k->target[row]);
+    double x = cli_surprise(logits, k->n_vocab, k->target[row]);
     k->sum += x;
     k->sum2 += x * x;
     k->n++;

@@ -36,20 +36,28 @@ bool redact_add(redact *r, const char *from, const char *to, bool whole)
     return true;
 }
 
+const char *redact_variable(const char *entry, char *name)
+{
+    const char *value = strchr(entry, '=');
+    size_t n = value ? (size_t)(value - entry) : 0;
+    if (n == 0 || n >= REDACT_NAME)
+        return NULL;
+    memcpy(name, entry, n);
+    name[n] = '\0';
+    return value + 1;
+}
+
 /* Keys come first: whatever else they contain, nothing of them is left. */
 static bool add_secrets(redact *r)
 {
+    char name[REDACT_NAME];
     for (char **e = environ; e && *e; e++) {
-        const char *value = strchr(*e, '=');
-        char name[64];
-        size_t n = value ? (size_t)(value - *e) : 0;
-        if (n == 0 || n >= sizeof name)
+        const char *value = redact_variable(*e, name);
+        if (!value)
             continue;
-        memcpy(name, *e, n);
-        name[n] = '\0';
         /* Short values of such variables are switches, and would be found everywhere. */
-        if (redact_is_secret(name) && strlen(value + 1) >= 8 &&
-            !redact_add(r, value + 1, "(hidden)", false))
+        if (redact_is_secret(name) && strlen(value) >= 8 &&
+            !redact_add(r, value, "(hidden)", false))
             return false;
     }
     return true;

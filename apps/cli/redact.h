@@ -6,7 +6,8 @@
 
 #include <jansson.h>
 
-#define REDACT_MAX 24
+#define REDACT_MAX  24
+#define REDACT_NAME 64
 
 /* What is replaced by what. Fixed when made: the environment is read once. */
 typedef struct redact {
@@ -27,6 +28,8 @@ bool redact_add(redact *r, const char *from, const char *to, bool whole);
 void redact_text(const redact *r, const char *text, tern_str *out);
 /* A new value with all its strings and names hidden; NULL when memory is exhausted. Releases v. */
 json_t *redact_json(const redact *r, json_t *v);
+/* The value of an entry of the environment, its name to name[REDACT_NAME]; NULL: none of this length. */
+const char *redact_variable(const char *entry, char *name);
 /* Does a variable of this name hold a key, which is never shown? */
 bool redact_is_secret(const char *name);
 

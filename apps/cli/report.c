@@ -116,19 +116,14 @@ static bool is_ours(const char *name)
 static json_t *environment(void)
 {
     json_t *o = json_object();
+    char name[REDACT_NAME];
     for (char **e = environ; e && *e; e++) {
-        const char *value = strchr(*e, '=');
-        char name[64];
-        size_t n = value ? (size_t)(value - *e) : 0;
-        if (n == 0 || n >= sizeof name)
-            continue;
-        memcpy(name, *e, n);
-        name[n] = '\0';
-        if (!is_ours(name))
+        const char *value = redact_variable(*e, name);
+        if (!value || !is_ours(name))
             continue;
         bool hide = redact_is_secret(name) || is_text(name) || strchr(value, '@');
-        json_t *text = hide ? NULL : json_string(value + 1);
-        set(o, name, text ? text : json_string(value[1] ? "set" : "empty"));
+        json_t *text = hide ? NULL : json_string(value);
+        set(o, name, text ? text : json_string(value[0] ? "set" : "empty"));
     }
     return o;
 }

@@ -40,16 +40,6 @@ typedef struct pass {
     json_t *rows; /* NULL: not wanted */
 } pass;
 
-static double surprise(const float *logits, int32_t n_vocab, int32_t id)
-{
-    double max = (double)logits[0], sum = 0.0;
-    for (int32_t i = 1; i < n_vocab; i++)
-        max = (double)logits[i] > max ? (double)logits[i] : max;
-    for (int32_t i = 0; i < n_vocab; i++)
-        sum += exp((double)logits[i] - max);
-    return max + log(sum) - (double)logits[id];
-}
-
 /* The largest logits with their ids, and a hash of all of them. */
 static json_t *row_json(const float *logits, int32_t n_vocab)
 {
@@ -82,7 +72,7 @@ static void take_row(void *ctx, int row, const float *logits)
     if (p->rows)
         (void)json_array_append_new(p->rows, p->wild ? json_null() : row_json(logits, p->n_vocab));
     else if (row >= FIRST && !p->wild) {
-        p->sum += surprise(logits, p->n_vocab, p->ids[row + 1]);
+        p->sum += cli_surprise(logits, p->n_vocab, p->ids[row + 1]);
         p->n++;
     }
 }
