@@ -23,23 +23,10 @@ static const char tokenizer[] =
     "\"merges\":[\"a b\"]}}";
 static const char tokenizer_config[] = "{\"bos_token\":\"c\",\"add_bos_token\":true}";
 
-static bool count(void *ctx, const char *site, size_t size)
-{
-    (void)site;
-    *(size_t *)ctx += size;
-    return false;
-}
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
 static void check_err(tern_code rc, const tern_err *err)
 {
-    must(rc == err->code && rc != TERN_E_INTERNAL && err->msg[0] &&
-         memchr(err->msg, 0, sizeof err->msg));
+    fuzz_must(rc == err->code && rc != TERN_E_INTERNAL && err->msg[0] &&
+              memchr(err->msg, 0, sizeof err->msg));
 }
 
 static void write_records(const char *p, size_t n)
@@ -62,7 +49,7 @@ static void write_records(const char *p, size_t n)
 static void note(void *ctx, const tern_tensor *from, const char *to, const char *text)
 {
     (void)ctx;
-    must(from->name && text && (!to || *to));
+    fuzz_must(from->name && text && (!to || *to));
 }
 
 /* The directory alone: what became of its tensors is told. */
@@ -72,12 +59,12 @@ static bool read_dir(size_t n_given)
     tern_dir *d = NULL;
     size_t bytes = 0;
     tern_import_opts o = {.note = note};
-    tern_alloc_hook_set(count, &bytes);
+    tern_alloc_hook_set(fuzz_count, &bytes);
     tern_code rc = tern_import_open(scratch_folder(), &o, &d, &err);
     tern_alloc_hook_set(NULL, NULL);
     if (rc != TERN_OK) {
         check_err(rc, &err);
-        must(bytes <= REFUSED_MAX + REFUSED_EACH * (n_given + DATA_MAX));
+        fuzz_must(bytes <= REFUSED_MAX + REFUSED_EACH * (n_given + DATA_MAX));
         return false;
     }
     tern_dir_close(d);
@@ -99,13 +86,13 @@ static void use(tern_model *m)
         n = 1;
     }
     for (size_t i = 0; i < n; i++)
-        must(ids[i] >= 0 && ids[i] < info.n_vocab);
+        fuzz_must(ids[i] >= 0 && ids[i] < info.n_vocab);
     tern_session_opts_init(&so);
     so.n_ctx = info.n_ctx_train < 16 ? 0 : 16;
-    must(tern_session_new(m, &so, &s, &err) == TERN_OK);
+    fuzz_must(tern_session_new(m, &so, &s, &err) == TERN_OK);
     if (n < (size_t)tern_session_n_ctx(s)) {
-        must(tern_session_eval(s, ids, n, &err) == TERN_OK);
-        must(tern_session_logits(s) != NULL);
+        fuzz_must(tern_session_eval(s, ids, n, &err) == TERN_OK);
+        fuzz_must(tern_session_logits(s) != NULL);
     }
     tern_session_free(s);
 }

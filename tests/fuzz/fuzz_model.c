@@ -13,22 +13,9 @@
 #define REFUSED_MAX  ((size_t)1 << 20)
 #define REFUSED_EACH 16
 
-static bool count(void *ctx, const char *site, size_t size)
-{
-    (void)site;
-    *(size_t *)ctx += size;
-    return false;
-}
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
 static void check_err(tern_code rc, const tern_err *err)
 {
-    must(rc == err->code && err->msg[0] && memchr(err->msg, 0, sizeof err->msg));
+    fuzz_must(rc == err->code && err->msg[0] && memchr(err->msg, 0, sizeof err->msg));
 }
 
 /* ---- what one does with a model ------------------------------------------------------------- */
@@ -48,7 +35,7 @@ static size_t prompt_of(const tern_model *m, int n_vocab, int32_t ids[8])
         n = 1;
     }
     for (size_t i = 0; i < n; i++)
-        must(ids[i] >= 0 && ids[i] < n_vocab);
+        fuzz_must(ids[i] >= 0 && ids[i] < n_vocab);
     return n < 3 ? n : 3;
 }
 
@@ -65,15 +52,15 @@ static void generate(tern_session *s, const int32_t *ids, size_t n, bool greedy,
     o.repeat_penalty = 1.1f;
     o.ignore_eos = !greedy;
     o.show_special = true;
-    must(tern_request_new(s, ids, n, &o, &r, &err) == TERN_OK);
+    fuzz_must(tern_request_new(s, ids, n, &o, &r, &err) == TERN_OK);
     while (ev.finish == TERN_FINISH_NONE) {
         tern_code rc = tern_request_next(r, &ev, &err);
         if (rc == TERN_E_UNSUPPORTED) { /* attention goes both ways: nothing follows a text */
             check_err(rc, &err);
             break;
         }
-        must(rc == TERN_OK);
-        must(ev.id >= 0 && ev.id < n_vocab && tern_utf8_valid(ev.text, ev.n_text));
+        fuzz_must(rc == TERN_OK);
+        fuzz_must(ev.id >= 0 && ev.id < n_vocab && tern_utf8_valid(ev.text, ev.n_text));
     }
     tern_request_free(r);
 }
@@ -83,15 +70,15 @@ static void use_text(const tern_model *m, const int32_t *ids, size_t n)
     tern_err err;
     char *text;
     size_t n_text;
-    must(tern_model_detokenize(m, ids, n, true, &text, &n_text, &err) == TERN_OK);
-    must(tern_utf8_valid(text, n_text));
+    fuzz_must(tern_model_detokenize(m, ids, n, true, &text, &n_text, &err) == TERN_OK);
+    fuzz_must(tern_utf8_valid(text, n_text));
     tern_string_free(text);
-    must(tern_model_describe(m, &text, &err) == TERN_OK);
+    fuzz_must(tern_model_describe(m, &text, &err) == TERN_OK);
     tern_string_free(text);
     tern_code rc = tern_model_chat_prompt(m, "[{\"role\":\"user\",\"content\":\" a \"}]", NULL,
                                           true, &text, &n_text, &err);
     if (rc == TERN_OK)
-        must(tern_utf8_valid(text, n_text));
+        fuzz_must(tern_utf8_valid(text, n_text));
     else
         check_err(rc, &err);
     tern_string_free(text);
@@ -111,10 +98,10 @@ static void use(tern_model *m, size_t seed)
     so.n_ctx = info.n_ctx_train < 32 ? 0 : 32;
     so.cache_k = (tern_cache_type)(seed % 3);
     so.cache_v = (tern_cache_type)(seed / 3 % 3);
-    must(tern_session_new(m, &so, &s, &err) == TERN_OK);
+    fuzz_must(tern_session_new(m, &so, &s, &err) == TERN_OK);
     if (n < (size_t)tern_session_n_ctx(s)) {
-        must(tern_session_eval(s, ids, n, &err) == TERN_OK);
-        must(tern_session_logits(s) != NULL);
+        fuzz_must(tern_session_eval(s, ids, n, &err) == TERN_OK);
+        fuzz_must(tern_session_logits(s) != NULL);
         generate(s, ids, n, true, info.n_vocab);
         generate(s, ids, n, false, info.n_vocab);
     }
@@ -133,12 +120,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tern_model_opts_init(&o);
     o.n_thread = 1;
     o.i2s_layout = layouts[size % 3];
-    tern_alloc_hook_set(count, &bytes);
+    tern_alloc_hook_set(fuzz_count, &bytes);
     tern_code rc = tern_model_open_memory(data, size, "fuzz.gguf", &o, &m, &err);
     tern_alloc_hook_set(NULL, NULL);
     if (rc != TERN_OK) {
         check_err(rc, &err);
-        must(rc != TERN_E_INTERNAL && bytes <= REFUSED_MAX + REFUSED_EACH * size);
+        fuzz_must(rc != TERN_E_INTERNAL && bytes <= REFUSED_MAX + REFUSED_EACH * size);
         return 0;
     }
     use(m, size);

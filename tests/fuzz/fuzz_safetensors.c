@@ -17,32 +17,19 @@
 #define REFUSED_MAX  ((size_t)1 << 20)
 #define REFUSED_EACH 16
 
-static bool count(void *ctx, const char *site, size_t size)
-{
-    (void)site;
-    *(size_t *)ctx += size;
-    return false;
-}
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
 static void check_tensor(const tern_dir *d, const tern_tensor *t)
 {
     size_t bytes = 0, sum = 0;
     bool inside = false;
-    must(t->n_dim >= 1 && t->n_dim <= 4 && tern_dtype_bytes(t->dtype, t->ne, &bytes));
-    must(bytes == t->bytes && tern_dir_tensor_find(d, t->name) == t);
+    fuzz_must(t->n_dim >= 1 && t->n_dim <= 4 && tern_dtype_bytes(t->dtype, t->ne, &bytes));
+    fuzz_must(bytes == t->bytes && tern_dir_tensor_find(d, t->name) == t);
     for (size_t i = 0; i < d->n_map; i++)
         inside |= t->data >= d->maps[i].data && t->offset <= d->maps[i].size &&
                   t->bytes <= d->maps[i].size - t->offset && t->data == d->maps[i].data + t->offset;
-    must(inside);
+    fuzz_must(inside);
     for (size_t i = 0; i < t->bytes; i++) /* the sanitizer looks, too */
         sum += t->data[i];
-    must(sum <= 255 * t->bytes);
+    fuzz_must(sum <= 255 * t->bytes);
 }
 
 static size_t write_records(const char *p, size_t n)
@@ -79,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         scratch_write("x.safetensors", data + 1, size - 1);
     else
         given = write_records((const char *)data + 1, size - 1);
-    tern_alloc_hook_set(count, &bytes);
+    tern_alloc_hook_set(fuzz_count, &bytes);
     if (data[0] == 'f')
         rc = tern_safetensors_read(d, scratch_path("x.safetensors"), &err);
     else
@@ -89,9 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; i < d->n_tensor; i++)
             check_tensor(d, &d->tensors[i]);
     } else {
-        must(rc == err.code && rc != TERN_E_INTERNAL && err.msg[0] &&
-             memchr(err.msg, 0, sizeof err.msg));
-        must(bytes <= REFUSED_MAX + REFUSED_EACH * given);
+        fuzz_must(rc == err.code && rc != TERN_E_INTERNAL && err.msg[0] &&
+                  memchr(err.msg, 0, sizeof err.msg));
+        fuzz_must(bytes <= REFUSED_MAX + REFUSED_EACH * given);
     }
     tern_dir_close(d);
     scratch_clear();
