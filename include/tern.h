@@ -48,6 +48,7 @@ typedef enum tern_code {
     TERN_E_THRESHOLD,   /* a result is below a demanded threshold */
     TERN_E_TIMEOUT,     /* a time limit passed */
     TERN_E_INTERNAL,    /* a mistake of ours */
+    TERN_E_BUSY,        /* no room now: try again later */
     TERN_CODE_COUNT
 } tern_code;
 
@@ -282,6 +283,31 @@ TERN_API TERN_CHECK tern_code tern_model_chat_prompt(const tern_model *m, const 
                                                      const char *extra, bool add_generation_prompt,
                                                      char **text, size_t *n_text, tern_err *err);
 
+/* ---- grammars ---------------------------------------------------------------------------- */
+
+/* What an answer may be, compiled for one model's vocabulary. Immutable but for a cache of its own, and
+ * shared: requests keep a reference. Any thread. The model outlives it. */
+typedef struct tern_grammar tern_grammar;
+
+typedef enum tern_grammar_kind {
+    TERN_GRAMMAR_GBNF,        /* text in llama.cpp's notation; the rule "root" is the answer */
+    TERN_GRAMMAR_JSON_SCHEMA, /* the subset of docs/GRAMMAR.md; an empty object: any JSON object */
+    TERN_GRAMMAR_REGEX,       /* the subset of docs/GRAMMAR.md, anchored at both ends */
+    TERN_GRAMMAR_CHOICE       /* a JSON array of strings: one of them */
+} tern_grammar_kind;
+
+/* Codes: TERN_E_USAGE (what is wrong and where), TERN_E_UNSUPPORTED (names the schema's keyword or the
+ * pattern's construct), TERN_E_LIMIT (too many rules, too deep), TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_grammar_new(const tern_model *m, tern_grammar_kind kind,
+                                               const char *text, size_t n, tern_grammar **out,
+                                               tern_err *err);
+/* Release the caller's reference; NULL is fine. */
+TERN_API void tern_grammar_free(tern_grammar *g);
+/* A JSON schema as rules in GBNF whose names begin with prefix, the first of them named prefix itself: to
+ * build larger grammars from. Codes: as of tern_grammar_new. */
+TERN_API TERN_CHECK tern_code tern_schema_to_gbnf(const char *schema, size_t n, const char *prefix,
+                                                  char **gbnf, tern_err *err);
+
 /* ---- session ----------------------------------------------------------------------------- */
 
 /* One sequence being generated: its tokens and all state that depends on them. Owner: the caller of
@@ -483,6 +509,17 @@ typedef struct tern_gen_opts {
     size_t n_stop;
     tern_spec_mode spec; /* TERN_SPEC_NGRAM */
     int32_t spec_max;    /* most suggested tokens in a pass, 0..7; 7 */
+    /* What the answer may be; NULL: anything. */
+    tern_grammar *grammar;
+    /* n_trigger texts, borrowed during the call: the answer is free until it contains one of them, and the
+     * grammar says what may follow. None: the grammar holds from the first token. */
+    const char *const *trigger;
+    size_t n_trigger;
+    bool logprobs; /* events tell probabilities; costs all logits of each token */
+    bool
+        logprobs_final; /* of what the sampler chose from, filters and temperature applied; false: of
+                            the model's logits */
+    int32_t n_top;      /* with the n_top likeliest tokens, 0..TERN_MAX_TOP; 0 */
 } tern_gen_opts;
 
 TERN_API void tern_gen_opts_init(tern_gen_opts *o);
@@ -496,12 +533,23 @@ typedef enum tern_finish {
     TERN_FINISH_FAILED /* of tern_requests_next alone: this request failed, not the others */
 } tern_finish;
 
+/* One token of those that could have come. */
+typedef struct tern_logprob {
+    int32_t id;
+    float logprob; /* natural logarithm; -INFINITY: it could not */
+} tern_logprob;
+
+#define TERN_MAX_TOP 20
+
 typedef struct tern_event {
     const char *text; /* whole UTF-8, may be empty; valid until the next call */
     size_t n_text;
     int32_t id; /* the token of this step; -1: the event only ends the answer, or, of
                    tern_requests_next, the prompt is not read to its end yet */
     tern_finish finish;
+    float logprob;           /* of id, if logprobs were asked for */
+    const tern_logprob *top; /* n_top of them, likeliest first; valid until the next call */
+    size_t n_top;
 } tern_event;
 
 typedef struct tern_request_stats {
@@ -541,6 +589,112 @@ TERN_API TERN_CHECK tern_code tern_requests_next(tern_request *const *r, size_t 
 TERN_API const tern_err *tern_request_error(const tern_request *r);
 TERN_API void tern_request_stats_get(const tern_request *r, tern_request_stats *st);
 TERN_API void tern_request_free(tern_request *r);
+
+/* ---- scheduler --------------------------------------------------------------------------- */
+
+/* Many requests at a time, as servers have them: a thread of its own that takes jobs from a bounded queue
+ * and evaluates the rows of all that run together, prompts in parts beside the others' tokens. Every
+ * answer is what it would be alone, bit for bit. What prompts have in common at their beginnings is
+ * evaluated once, also across jobs and, with a cache folder, across runs of the program. */
+typedef struct tern_scheduler tern_scheduler;
+
+typedef struct tern_scheduler_opts {
+    size_t size;
+    int32_t n_slot;  /* answers that are generated at a time; 8 */
+    int32_t n_queue; /* jobs that wait at most; -1: 4 * n_slot */
+    int32_t n_ctx;   /* most tokens of a prompt with its answer; 0: the model's training context */
+    tern_cache_type cache_k, cache_v;
+    uint64_t
+        mem_bytes;  /* keys and values of all jobs and of the prefix cache together; 0: what full
+                           contexts in all slots take, but at most half of the memory that is free */
+    bool no_prefix; /* keep nothing of prompts */
+    const char *cache_dir;                     /* folder for prefixes on disk; NULL: memory only */
+    uint64_t cache_dir_bytes;                  /* most of it; 0: 4 GiB */
+    void (*warn)(void *ctx, const char *line); /* any thread; may be NULL */
+    void *ctx;
+} tern_scheduler_opts;
+
+TERN_API void tern_scheduler_opts_init(tern_scheduler_opts *o);
+/* Codes: TERN_E_USAGE, TERN_E_NOMEM (one full context does not fit mem_bytes; says what would). */
+TERN_API TERN_CHECK tern_code tern_scheduler_new(tern_model *m, const tern_scheduler_opts *opts,
+                                                 tern_scheduler **out, tern_err *err);
+/* No new jobs from now on. Waits until those that are there have ended, after wait_s seconds by
+ * cancelling them. */
+TERN_API void tern_scheduler_drain(tern_scheduler *s, double wait_s);
+/* Drained if it is not; all jobs are freed before. */
+TERN_API void tern_scheduler_free(tern_scheduler *s);
+
+/* One prompt and its n answers. */
+typedef struct tern_job tern_job;
+
+typedef enum tern_job_event_kind {
+    TERN_JOB_STARTED, /* it has a slot; n_done tokens of the prompt were cached */
+    TERN_JOB_PROMPT,  /* n_done of n_prompt tokens are read */
+    TERN_JOB_ECHO,   /* token n_done of the prompt with its probabilities, if they were asked for */
+    TERN_JOB_TOKEN,  /* one token of one answer */
+    TERN_JOB_ANSWER, /* one answer is over: see finish, stats */
+    TERN_JOB_END     /* all are, or none comes to be: see code and err. The last event */
+} tern_job_event_kind;
+
+typedef struct tern_job_event {
+    tern_job_event_kind kind;
+    int32_t answer; /* 0..n-1 */
+    size_t n_done, n_prompt;
+    tern_event token; /* of TOKEN and ECHO; ANSWER: its text is what was still held back */
+    const tern_request_stats *stats; /* of ANSWER; else NULL */
+    tern_code code;                  /* of END */
+    const tern_err *err;             /* of END, if code is not TERN_OK; else NULL */
+} tern_job_event;
+
+typedef struct tern_job_opts {
+    size_t size;
+    tern_gen_opts gen;
+    int32_t n;         /* answers; answer i has the seed gen.seed + i. 1 */
+    int32_t priority;  /* higher ones are taken from the queue first; 0 */
+    double deadline_s; /* from now until its end, then it fails with TERN_E_TIMEOUT; 0: none */
+    uint64_t
+        owner;     /* jobs of one owner share prefixes, and owners get equal parts of the machine */
+    size_t n_keep; /* the first n_keep tokens of the prompt come again: a system prompt */
+    bool no_prefix; /* neither use nor keep prefixes */
+    bool echo_logprobs;
+    /* On the scheduler's thread, for one job in order; must not block, wait or call the scheduler, but
+     * for tern_job_cancel and tern_job_hold. Strings are valid during the call. Required. */
+    void (*on_event)(void *ctx, const tern_job_event *ev);
+    void *ctx;
+} tern_job_opts;
+
+TERN_API void tern_job_opts_init(tern_job_opts *o);
+/* Put a job into the queue; everything of opts and the ids is copied. Any thread. Events may come before
+ * this returns. Codes: TERN_E_USAGE, TERN_E_LIMIT (prompt longer than the context), TERN_E_BUSY (the queue
+ * is full, or drains), TERN_E_NOMEM; then no event comes. */
+TERN_API TERN_CHECK tern_code tern_scheduler_submit(tern_scheduler *s, const int32_t *prompt,
+                                                    size_t n_tok, const tern_job_opts *opts,
+                                                    tern_job **out, tern_err *err);
+/* Any thread, at any time before tern_job_free: it ends within a step with TERN_E_CANCELLED. */
+TERN_API void tern_job_cancel(tern_job *j);
+/* Stop generating for it, or go on: its reader is behind. It keeps its slot. Any thread. */
+TERN_API void tern_job_hold(tern_job *j, bool hold);
+/* Release the handle: cancels the job if it has not ended. No event comes once this has returned, so not
+ * from on_event. */
+TERN_API void tern_job_free(tern_job *j);
+
+typedef struct tern_scheduler_stats {
+    size_t size;
+    int32_t n_slot, n_running, n_queued;
+    int32_t n_ctx;
+    uint64_t mem_bytes;    /* the limit */
+    uint64_t kv_bytes;     /* in use by jobs, and */
+    uint64_t prefix_bytes; /* by the prefix cache besides */
+    uint64_t prefix_disk_bytes;
+    uint64_t n_prompt, n_cached; /* tokens of prompts so far; of which from the prefix cache */
+    uint64_t n_generated;
+    uint64_t n_drafted, n_accepted;
+    uint64_t n_job, n_cancelled, n_preempted;
+    uint64_t n_pass, n_row;
+} tern_scheduler_stats;
+
+/* Fills the fields that fit st->size. Any thread. */
+TERN_API void tern_scheduler_stats_get(tern_scheduler *s, tern_scheduler_stats *st);
 
 #ifdef __cplusplus
 }

@@ -32,6 +32,7 @@ static const tern_code_info infos[TERN_CODE_COUNT] = {
     [TERN_E_THRESHOLD] = {"threshold", "server_error", 500, 7},
     [TERN_E_TIMEOUT] = {"timeout", "server_error", 504, 124},
     [TERN_E_INTERNAL] = {"internal", "server_error", 500, 1},
+    [TERN_E_BUSY] = {"busy", "server_error", 503, 1},
 };
 
 const tern_code_info *tern_code_info_get(tern_code code)
