@@ -550,6 +550,7 @@ typedef struct tern_event {
     float logprob;           /* of id, if logprobs were asked for */
     const tern_logprob *top; /* n_top of them, likeliest first; valid until the next call */
     size_t n_top;
+    int32_t stop; /* TERN_FINISH_STOP: which of the stop strings; else -1 */
 } tern_event;
 
 typedef struct tern_request_stats {

@@ -17,6 +17,7 @@ struct tern_request {
     int32_t n_predict;
     tern_sampler *sampler;    /* owned */
     tern_stop *stop;          /* owned; NULL: no stop strings */
+    int stopped_by;           /* index of the one that was completed */
     bool ignore_eos, started; /* started: the prompt is evaluated */
     tern_finish finish;
     int32_t next[TERN_MAX_OUT]; /* the token chosen last, not evaluated yet; what may follow it */
@@ -342,7 +343,8 @@ static bool show(tern_request *r)
         tern_str_put(&r->text, tern_str_get(&r->piece), r->piece.len);
         return false;
     }
-    return tern_stop_feed(r->stop, tern_str_get(&r->piece), r->piece.len, &r->text) >= 0;
+    r->stopped_by = tern_stop_feed(r->stop, tern_str_get(&r->piece), r->piece.len, &r->text);
+    return r->stopped_by >= 0;
 }
 
 static void finish(tern_request *r, tern_finish why)
@@ -446,6 +448,7 @@ static void choose(tern_request *const *r, size_t n, tern_event *ev)
 static void conclude(tern_request *r, tern_event *ev)
 {
     ev->finish = r->finish;
+    ev->stop = r->finish == TERN_FINISH_STOP ? r->stopped_by : -1;
     if (r->rc == TERN_OK && (r->piece.failed || r->text.failed)) {
         r->rc = tern_fail(&r->err, TERN_E_NOMEM, "request: out of memory for the text");
         r->finish = TERN_FINISH_FAILED; /* a piece of it is lost, so there is no going on */
@@ -504,7 +507,7 @@ tern_code tern_requests_next(tern_request *const *r, size_t n, tern_event *ev, t
     step(r, n, false, ev);
     for (size_t i = 0; i < n; i++)
         if (r[i]->rc != TERN_OK)
-            ev[i] = (tern_event){.text = "", .id = -1, .finish = TERN_FINISH_FAILED};
+            ev[i] = (tern_event){.text = "", .id = -1, .stop = -1, .finish = TERN_FINISH_FAILED};
     return TERN_OK;
 }
 

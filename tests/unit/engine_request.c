@@ -47,6 +47,7 @@ typedef struct answer {
     size_t n_id, n_text;
     char text[8192];
     tern_finish finish;
+    int32_t stop;
     tern_request_stats stats;
 } answer;
 
@@ -68,6 +69,7 @@ static void ask(tern_session *s, const int32_t *prompt, size_t n, const tern_gen
     } while (ev.finish == TERN_FINISH_NONE);
     a->text[a->n_text] = 0;
     a->finish = ev.finish;
+    a->stop = ev.stop;
     tern_request_stats_get(r, &a->stats);
     tern_request_free(r);
 }
@@ -179,7 +181,7 @@ static void test_prefixes_are_reused_and_change_nothing(void **state)
 static void test_limits_and_stops_end_an_answer(void **state)
 {
     (void)state;
-    static const char *const stop[] = {"Lily"};
+    static const char *const stop[] = {"never", "Lily"};
     tern_model *m = open_model(STORIES);
     tern_session *s = open_session(m, 16);
     tern_gen_opts o = greedy(-1);
@@ -190,6 +192,7 @@ static void test_limits_and_stops_end_an_answer(void **state)
     o.n_predict = 3;
     ask(s, opening, 5, &o, &a);
     assert_int_equal(a.n_id, 3);
+    assert_int_equal(a.stop, -1);
     o.n_predict = 0;
     ask(s, opening, 5, &o, &a);
     assert_int_equal(a.n_id, 0);
@@ -199,9 +202,10 @@ static void test_limits_and_stops_end_an_answer(void **state)
     s = open_session(m, 0);
     o = greedy(100);
     o.stop = stop;
-    o.n_stop = 1;
+    o.n_stop = 2;
     ask(s, opening, 5, &o, &a);
     assert_int_equal(a.finish, TERN_FINISH_STOP);
+    assert_int_equal(a.stop, 1);
     assert_string_equal(a.text, ", there was a little girl named ");
 
     const tern_token_bias ban[] = {{a.ids[0], -1e30f}};
