@@ -94,7 +94,7 @@ static tern_code read_int(const param_row *row, const json_t *v, params *p, faul
                          row->min, row->max);
     *AT(p, row, int64_t) = n;
     if (row->field == FIELD(seed))
-        p->has_seed = true;
+        p->has_seed = n != -1;
     return TERN_OK;
 }
 

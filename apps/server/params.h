@@ -18,8 +18,14 @@ typedef enum param_endpoint {
     PARAM_OLLAMA_CHAT = 32, /* /api/chat */
     PARAM_OLLAMA_GENERATE = 64,
     PARAM_OLLAMA_EMBED = 128,
-    PARAM_NATIVE = 256, /* /tokenize, /detokenize, /apply-template */
-    PARAM_DECIDE = 512  /* /v1/decide */
+    PARAM_TOKENIZE = 256,
+    PARAM_DECIDE = 512, /* /v1/decide */
+    PARAM_LLAMA = 1024, /* /completion, as llama.cpp has it */
+    PARAM_DETOKENIZE = 2048,
+    PARAM_TEMPLATE = 4096, /* /apply-template */
+    PARAM_SLOTS = 8192,    /* POST /slots/{id} */
+    PARAM_OLLAMA_SHOW = 16384,
+    PARAM_OLLAMA_EMBEDDINGS = 32768 /* /api/embeddings, the older one of two */
 } param_endpoint;
 
 /* What is wrong with a request, or with serving it. */
@@ -78,6 +84,22 @@ typedef struct params {
     bool parallel_tool_calls;
     const json_t *template_vars, *reasoning, *modalities;
     const char *reasoning_effort, *reasoning_format;
+    const json_t *thinking, *output_config, *container, *mcp_servers; /* messages */
+    const json_t *think, *format, *context, *images;                  /* Ollama */
+    const char *template_text, *show_name;
+    bool raw, truncate;
+
+    /* texts and tokens */
+    const char *content;
+    const json_t *tokens;
+    bool add_special, parse_special, with_pieces, show_special;
+    bool add_generation_prompt, return_tokens;
+    const json_t *response_fields;
+    const char *filename;
+
+    /* samplers that are not there: nothing but 0 may be asked of them */
+    int64_t zero;
+    double zero_number;
 
     /* the cache */
     bool cache_prompt;
