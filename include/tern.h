@@ -283,6 +283,14 @@ TERN_API TERN_CHECK tern_code tern_model_chat_prompt(const tern_model *m, const 
                                                      const char *extra, bool add_generation_prompt,
                                                      char **text, size_t *n_text, tern_err *err);
 
+/* Its ids. Only what the template itself writes becomes control tokens: nothing in the messages or in extra
+ * can spell one. Release *ids with tern_ids_free. Codes: the same. */
+TERN_API TERN_CHECK tern_code tern_model_chat_tokenize(const tern_model *m, const char *messages,
+                                                       const char *extra,
+                                                       bool add_generation_prompt, int32_t **ids,
+                                                       size_t *n_id, tern_err *err);
+TERN_API void tern_ids_free(int32_t *ids);
+
 /* ---- grammars ---------------------------------------------------------------------------- */
 
 /* What an answer may be, compiled for one model's vocabulary. Immutable but for a cache of its own, and

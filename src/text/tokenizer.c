@@ -31,6 +31,7 @@ typedef struct scratch {
     tern_merge merge;
     tern_pieces pieces;
     tern_str escaped, composed;
+    const char *mark; /* borrowed; see tern_tokenize_marked; NULL: none */
 } scratch;
 
 /* ---- ids --------------------------------------------------------------------------------- */
@@ -341,10 +342,13 @@ static size_t space_len(const char *text, size_t n)
     }
 }
 
+static tern_code encode_between(const tern_tokenizer *t, scratch *s, const char *text, size_t n,
+                                bool at_start, tern_ids *out, tern_err *err);
+
 static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, size_t n,
-                        bool add_special, bool parse_special, tern_ids *out, tern_err *err)
+                        bool add_special, const tern_special_set *set, bool at_start, tern_ids *out,
+                        tern_err *err)
 {
-    const tern_special_set *set = parse_special ? &t->all : &t->user;
     bool add_bos = add_special && t->info.add_bos;
     for (size_t i = 0;;) {
         size_t at = n - i, len = 0;
@@ -355,7 +359,7 @@ static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, s
         /* What stands before the special token stands at the start or behind another one. */
         unsigned strip = t->strip && id >= 0 ? t->strip[id] : 0;
         size_t plain = strip & TERN_STRIP_LEFT ? without_tail(text + i, at) : at;
-        TERN_TRY(encode_plain(t, s, text + i, plain, i == 0, out, err));
+        TERN_TRY(encode_between(t, s, text + i, plain, at_start && i == 0, out, err));
         if (id < 0)
             break;
         TERN_TRY(tern_ids_push(out, id, err));
@@ -367,20 +371,45 @@ static tern_code encode(const tern_tokenizer *t, scratch *s, const char *text, s
     return TERN_OK;
 }
 
-tern_code tern_tokenize(const tern_tokenizer *t, const char *text, size_t n, bool add_special,
-                        bool parse_special, tern_ids *out, tern_err *err)
+/* What stands between special tokens. Without its marks it may spell some again: those that users define
+ * are meant, control tokens are not. */
+static tern_code encode_between(const tern_tokenizer *t, scratch *s, const char *text, size_t n,
+                                bool at_start, tern_ids *out, tern_err *err)
+{
+    const char *mark = s->mark, *end = text + n, *found;
+    tern_str plain;
+    if (!mark || !memmem(text, n, mark, strlen(mark)))
+        return encode_plain(t, s, text, n, at_start, out, err);
+    tern_str_init(&plain, TEXT_BYTES_MAX);
+    while ((found = memmem(text, (size_t)(end - text), mark, strlen(mark))) != NULL) {
+        tern_str_put(&plain, text, (size_t)(found - text));
+        text = found + strlen(mark);
+    }
+    tern_str_put(&plain, text, (size_t)(end - text));
+    s->mark = NULL;
+    tern_code rc = plain.failed ? tern_fail(err, TERN_E_NOMEM, "out of memory for a text")
+                                : encode(t, s, tern_str_get(&plain), plain.len, false, &t->user,
+                                         at_start, out, err);
+    s->mark = mark;
+    tern_str_done(&plain);
+    return rc;
+}
+
+static tern_code tokenize(const tern_tokenizer *t, const char *text, size_t n, bool add_special,
+                          bool parse_special, const char *mark, tern_ids *out, tern_err *err)
 {
     if (n > TEXT_BYTES_MAX)
         return tern_fail(err, TERN_E_LIMIT,
                          "a text of %zu bytes: at most %zu are tokenised at once", n,
                          TEXT_BYTES_MAX);
-    scratch s;
+    scratch s = {.mark = mark};
     size_t before = out->n;
     tern_merge_init(&s.merge);
     tern_pieces_init(&s.pieces);
     tern_str_init(&s.escaped, 4 * TEXT_BYTES_MAX);
     tern_str_init(&s.composed, 2 * TEXT_BYTES_MAX);
-    tern_code rc = encode(t, &s, text, n, add_special, parse_special, out, err);
+    tern_code rc =
+        encode(t, &s, text, n, add_special, parse_special ? &t->all : &t->user, true, out, err);
     tern_merge_done(&s.merge);
     tern_pieces_done(&s.pieces);
     tern_str_done(&s.escaped);
@@ -388,4 +417,30 @@ tern_code tern_tokenize(const tern_tokenizer *t, const char *text, size_t n, boo
     if (rc != TERN_OK)
         out->n = before;
     return rc;
+}
+
+tern_code tern_tokenize(const tern_tokenizer *t, const char *text, size_t n, bool add_special,
+                        bool parse_special, tern_ids *out, tern_err *err)
+{
+    return tokenize(t, text, n, add_special, parse_special, NULL, out, err);
+}
+
+tern_code tern_tokenize_marked(const tern_tokenizer *t, const char *text, size_t n,
+                               const char *mark, tern_ids *out, tern_err *err)
+{
+    return tokenize(t, text, n, true, true, mark, out, err);
+}
+
+int32_t tern_token_spelled(const tern_tokenizer *t, const char *text, size_t n, size_t *at,
+                           size_t *len)
+{
+    for (size_t i = 0;;) {
+        int32_t id = tern_special_find(&t->all, text + i, n - i, at, len);
+        if (id < 0)
+            return -1;
+        *at += i;
+        if (tern_token_attr_get(t, id) != TERN_TOKEN_USER)
+            return id;
+        i = *at + 1;
+    }
 }

@@ -52,6 +52,14 @@ TERN_CHECK tern_code tern_tokenize(const tern_tokenizer *t, const char *text, si
                                    bool add_special, bool parse_special, tern_ids *out,
                                    tern_err *err);
 
+/* With BOS/EOS and with control tokens recognised, but not where a mark, a text of its own, stands within
+ * their spelling: there is plain text, and marks are taken out. */
+TERN_CHECK tern_code tern_tokenize_marked(const tern_tokenizer *t, const char *text, size_t n,
+                                          const char *mark, tern_ids *out, tern_err *err);
+/* The first control (or unknown) token that a text spells: its id, its place in *at and *len; -1: none. */
+int32_t tern_token_spelled(const tern_tokenizer *t, const char *text, size_t n, size_t *at,
+                           size_t *len);
+
 tern_token_attr tern_token_attr_get(const tern_tokenizer *t, int32_t id);
 /* True when generation ends at this id: eos, eot, eom and control tokens known to end a turn. */
 bool tern_token_is_eog(const tern_tokenizer *t, int32_t id);
