@@ -12,7 +12,7 @@
 #define READS (V(CHAT) | V(RUN) | V(EMBED) | V(TOKENIZE) | V(LOGITS))
 #define EVALS                                                                                      \
     (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(EVAL) | V(STATS) | V(BENCH) |     \
-     V(PLAN))
+     V(PLAN) | V(SERVE))
 #define STORES (V(PULL) | V(LS) | V(RM))
 #define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE) | V(DOCTOR) | V(IMATRIX) | V(VERIFY))
 #define WRITES (V(CONVERT) | V(QUANTIZE) | V(TERNARIZE))
@@ -244,6 +244,16 @@ static cli_list *list_of(cli_options *o, cli_opt id)
         return &o->stop;
     case OPT_TENSOR_TYPE:
         return &o->tensor_type;
+    case OPT_ALIAS:
+        return &o->aliases;
+    case OPT_API_KEY:
+        return &o->keys;
+    case OPT_CORS_ORIGIN:
+        return &o->origins;
+    case OPT_ALLOW_HOST:
+        return &o->hosts;
+    case OPT_LIMIT_SET:
+        return &o->limits;
     default:
         return &o->bias;
     }

@@ -1,0 +1,227 @@
+/* Sockets whose requests wait, which the library does not look at meanwhile, and deadlines of clients that
+ * send or take nothing. */
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "server/http.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define TICK_MS 250
+
+/* ---- from the web thread -------------------------------------------------------------------- */
+
+static void wake_watcher(server *srv)
+{
+    uint64_t one = 1;
+    (void)!write(srv->watch_wake, &one, sizeof one);
+}
+
+wire *watch_open(server *srv, int fd)
+{
+    wire *w = tern_calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->fd = fd;
+    w->phase = PHASE_HEAD;
+    w->since_ns = tern_clock_ns();
+    pthread_mutex_lock(&srv->wire_mu);
+    w->next = srv->wires;
+    if (w->next)
+        w->next->prev = w;
+    srv->wires = w;
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data = {.ptr = w}};
+    bool ok = epoll_ctl(srv->watch_epoll, EPOLL_CTL_ADD, fd, &ev) == 0;
+    pthread_mutex_unlock(&srv->wire_mu);
+    if (atomic_fetch_add(&srv->n_wire, 1) == 0)
+        wake_watcher(srv);
+    if (!ok) {
+        watch_close(srv, w);
+        return NULL;
+    }
+    return w;
+}
+
+void watch_close(server *srv, wire *w)
+{
+    pthread_mutex_lock(&srv->wire_mu);
+    (void)epoll_ctl(srv->watch_epoll, EPOLL_CTL_DEL, w->fd, NULL);
+    if (w->prev)
+        w->prev->next = w->next;
+    else
+        srv->wires = w->next;
+    if (w->next)
+        w->next->prev = w->prev;
+    pthread_mutex_unlock(&srv->wire_mu);
+    (void)atomic_fetch_sub(&srv->n_wire, 1);
+    tern_free(w);
+}
+
+void watch_phase(server *srv, wire *w, phase p, exchange *x)
+{
+    pthread_mutex_lock(&srv->wire_mu);
+    /* The time of headers runs from the first byte of a request, or from the connection's begin. */
+    if (p != PHASE_HEAD || w->phase != PHASE_HEAD)
+        w->since_ns = tern_clock_ns();
+    w->phase = p;
+    w->x = x;
+    bool look = p == PHASE_WAIT && w->hung_up;
+    pthread_mutex_unlock(&srv->wire_mu);
+    if (look)
+        wake_watcher(srv);
+}
+
+/* With wire_mu. The web thread sees the end of the connection. */
+static void cut(wire *w)
+{
+    w->cut = true;
+    (void)shutdown(w->fd, SHUT_RDWR);
+}
+
+void watch_cut_idle(server *srv)
+{
+    pthread_mutex_lock(&srv->wire_mu);
+    for (wire *w = srv->wires; w; w = w->next)
+        if (!w->cut && !w->x)
+            cut(w);
+    pthread_mutex_unlock(&srv->wire_mu);
+}
+
+void watch_cut_all(server *srv)
+{
+    pthread_mutex_lock(&srv->wire_mu);
+    for (wire *w = srv->wires; w; w = w->next)
+        w->late = true;
+    pthread_mutex_unlock(&srv->wire_mu);
+    if (srv->has_watcher)
+        wake_watcher(srv);
+}
+
+/* ---- the watcher ---------------------------------------------------------------------------- */
+
+/* With wire_mu: whether its client has gone, or it has had its time. */
+static bool is_late(const server *srv, const wire *w, uint64_t now)
+{
+    if (w->late || (w->hung_up && w->phase == PHASE_WAIT))
+        return true;
+    const server_limits *l = &srv->limits;
+    const uint64_t seconds[] = {
+        [PHASE_IDLE] = l->idle_s, [PHASE_HEAD] = l->header_s, [PHASE_BODY] = l->body_s,
+        [PHASE_WAIT] = 0,         [PHASE_SEND] = l->stall_s,
+    };
+    uint64_t limit = seconds[w->phase];
+    return limit > 0 && now - w->since_ns > limit * 1000000000u;
+}
+
+#define BATCH 64
+
+/* Cut connections that are late; exchanges that were there are told without the lock, some at a time. */
+static void look_at_deadlines(server *srv)
+{
+    exchange *lost[BATCH];
+    size_t n;
+    do {
+        uint64_t now = tern_clock_ns();
+        n = 0;
+        pthread_mutex_lock(&srv->wire_mu);
+        for (wire *w = srv->wires; w && n < BATCH; w = w->next) {
+            if (w->cut || !is_late(srv, w, now))
+                continue;
+            cut(w);
+            if (w->x) {
+                (void)atomic_fetch_add(&w->x->refs, 1);
+                lost[n++] = w->x;
+            }
+        }
+        pthread_mutex_unlock(&srv->wire_mu);
+        for (size_t i = 0; i < n; i++) {
+            exchange_lose(lost[i]);
+            exchange_drop(lost[i]);
+        }
+    } while (n == BATCH);
+}
+
+/* Whether the wire is still there: its event may be older than its end. With wire_mu. */
+static bool is_open(const server *srv, const wire *wanted)
+{
+    for (const wire *w = srv->wires; w; w = w->next)
+        if (w == wanted)
+            return true;
+    return false;
+}
+
+/* A client that has closed its side may take what is ready for it, but is not waited for. */
+static void on_event(server *srv, wire *w, uint32_t events)
+{
+    pthread_mutex_lock(&srv->wire_mu);
+    if (is_open(srv, w)) {
+        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+            w->hung_up = true;
+        } else if (w->phase == PHASE_IDLE) {
+            w->phase = PHASE_HEAD;
+            w->since_ns = tern_clock_ns();
+        }
+    }
+    pthread_mutex_unlock(&srv->wire_mu);
+}
+
+static void *watch(void *ctx)
+{
+    server *srv = ctx;
+    uint64_t looked = 0;
+    while (!atomic_load(&srv->watch_end)) {
+        struct epoll_event ev[64];
+        int n = epoll_wait(srv->watch_epoll, ev, 64, atomic_load(&srv->n_wire) > 0 ? TICK_MS : -1);
+        bool look = false;
+        for (int i = 0; i < n; i++) {
+            look = look || !ev[i].data.ptr || (ev[i].events & ~(uint32_t)EPOLLIN);
+            if (ev[i].data.ptr) {
+                on_event(srv, ev[i].data.ptr, ev[i].events);
+            } else {
+                uint64_t drop;
+                (void)!read(srv->watch_wake, &drop, sizeof drop);
+            }
+        }
+        uint64_t now = tern_clock_ns();
+        if (look || now - looked >= (uint64_t)TICK_MS * 1000000u) {
+            looked = now;
+            look_at_deadlines(srv);
+        }
+    }
+    return NULL;
+}
+
+tern_code watch_start(server *srv, tern_err *err)
+{
+    srv->watch_epoll = epoll_create1(EPOLL_CLOEXEC);
+    srv->watch_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event ev = {.events = EPOLLIN};
+    if (srv->watch_epoll < 0 || srv->watch_wake < 0 ||
+        epoll_ctl(srv->watch_epoll, EPOLL_CTL_ADD, srv->watch_wake, &ev) != 0)
+        return tern_fail(err, TERN_E_IO, "cannot watch connections: %s", strerror(errno));
+    int why = pthread_create(&srv->watcher, NULL, watch, srv);
+    if (why != 0)
+        return tern_fail(err, TERN_E_NOMEM, "cannot start a thread: %s", strerror(why));
+    srv->has_watcher = true;
+    return TERN_OK;
+}
+
+void watch_stop(server *srv)
+{
+    atomic_store(&srv->watch_end, true);
+    if (srv->has_watcher) {
+        wake_watcher(srv);
+        (void)pthread_join(srv->watcher, NULL);
+    }
+    srv->has_watcher = false;
+    if (srv->watch_epoll >= 0)
+        (void)close(srv->watch_epoll);
+    if (srv->watch_wake >= 0)
+        (void)close(srv->watch_wake);
+    srv->watch_epoll = srv->watch_wake = -1;
+}
