@@ -245,7 +245,7 @@ static void own_columns(void **state)
 {
     (void)state;
     static const int rows[] = {1, 255, 256, 300, 520}, cols[] = {1, 3, 64, 130, 1024, 1025, 2050},
-                     toks[] = {1, 5, 17};
+                     toks[] = {1, 5, 24, 25};
     uint32_t seed = 11;
     for (int i = 0; i < N(rows) * N(cols) * N(toks); i++) {
         check_case c = {.rows = rows[i % N(rows)],

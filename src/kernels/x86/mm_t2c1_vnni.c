@@ -28,9 +28,14 @@ INLINE void block_few(const int nt, const bool listed, const col_block *b)
 /* Sums have 32 bits. */
 #define OWN_COLS TERN_T2C1_PART
 
-INLINE void own_pass(const col_block *b)
+INLINE void own_pass(const col_block *b, int h, int share, int ahead)
 {
-    pass_t2c1(1, 4, 0, 0, 0, 0, 0, true, b);
+    if (share == 0)
+        pass_t2c1(1, 4, 0, h, 0, 0, 0, true, b);
+    else if (share == 1)
+        pass_t2c1(1, 4, 0, h, 0, 1, ahead, true, b);
+    else
+        pass_t2c1(1, 4, 0, h, 0, share, ahead, true, b);
 }
 
 #include "kernels/x86/t2c1_own.h"

@@ -43,11 +43,11 @@ static inline int tern_sparse_toks(int cols, int n_tok, bool listed)
     return (size_t)n_tok < most ? n_tok : (int)most;
 }
 
-/* Sums of a block of tokens, or of four and a whole slice. */
+/* Sums of a block of tokens, or of few and a whole slice. */
 static inline size_t tern_sparse_acc_room(int cols, int n_tok)
 {
     size_t block = tern_sparse_acc_bytes(tern_sparse_toks(cols, n_tok, false));
-    size_t slice = 4 * TERN_T2C1_ROWS * sizeof(int32_t);
+    size_t slice = TERN_SPARSE_FEW * TERN_T2C1_ROWS * sizeof(int32_t);
     return block > slice ? block : slice;
 }
 

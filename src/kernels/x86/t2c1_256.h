@@ -19,12 +19,12 @@ INLINE void block_few(const int nt, const bool listed, const col_block *b)
 /* What 16-bit sums hold. */
 #define OWN_COLS BLOCK_OF(2)
 
-INLINE void own_pass(const col_block *b)
+INLINE void own_pass(const col_block *b, int h, int share, int ahead)
 {
-    pass_t2c1(1, 2, 0, 0, 0, 0, 0, true, b);
-    pass_t2c1(1, 2, 2, 0, 0, 0, 0, true, b);
-    pass_t2c1(1, 2, 0, 1, 0, 0, 0, true, b);
-    pass_t2c1(1, 2, 2, 1, 0, 0, 0, true, b);
+    pass_t2c1(1, 2, 0, 2 * h, 0, share, ahead, true, b);
+    pass_t2c1(1, 2, 2, 2 * h, 0, 0, 0, true, b);
+    pass_t2c1(1, 2, 0, 2 * h + 1, 0, 0, 0, true, b);
+    pass_t2c1(1, 2, 2, 2 * h + 1, 0, 0, 0, true, b);
 }
 
 #include "kernels/x86/t2c1_own.h"

@@ -97,7 +97,7 @@ static void up_range(void *arg, int lane, int begin, int end)
 
 /* What batches skip each token for itself pays from so many on: fewer wait for memory, which their lists do
  * not ask for in time. */
-#define OWN_MIN_TOK 17
+#define OWN_MIN_TOK 5
 
 /* ---- up of a batch -------------------------------------------------------------------------- */
 
