@@ -524,10 +524,12 @@ typedef struct tern_gen_opts {
     const char *const *trigger;
     size_t n_trigger;
     bool logprobs; /* events tell probabilities; costs all logits of each token */
-    bool
-        logprobs_final; /* of what the sampler chose from, filters and temperature applied; false: of
-                            the model's logits */
-    int32_t n_top;      /* with the n_top likeliest tokens, 0..TERN_MAX_TOP; 0 */
+    /* Of what the sampler chose from, biases, penalties, filters and temperature applied: tokens that a
+     * filter left out have none and are not among the likeliest, a greedy sampler is sure. false: of the
+     * model's logits. */
+    bool logprobs_final;
+    int32_t n_top; /* with the n_top likeliest tokens, of equally likely ones the lower id first,
+                      0..TERN_MAX_TOP; 0 */
 } tern_gen_opts;
 
 TERN_API void tern_gen_opts_init(tern_gen_opts *o);
@@ -639,9 +641,10 @@ typedef struct tern_job tern_job;
 typedef enum tern_job_event_kind {
     TERN_JOB_STARTED, /* it has a slot; n_done tokens of the prompt were cached */
     TERN_JOB_PROMPT,  /* n_done of n_prompt tokens are read */
-    TERN_JOB_ECHO,   /* token n_done of the prompt with its probabilities, if they were asked for */
-    TERN_JOB_TOKEN,  /* one token of one answer */
-    TERN_JOB_ANSWER, /* one answer is over: see finish, stats */
+    TERN_JOB_ECHO, /* token n_done of the prompt with its probabilities, if they were asked for */
+    TERN_JOB_TOKEN, /* one token of one answer; its finish is set if it is the last one. One that ends the
+                        model's turn has no text */
+    TERN_JOB_ANSWER, /* one answer is over: see token.finish, stats */
     TERN_JOB_END     /* all are, or none comes to be: see code and err. The last event */
 } tern_job_event_kind;
 
@@ -649,7 +652,9 @@ typedef struct tern_job_event {
     tern_job_event_kind kind;
     int32_t answer; /* 0..n-1 */
     size_t n_done, n_prompt;
-    tern_event token; /* of TOKEN and ECHO; ANSWER: its text is what was still held back */
+    tern_event
+        token; /* of TOKEN and ECHO; ANSWER: its text is what was still held back. The texts of an
+                         answer's events are its text */
     const tern_request_stats *stats; /* of ANSWER; else NULL */
     tern_code code;                  /* of END */
     const tern_err *err;             /* of END, if code is not TERN_OK; else NULL */

@@ -103,11 +103,17 @@ static void choose_screened(tern_model *m, tern_choice *const *c, int n)
 
 static void choose_range(void *arg, int lane, int begin, int end)
 {
-    tern_choice *const *c = arg;
+    tern_choice *const *list = arg;
     (void)lane;
-    for (; begin < end; begin++)
-        c[begin]->id = tern_sampler_pick(
-            c[begin]->sampler, tern_session_row(c[begin]->s, c[begin]->out_row), c[begin]->pos);
+    for (; begin < end; begin++) {
+        tern_choice *c = list[begin];
+        const float *logits = tern_session_row(c->s, c->out_row);
+        c->id = tern_sampler_pick(c->sampler, logits, c->pos);
+        if (c->probs && c->probs->final)
+            tern_logprobs_of_sampler(c->probs, c->sampler, c->id);
+        else if (c->probs)
+            tern_logprobs_of_logits(c->probs, logits, c->s->m->w.h.n_vocab, c->id);
+    }
 }
 
 /* Choose for c[0..n), n <= max_logit_rows. m->mu is held. */

@@ -7,6 +7,7 @@
 #include "decode/speculative.h"
 #include "model/exec.h"
 #include "model/tune.h"
+#include "sample/logprob.h"
 #include "sample/screen.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
@@ -107,8 +108,9 @@ typedef struct tern_choice {
     tern_session *s;       /* borrowed, of no other choice */
     tern_sampler *sampler; /* borrowed, the same */
     int out_row;
-    uint64_t pos; /* that the token will have */
-    int32_t id;   /* what is chosen */
+    uint64_t pos;         /* that the token will have */
+    int32_t id;           /* what is chosen */
+    tern_logprobs *probs; /* borrowed: filled in, if the row is not screened; NULL: nobody asks */
 } tern_choice;
 /* All of one model (engine/choose.c). Fills s->head_use too. */
 void tern_sessions_choose(tern_choice *c, int n);

@@ -34,6 +34,9 @@ struct tern_request {
     tern_err err;
     tern_detok detok;
     tern_str piece, text; /* of one token; what of it may be shown */
+    bool logprobs, logprobs_final;
+    int n_top;
+    tern_logprobs probs; /* of the token chosen last, if logprobs */
     tern_request_stats stats;
 };
 
@@ -105,6 +108,8 @@ static tern_code init(tern_request *r, const int32_t *prompt, size_t n_tok, cons
     if ((unsigned)o->spec > TERN_SPEC_ALWAYS || o->spec_max < 0 || o->spec_max > TERN_MAX_DRAFT)
         return tern_fail(err, TERN_E_USAGE, "spec is %d with at most %d tokens, expected 0..%d",
                          (int)o->spec, o->spec_max, TERN_MAX_DRAFT);
+    if (o->n_top < 0 || o->n_top > TERN_MAX_TOP)
+        return tern_fail(err, TERN_E_USAGE, "n_top is %d, expected 0..%d", o->n_top, TERN_MAX_TOP);
     for (size_t i = 0; i < n_tok; i++)
         if (prompt[i] < 0 || prompt[i] >= s->m->w.h.n_vocab)
             return tern_fail(err, TERN_E_USAGE, "token %zu of the prompt is id %d, expected 0..%d",
@@ -122,6 +127,9 @@ static tern_code init(tern_request *r, const int32_t *prompt, size_t n_tok, cons
     r->n_prompt = n_tok;
     r->n_predict = o->n_predict;
     r->ignore_eos = o->ignore_eos;
+    r->logprobs = o->logprobs;
+    r->logprobs_final = o->logprobs_final;
+    r->n_top = o->n_top;
     tern_detok_init(&r->detok, s->m->tok, o->show_special, false);
     return TERN_OK;
 }
@@ -223,7 +231,7 @@ static void feed(tern_request *r)
     tern_session *s = r->s;
     if (reads_prompt(r))
         return;
-    s->whole_head = !tern_sampler_screens(r->sampler);
+    s->whole_head = r->logprobs || !tern_sampler_screens(r->sampler);
     if (!r->started) {
         r->rc = feed_prompt(r, &r->err);
     } else {
@@ -421,6 +429,13 @@ static void settle(tern_request *r)
     }
 }
 
+static void tell_probs(const tern_logprobs *l, tern_event *ev)
+{
+    ev->logprob = l->logprob;
+    ev->top = l->top;
+    ev->n_top = (size_t)l->n_top;
+}
+
 /* Tokens for all that have a row, some at a time as there may be any number of them. */
 static void choose(tern_request *const *r, size_t n, tern_event *ev)
 {
@@ -430,17 +445,24 @@ static void choose(tern_request *const *r, size_t n, tern_event *ev)
         int n_choice = 0;
         for (; i < n && n_choice < TERN_SCREEN_ROWS; i++) {
             tern_session *s = r[i]->s;
-            if (r[i]->chooses)
-                c[n_choice++] = (tern_choice){.s = s,
-                                              .sampler = r[i]->sampler,
-                                              .out_row = s->n_out - 1 - s->n_ahead,
-                                              .pos = (uint64_t)tern_session_n_tok(s)};
+            if (!r[i]->chooses)
+                continue;
+            r[i]->probs.final = r[i]->logprobs_final;
+            r[i]->probs.n_top = r[i]->n_top;
+            c[n_choice++] = (tern_choice){.s = s,
+                                          .sampler = r[i]->sampler,
+                                          .out_row = s->n_out - 1 - s->n_ahead,
+                                          .pos = (uint64_t)tern_session_n_tok(s),
+                                          .probs = r[i]->logprobs ? &r[i]->probs : NULL};
         }
         tern_sessions_choose(c, n_choice);
         n_choice = 0;
         for (; first < i; first++)
-            if (r[first]->chooses)
+            if (r[first]->chooses) {
                 take_token(r[first], ev[first].id = c[n_choice++].id);
+                if (r[first]->logprobs)
+                    tell_probs(&r[first]->probs, &ev[first]);
+            }
     }
 }
 

@@ -155,7 +155,7 @@ static void estimate_whole(tern_model *m, const sample *s)
                           .n_tok = 1 << k,
                           .forms = l->form};
         tern_exec_prepare(e, &p, &in);
-        tern_job job = {&part, &in, e->logits, e->vocab_stride};
+        tern_product job = {&part, &in, e->logits, e->vocab_stride};
         for (int i = 0; i < N_TIME; i++) {
             uint64_t begin = tern_clock_ns();
             tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);

@@ -233,7 +233,7 @@ void tern_exec_prepare(tern_exec *e, const tern_prepare *p, tern_input *in)
 
 typedef struct run_task {
     const tern_exec *e;
-    const tern_job *jobs;
+    const tern_product *jobs;
     int n_job;
     tern_glu_fn glu;
     int grain; /* rows of each job are counted in whole ones */
@@ -241,7 +241,7 @@ typedef struct run_task {
 
 static void run_glu(const run_task *t, int begin, int end)
 {
-    const tern_job *gate = &t->jobs[0], *up = &t->jobs[1];
+    const tern_product *gate = &t->jobs[0], *up = &t->jobs[1];
     for (int i = 0; i < gate->in->n_tok; i++) {
         float *g = gate->y + (size_t)i * gate->y_stride + begin;
         t->glu(g, up->y + (size_t)i * up->y_stride + begin, end - begin, g);
@@ -256,7 +256,7 @@ static void run_range(void *arg, int lane, int begin, int end)
     void *scratch = tern_exec_scratch(t->e, lane);
     int at = 0;
     for (int j = 0; j < t->n_job; j++) {
-        const tern_job *job = &t->jobs[j];
+        const tern_product *job = &t->jobs[j];
         int row0 = begin > at ? begin - at : 0;
         int row1 = end - at < job->l->rows ? end - at : job->l->rows;
         if (row0 < row1)
@@ -279,7 +279,7 @@ static int piece_of(const run_task *t, int n_row)
 }
 
 /* Of a matrix that the file has joined with others only the first part tells. */
-static void watch_jobs(const tern_exec *e, const tern_job *jobs, int n_job)
+static void watch_jobs(const tern_exec *e, const tern_product *jobs, int n_job)
 {
     const char *phase = TERN_NO_ALLOC_PAUSE();
     for (int j = 0; j < n_job; j++) {
@@ -296,7 +296,8 @@ static void watch_jobs(const tern_exec *e, const tern_job *jobs, int n_job)
     TERN_NO_ALLOC_BEGIN(phase);
 }
 
-void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job, tern_glu_fn glu)
+void tern_exec_run(tern_exec *e, tern_span span, const tern_product *jobs, int n_job,
+                   tern_glu_fn glu)
 {
     run_task task = {.e = e, .jobs = jobs, .n_job = n_job, .glu = glu, .grain = 16};
     int n = 0;
@@ -345,7 +346,7 @@ void tern_exec_head(tern_exec *e, const tern_input *in)
 {
     const tern_linear *l = &e->w->head;
     head_task task = {e, in};
-    tern_job job = {l, in, e->logits, e->vocab_stride};
+    tern_product job = {l, in, e->logits, e->vocab_stride};
     if (!e->low_memory || l->packed_bytes > 0) {
         tern_exec_run(e, TERN_SPAN_HEAD, &job, 1, NULL);
         return;
@@ -370,7 +371,7 @@ void tern_exec_input(tern_exec *e, const float *norm, unsigned forms, int n_row,
     tern_exec_prepare(e, &p, in);
 }
 
-void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job *jobs,
+void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_product *jobs,
                        const float *const *norm_in, int n_job, tern_glu_fn glu, int n_row)
 {
     tern_input in;

@@ -150,13 +150,14 @@ void tern_exec_input(tern_exec *e, const float *norm, unsigned forms, int n_row,
 
 /* Several products of one input in one parallel region; with glu set, jobs[0] and jobs[1] are gate
  * and up, and jobs[0].y becomes act(gate) * up. */
-typedef struct tern_job {
+typedef struct tern_product {
     const tern_linear *l;
     const tern_input *in;
     float *y;
     size_t y_stride;
-} tern_job;
-void tern_exec_run(tern_exec *e, tern_span span, const tern_job *jobs, int n_job, tern_glu_fn glu);
+} tern_product;
+void tern_exec_run(tern_exec *e, tern_span span, const tern_product *jobs, int n_job,
+                   tern_glu_fn glu);
 /* What the region after the next reads, matrices one below the other: lanes that wait fetch the
  * beginning of their parts. */
 void tern_exec_ahead(tern_exec *e, const tern_linear *const *l, int n);
@@ -166,7 +167,7 @@ void tern_exec_ahead_block(tern_exec *e, int i);
 void tern_exec_head(tern_exec *e, const tern_input *in);
 /* Products of the normed residual stream: h = norm(x), which every job reads; a job with a norm of its
  * own (norm_in[i] not NULL) reads that norm of h. Fills jobs[i].in. glu as above. */
-void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_job *jobs,
+void tern_exec_project(tern_exec *e, tern_span span, const float *norm, tern_product *jobs,
                        const float *const *norm_in, int n_job, tern_glu_fn glu, int n_row);
 
 /* x[t] += norm(y[t]) for all rows; norm NULL: y as it is, and the sum waits for the norm that reads x next

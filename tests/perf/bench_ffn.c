@@ -178,7 +178,7 @@ static void read_piece(bench *b, size_t bytes)
 static void run_layer(bench *b, int way, int layer)
 {
     tern_block *k = &b->w.blocks[layer];
-    tern_job gate = {&k->f.dense.gate, &b->in, b->e.gate, b->e.ff_stride};
+    tern_product gate = {&k->f.dense.gate, &b->in, b->e.gate, b->e.ff_stride};
     bool done = true;
     switch (way) {
     case GATE:

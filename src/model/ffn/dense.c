@@ -16,7 +16,7 @@ static tern_glu_fn glu_of(const tern_kernels *k, tern_act_kind act)
 }
 
 /* One after the other, with a look at the gate's outputs in between. */
-static void counted_gate_up(tern_exec *e, const tern_block *b, const tern_job *jobs, int n_row)
+static void counted_gate_up(tern_exec *e, const tern_block *b, const tern_product *jobs, int n_row)
 {
     tern_exec_run(e, TERN_SPAN_GATE_UP, &jobs[0], 1, NULL);
     tern_count_gate_zeros(e, b, n_row);
@@ -31,8 +31,8 @@ static void counted_gate_up(tern_exec *e, const tern_block *b, const tern_job *j
 static void gate_up(tern_exec *e, const tern_block *b, int n_row)
 {
     const tern_dense *f = &b->f.dense;
-    tern_job jobs[2] = {{&f->gate, NULL, e->gate, e->ff_stride},
-                        {&f->up, NULL, e->up, e->ff_stride}};
+    tern_product jobs[2] = {{&f->gate, NULL, e->gate, e->ff_stride},
+                            {&f->up, NULL, e->up, e->ff_stride}};
     const float *const norm_in[2] = {f->gate_norm_in, f->up_norm_in};
     if (!norm_in[0] && !norm_in[1]) {
         tern_input in;
@@ -71,7 +71,7 @@ void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row)
         tern_count_input_zeros(e, b, &in);
     tern_exec_ahead_block(e, next);
     if (!tern_sparse_down(e, b, &in)) {
-        tern_job job = {&f->down, &in, e->out, e->x_stride};
+        tern_product job = {&f->down, &in, e->out, e->x_stride};
         tern_exec_run(e, TERN_SPAN_DOWN, &job, 1, NULL);
     }
     tern_exec_residual(e, e->out, b->ffn_post_norm, n_row);

@@ -179,7 +179,7 @@ static void up_of_batch(tern_exec *e, const tern_block *b, up_task *task)
         return;
     }
     e->own_rest[b - e->w->blocks] = OWN_REST;
-    tern_job up = {&f->up, task->in, e->up, e->ff_stride};
+    tern_product up = {&f->up, task->in, e->up, e->ff_stride};
     tern_exec_run(e, TERN_SPAN_UP, &up, 1, NULL);
     tern_pool_for(e->pool, task->in->n_tok, 1, glu_range, task);
 }
@@ -213,7 +213,7 @@ bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in
     if (e->watch || f->act != TERN_ACT_RELU2 || f->up.op != TERN_OP_MM_T2R1 || !is_tame(f, in) ||
         (in->n_tok > TERN_SKIP_MAX_TOK && !batch_pays(e, b, in->n_tok)))
         return false;
-    tern_job gate = {&f->gate, in, e->gate, e->ff_stride};
+    tern_product gate = {&f->gate, in, e->gate, e->ff_stride};
     up_task task = {.e = e, .up = &f->up, .in = in};
     int read = 0, n_lane = tern_pool_size(e->pool);
     for (int lane = 0; lane < n_lane; lane++)

@@ -93,9 +93,9 @@ void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *r
 {
     const tern_attention *a = &b->m.attention;
     attn_task task = {.e = e, .a = a, .rows = rows, .n_row = n_row};
-    tern_job qkv[3] = {{&a->q, NULL, e->q, e->q_stride},
-                       {&a->k, NULL, e->kv_k, e->kv_stride},
-                       {&a->v, NULL, e->kv_v, e->kv_stride}};
+    tern_product qkv[3] = {{&a->q, NULL, e->q, e->q_stride},
+                           {&a->k, NULL, e->kv_k, e->kv_stride},
+                           {&a->v, NULL, e->kv_v, e->kv_stride}};
     const float *const norm_in[3] = {a->q_norm_in, a->k_norm_in, a->v_norm_in};
     tern_exec_ahead(e, (const tern_linear *[]){&a->o}, 1);
     tern_exec_project(e, TERN_SPAN_QKV, b->mixer_norm, qkv, norm_in, 3, NULL, n_row);
@@ -114,7 +114,7 @@ void tern_attention_forward(tern_exec *e, const tern_block *b, const tern_row *r
                       .n_tok = n_row,
                       .forms = a->o.form};
     tern_exec_prepare(e, &p, &in);
-    tern_job job = {&a->o, &in, e->out, e->x_stride};
+    tern_product job = {&a->o, &in, e->out, e->x_stride};
     tern_exec_ahead(e, (const tern_linear *[]){&b->f.dense.gate}, 1);
     tern_exec_run(e, TERN_SPAN_O, &job, 1, NULL);
     tern_exec_residual(e, e->out, b->mixer_post_norm, n_row);

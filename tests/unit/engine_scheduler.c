@@ -1,0 +1,272 @@
+/* Jobs of a scheduler: each answer is what a lone request gives, whoever joins and leaves beside it. */
+#include "support/jobs.h"
+#include "support/model.h"
+#include "support/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define N_CTX 160
+#define N_JOB 32
+
+static tern_model *open_model(test_model *m, int n_thread)
+{
+    tern_model *opened;
+    tern_err err = {0};
+    tern_model_opts o;
+    tern_model_opts_init(&o);
+    o.n_thread = n_thread;
+    test_model_init(m, &(test_shape){.arch = "bitnet",
+                                     .d_model = 128,
+                                     .n_layer = 1,
+                                     .matrices = TERN_DT_I2_S,
+                                     .embed = TERN_DT_F16,
+                                     .n_ctx = N_CTX});
+    test_model_write(m);
+    if (tern_model_open_memory(m->file.data, m->file.len, "tiny", &o, &opened, &err) != TERN_OK)
+        fail_msg("%s", err.msg);
+    return opened;
+}
+
+static tern_scheduler *make(tern_model *m, int32_t n_slot, int32_t n_queue)
+{
+    tern_scheduler *s;
+    tern_err err = {0};
+    tern_scheduler_opts o;
+    tern_scheduler_opts_init(&o);
+    o.n_slot = n_slot;
+    o.n_queue = n_queue;
+    if (tern_scheduler_new(m, &o, &s, &err) != TERN_OK)
+        fail_msg("%s", err.msg);
+    return s;
+}
+
+/* Prompts of 1 to 129 tokens; greedy and sampled, with penalties, stops and probabilities; answers of all
+ * lengths, some of none and some to the context's end. */
+typedef struct talk {
+    int32_t prompt[N_CTX];
+    size_t n_prompt;
+    tern_job_opts o;
+} talk;
+
+static void plan(talk *t, int i)
+{
+    static const char *const stop[] = {"e", "dd"};
+    t->n_prompt = (size_t)(1 + 16 * (i % 9));
+    for (size_t j = 0; j < t->n_prompt; j++)
+        t->prompt[j] = (int32_t)((j % (size_t)(3 + i)) * 7 + (size_t)i * 31) % TEST_MODEL_VOCAB;
+    tern_job_opts_init(&t->o);
+    tern_gen_opts *g = &t->o.gen;
+    g->n_predict = i % 7 == 5 ? -1 : i % 11 == 4 ? 0 : 3 * i % 31 + 2;
+    g->temp = i % 2 ? 1.2f : 0.0f;
+    g->top_k = i % 4 == 3 ? 0 : 40;
+    g->top_p = i % 8 == 7 ? 1.0f : 0.95f;
+    g->min_p = i % 8 == 7 ? 0.0f : 0.05f;
+    g->seed = (uint64_t)i;
+    g->repeat_penalty = i == 3 ? 1.2f : 1.0f;
+    g->ignore_eos = i % 3 != 2;
+    g->logprobs = i % 5 == 1;
+    g->logprobs_final = i % 10 == 1;
+    g->n_top = i % 5 == 1 ? i % 7 : 0;
+    if (i % 6 == 1) {
+        g->stop = stop;
+        g->n_stop = 2;
+    }
+}
+
+static void test_answers_are_those_of_lone_requests(void **state)
+{
+    (void)state;
+    static const struct {
+        int n_thread, n_slot, n_job;
+        tern_spec_mode spec;
+    } cases[] = {
+        {1, 1, 6, TERN_SPEC_NGRAM},
+        {2, 3, 16, TERN_SPEC_OFF},
+        {2, 8, N_JOB, TERN_SPEC_NGRAM},
+        {2, 32, N_JOB, TERN_SPEC_ALWAYS},
+    };
+    test_answer *want = calloc(N_JOB, sizeof *want);
+    test_job *got = calloc(N_JOB, sizeof *got);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        test_model m;
+        tern_model *opened = open_model(&m, cases[c].n_thread);
+        tern_scheduler *s = make(opened, cases[c].n_slot, N_JOB);
+        talk t;
+        for (int i = 0; i < cases[c].n_job; i++) {
+            plan(&t, i);
+            t.o.gen.spec = TERN_SPEC_OFF;
+            test_answer_alone(&want[i], opened, 0, t.prompt, t.n_prompt, &t.o.gen);
+        }
+        for (int i = 0; i < cases[c].n_job; i++) {
+            plan(&t, i);
+            t.o.gen.spec = cases[c].spec;
+            test_job_init(&got[i]);
+            test_job_submit(&got[i], s, t.prompt, t.n_prompt, &t.o);
+            if (i % 5 == 4) /* the next ones join later */
+                test_job_wait_token(&got[i - 4], 2);
+        }
+        for (int i = 0; i < cases[c].n_job; i++) {
+            assert_int_equal(test_job_wait(&got[i]), TERN_OK);
+            assert_int_equal(got[i].n_answer, 1);
+            test_answer_same(&want[i], &got[i].answers[0]);
+            test_job_done(&got[i]);
+        }
+        tern_scheduler_free(s);
+        tern_model_close(opened);
+        test_model_done(&m);
+    }
+    free(got);
+    free(want);
+}
+
+static void test_options_are_checked(void **state)
+{
+    (void)state;
+    test_model m;
+    tern_model *opened = open_model(&m, 1);
+    tern_scheduler *s = make(opened, 2, 2);
+    tern_scheduler_opts so;
+    tern_err err = {0};
+    test_job t;
+    talk k;
+    static const int32_t bad[] = {0, TERN_CODE_COUNT + 1000};
+    tern_scheduler_opts_init(&so);
+    so.n_slot = 0;
+    tern_scheduler *none;
+    assert_int_equal(tern_scheduler_new(opened, &so, &none, &err), TERN_E_USAGE);
+    assert_null(none);
+    tern_scheduler_opts_init(&so);
+    so.mem_bytes = 1000;
+    assert_int_equal(tern_scheduler_new(opened, &so, &none, &err), TERN_E_NOMEM);
+    assert_non_null(strstr(err.msg, "160 tokens"));
+    test_job_init(&t);
+    plan(&k, 1);
+    assert_int_equal(test_job_try(&t, s, k.prompt, 0, &k.o, &err), TERN_E_USAGE);
+    assert_int_equal(test_job_try(&t, s, k.prompt, N_CTX, &k.o, &err), TERN_E_LIMIT);
+    assert_int_equal(test_job_try(&t, s, bad, 2, &k.o, &err), TERN_E_USAGE);
+    k.o.n = 0;
+    assert_int_equal(test_job_try(&t, s, k.prompt, k.n_prompt, &k.o, &err), TERN_E_USAGE);
+    k.o.n = 1;
+    k.o.gen.n_top = TERN_MAX_TOP + 1;
+    assert_int_equal(test_job_try(&t, s, k.prompt, k.n_prompt, &k.o, &err), TERN_E_USAGE);
+    k.o.gen.n_top = 0;
+    k.o.gen.top_p = -1.0f;
+    assert_int_equal(test_job_try(&t, s, k.prompt, k.n_prompt, &k.o, &err), TERN_E_USAGE);
+    assert_null(t.job);
+    assert_false(t.started || t.ended);
+    test_job_done(&t);
+    tern_scheduler_free(s);
+    tern_model_close(opened);
+    test_model_done(&m);
+}
+
+/* A held job keeps its slot, so the queue behind it fills. */
+static void test_queue_is_bounded(void **state)
+{
+    (void)state;
+    test_model m;
+    tern_model *opened = open_model(&m, 1);
+    tern_scheduler *s = make(opened, 1, 2);
+    test_job t[4];
+    talk k;
+    tern_err err = {0};
+    tern_scheduler_stats st = {.size = sizeof st};
+    plan(&k, 5);
+    for (int i = 0; i < 4; i++)
+        test_job_init(&t[i]);
+    test_job_submit(&t[0], s, k.prompt, k.n_prompt, &k.o);
+    tern_job_hold(t[0].job, true);
+    test_job_wait_start(&t[0]);
+    test_job_submit(&t[1], s, k.prompt, k.n_prompt, &k.o);
+    test_job_submit(&t[2], s, k.prompt, k.n_prompt, &k.o);
+    assert_int_equal(test_job_try(&t[3], s, k.prompt, k.n_prompt, &k.o, &err), TERN_E_BUSY);
+    assert_null(t[3].job);
+    tern_scheduler_stats_get(s, &st);
+    assert_int_equal(st.n_running, 1);
+    assert_int_equal(st.n_queued, 2);
+    tern_job_cancel(t[1].job); /* while it waits */
+    assert_int_equal(test_job_wait(&t[1]), TERN_E_CANCELLED);
+    assert_false(t[1].started);
+    test_job_submit(&t[3], s, k.prompt, k.n_prompt, &k.o);
+    tern_job_hold(t[0].job, false);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(test_job_wait(&t[i]), i == 1 ? TERN_E_CANCELLED : TERN_OK);
+    test_answer_same(&t[0].answers[0], &t[3].answers[0]);
+    for (int i = 0; i < 4; i++)
+        test_job_done(&t[i]);
+    tern_scheduler_free(s);
+    tern_model_close(opened);
+    test_model_done(&m);
+}
+
+static void test_drain(void **state)
+{
+    (void)state;
+    test_model m;
+    tern_model *opened = open_model(&m, 1);
+    test_job t[3];
+    talk k;
+    tern_err err = {0};
+    plan(&k, 5);
+    for (int wait = 0; wait < 2; wait++) {
+        tern_scheduler *s = make(opened, 1, 2);
+        for (int i = 0; i < 3; i++) {
+            test_job_init(&t[i]);
+            if (i < 2)
+                test_job_submit(&t[i], s, k.prompt, k.n_prompt, &k.o);
+        }
+        if (!wait) /* for ever, if nobody cancels */
+            tern_job_hold(t[0].job, true);
+        tern_scheduler_drain(s, wait ? 1000.0 : 0.0);
+        assert_int_equal(test_job_try(&t[2], s, k.prompt, k.n_prompt, &k.o, &err), TERN_E_BUSY);
+        for (int i = 0; i < 2; i++) {
+            assert_true(t[i].ended);
+            assert_int_equal(t[i].code, wait ? TERN_OK : TERN_E_CANCELLED);
+        }
+        for (int i = 0; i < 3; i++)
+            test_job_done(&t[i]);
+        tern_scheduler_free(s);
+    }
+    tern_model_close(opened);
+    test_model_done(&m);
+}
+
+static void test_deadlines(void **state)
+{
+    (void)state;
+    test_model m;
+    tern_model *opened = open_model(&m, 1);
+    tern_scheduler *s = make(opened, 1, 2);
+    test_job t[3];
+    talk k;
+    plan(&k, 5);
+    for (int i = 0; i < 3; i++) {
+        test_job_init(&t[i]);
+        k.o.deadline_s = i == 2 ? 0.0 : 0.05;
+        test_job_submit(&t[i], s, k.prompt, k.n_prompt, &k.o);
+        if (i == 0) /* never done in time */
+            tern_job_hold(t[0].job, true);
+    }
+    assert_int_equal(test_job_wait(&t[0]), TERN_E_TIMEOUT);
+    assert_int_equal(test_job_wait(&t[1]), TERN_E_TIMEOUT);
+    assert_false(t[1].n_token > 0);
+    assert_int_equal(test_job_wait(&t[2]), TERN_OK);
+    for (int i = 0; i < 3; i++)
+        test_job_done(&t[i]);
+    tern_scheduler_free(s);
+    tern_model_close(opened);
+    test_model_done(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers_are_those_of_lone_requests),
+        cmocka_unit_test(test_options_are_checked),
+        cmocka_unit_test(test_queue_is_bounded),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_deadlines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
