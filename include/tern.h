@@ -710,6 +710,20 @@ typedef struct tern_scheduler_stats {
 /* Fills the fields that fit st->size. Any thread. */
 TERN_API void tern_scheduler_stats_get(tern_scheduler *s, tern_scheduler_stats *st);
 
+/* One slot, as of the last pass: what runs there, or what ran there last. */
+typedef struct tern_slot {
+    bool busy;
+    bool held;    /* its reader is behind */
+    uint64_t job; /* 1, 2, ... in the order of arrival; 0: nothing ran there so far */
+    uint64_t owner;
+    size_t n_prompt, n_cached, n_read; /* tokens of the prompt; of which cached; of which read */
+    size_t n_generated;
+    int32_t n_predict; /* most of them; -1: until the context is full */
+} tern_slot;
+
+/* Fills up to cap slots; returns how many there are. Any thread. */
+TERN_API size_t tern_scheduler_slots_get(tern_scheduler *s, tern_slot *slots, size_t cap);
+
 #ifdef __cplusplus
 }
 #endif

@@ -76,7 +76,8 @@ static tern_code make_lists(tern_scheduler *s, tern_err *err)
     s->list = tern_calloc(n, sizeof *s->list);
     s->who = tern_calloc(n, sizeof *s->who);
     s->events = tern_calloc(n, sizeof *s->events);
-    if (!s->slots || !s->list || !s->who || !s->events)
+    s->view = tern_calloc(n, sizeof *s->view);
+    if (!s->slots || !s->list || !s->who || !s->events || !s->view)
         return tern_fail(err, TERN_E_NOMEM, "scheduler: out of memory");
     return TERN_OK;
 }
@@ -182,6 +183,7 @@ void tern_scheduler_free(tern_scheduler *s)
     tern_free(s->list);
     tern_free(s->who);
     tern_free(s->events);
+    tern_free(s->view);
     tern_free(s);
 }
 
@@ -197,6 +199,37 @@ void tern_scheduler_stats_get(tern_scheduler *s, tern_scheduler_stats *st)
     full.n_ctx = s->n_ctx;
     full.mem_bytes = s->o.mem_bytes;
     memcpy(st, &full, st->size < sizeof full ? st->size : sizeof full);
+}
+
+size_t tern_scheduler_slots_get(tern_scheduler *s, tern_slot *slots, size_t cap)
+{
+    size_t n = (size_t)s->o.n_slot;
+    pthread_mutex_lock(&s->mu);
+    memcpy(slots, s->view, (cap < n ? cap : n) * sizeof *slots);
+    pthread_mutex_unlock(&s->mu);
+    return n;
+}
+
+void tern_scheduler_look(tern_scheduler *s)
+{
+    for (int32_t i = 0; i < s->o.n_slot; i++) {
+        const tern_answer *a = s->slots[i];
+        tern_slot *v = &s->view[i];
+        tern_request_stats st;
+        v->busy = a != NULL;
+        v->held = a && a->job->held;
+        if (!a)
+            continue;
+        size_t n_tok = (size_t)tern_session_n_tok(a->s);
+        tern_request_stats_get(a->r, &st);
+        v->job = a->job->number;
+        v->owner = a->job->o.owner;
+        v->n_prompt = a->job->n_prompt;
+        v->n_cached = st.n_cached;
+        v->n_read = n_tok < v->n_prompt ? n_tok : v->n_prompt;
+        v->n_generated = st.n_generated;
+        v->n_predict = a->job->o.gen.n_predict;
+    }
 }
 
 /* ---- a job ----------------------------------------------------------------------------------- */
@@ -295,7 +328,7 @@ tern_code tern_scheduler_submit(tern_scheduler *s, const int32_t *prompt, size_t
         *(s->last ? &s->last->next : &s->jobs) = j;
         s->last = j;
         s->n_queued++;
-        s->stats.n_job++;
+        j->number = ++s->stats.n_job;
         pthread_cond_signal(&s->wake);
     }
     pthread_mutex_unlock(&s->mu);

@@ -23,6 +23,7 @@ struct tern_job {
     tern_scheduler *s;
     tern_job_opts o; /* of what it points to, nothing is used after submission */
     size_t n_prompt;
+    uint64_t number;      /* in the order of arrival, from 1 */
     uint64_t deadline_ns; /* UINT64_MAX: none */
     /* Guarded by s->mu. */
     tern_job *next, *prev; /* of s->jobs */
@@ -55,6 +56,7 @@ struct tern_scheduler {
     bool draining, cancels_all, quits;
     int32_t n_queued, n_running; /* jobs without a slot so far; slots taken */
     tern_scheduler_stats stats;
+    tern_slot *view; /* owned; [o.n_slot]: of the slots, as others may see them */
     /* The thread's. */
     tern_answer **slots; /* owned; [o.n_slot]; NULL: free */
     tern_request **list; /* owned; [o.n_slot]: of one pass, with their answers and events */
@@ -64,6 +66,8 @@ struct tern_scheduler {
 
 /* The thread (engine/scheduler_run.c); arg is the scheduler. */
 void *tern_scheduler_run(void *arg);
+/* Bring view up to date; s->mu is held, by the thread. */
+void tern_scheduler_look(tern_scheduler *s);
 /* Release what an answer holds. */
 void tern_answer_done(tern_answer *a);
 

@@ -42,7 +42,7 @@ static void tell_answer(tern_answer *a, const tern_event *ev)
     tern_request_stats_get(a->r, &st);
     tern_job_event e = {
         .kind = TERN_JOB_ANSWER, .answer = a->index, .n_prompt = a->job->n_prompt, .stats = &st};
-    e.token = (tern_event){.id = -1, .text = "", .finish = ev->finish};
+    e.token = (tern_event){.id = -1, .text = "", .finish = ev->finish, .stop = ev->stop};
     if (ev->id < 0 || ev->finish == TERN_FINISH_EOG) {
         e.token.text = ev->text;
         e.token.n_text = ev->n_text;
@@ -177,6 +177,7 @@ static bool wait_for_work(tern_scheduler *s)
     for (;;) {
         uint64_t next = look(s);
         fill_slots(s);
+        tern_scheduler_look(s);
         works = has_work(s);
         if (works || s->quits)
             break;

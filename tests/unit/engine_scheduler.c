@@ -259,6 +259,53 @@ static void test_deadlines(void **state)
     test_model_done(&m);
 }
 
+/* No further than the first token. */
+static void hold_early(void *ctx, const tern_job_event *ev)
+{
+    tern_job **j = ctx;
+    if (ev->kind == TERN_JOB_TOKEN)
+        tern_job_hold(*j, true);
+}
+
+static void test_slots_can_be_seen(void **state)
+{
+    (void)state;
+    test_model m;
+    tern_model *opened = open_model(&m, 1);
+    tern_scheduler *s = make(opened, 2, 4);
+    tern_slot v[2];
+    tern_err err = {0};
+    tern_job *j;
+    talk k;
+    assert_int_equal(tern_scheduler_slots_get(s, v, 2), 2);
+    assert_false(v[0].busy || v[1].busy || v[0].job);
+    plan(&k, 5);
+    k.o.gen.n_predict = -1;
+    k.o.owner = 7;
+    k.o.on_event = hold_early;
+    k.o.ctx = &j;
+    assert_int_equal(tern_scheduler_submit(s, k.prompt, k.n_prompt, &k.o, &j, &err), TERN_OK);
+    do
+        assert_int_equal(tern_scheduler_slots_get(s, v, 2), 2);
+    while (!v[0].held);
+    assert_true(v[0].busy);
+    assert_false(v[1].busy);
+    assert_int_equal(v[0].job, 1);
+    assert_int_equal(v[0].owner, 7);
+    assert_int_equal(v[0].n_prompt, k.n_prompt);
+    assert_int_equal(v[0].n_read, k.n_prompt);
+    assert_int_equal(v[0].n_generated, 1);
+    assert_int_equal(v[0].n_predict, -1);
+    tern_job_free(j);
+    do
+        tern_scheduler_slots_get(s, v, 1);
+    while (v[0].busy);
+    assert_int_equal(v[0].job, 1);
+    tern_scheduler_free(s);
+    tern_model_close(opened);
+    test_model_done(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_queue_is_bounded),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_slots_can_be_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
