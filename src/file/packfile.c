@@ -119,7 +119,7 @@ static tern_code read_header(tern_packfile *p, uint8_t *head, uint32_t version, 
 {
     uint64_t sum;
     if (memcmp(head, magic, sizeof magic) != 0)
-        return bad(p, "not a file of packed weights", err);
+        return bad(p, "not a file that tern keeps", err);
     if (tern_le32(head + AT_VERSION) != version)
         return bad(p, "written by another version", err);
     size_t n = tern_le32(head + AT_COUNT), table = n * ENTRY;

@@ -364,6 +364,11 @@ void tern_seq_raw_get(const tern_seq *s, int n0, int n1, uint8_t *to)
         clear_tail(&s->shape, to - bytes, n1 % TERN_PAGE_TOK);
 }
 
+const uint8_t *tern_seq_raw_view(const tern_seq *s, int page)
+{
+    return s->pages[page]->data;
+}
+
 tern_code tern_seq_raw_put(tern_seq *s, const int32_t *ids, int n, const uint8_t *from,
                            tern_err *err)
 {

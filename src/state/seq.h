@@ -88,6 +88,8 @@ TERN_CHECK tern_code tern_seq_extend(tern_seq *s, const tern_seq *src, int n, te
  * absent positions 0. Nothing but the shape and the rows decides them. */
 size_t tern_seq_raw_bytes(const tern_kv_shape *shape, int n0, int n1);
 void tern_seq_raw_get(const tern_seq *s, int n0, int n1, uint8_t *to);
+/* The bytes of a page that has no absent positions. */
+const uint8_t *tern_seq_raw_view(const tern_seq *s, int page);
 /* Append the n tokens whose rows are these bytes, of tern_seq_raw_bytes; any bytes are accepted. s ends
  * with a whole page. Codes: TERN_E_NOMEM, TERN_E_LIMIT. */
 TERN_CHECK tern_code tern_seq_raw_put(tern_seq *s, const int32_t *ids, int n, const uint8_t *from,

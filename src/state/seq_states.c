@@ -49,11 +49,17 @@ static void save(const void *state, int n0, int n1, uint8_t *to)
     tern_seq_raw_get(state, n0, n1, to);
 }
 
-static bool load(void *state, const int32_t *ids, int n, const uint8_t *from, size_t bytes)
+static const uint8_t *view(const void *state, int n0, int n1)
+{
+    return n1 - n0 == TERN_PAGE_TOK ? tern_seq_raw_view(state, n0 / TERN_PAGE_TOK) : NULL;
+}
+
+static bool load(void *state, int n0, const int32_t *ids, int n, const uint8_t *from, size_t bytes)
 {
     tern_seq *s = state;
-    return n > 0 && s->n_tok % TERN_PAGE_TOK == 0 && n <= s->n_ctx - s->n_tok &&
-           bytes == tern_seq_raw_bytes(&s->shape, s->n_tok, s->n_tok + n) &&
+    tern_seq_truncate(s, n0);
+    return n > 0 && s->n_tok == n0 && n0 % TERN_PAGE_TOK == 0 && n <= s->n_ctx - n0 &&
+           bytes == tern_seq_raw_bytes(&s->shape, n0, n0 + n) &&
            tern_seq_raw_put(s, ids, n, from, NULL) == TERN_OK;
 }
 
@@ -68,5 +74,6 @@ tern_states tern_seq_states(tern_budget *budget)
                          .resume = resume,
                          .save_bytes = save_bytes,
                          .save = save,
+                         .view = view,
                          .load = load};
 }

@@ -27,11 +27,13 @@ typedef struct tern_states {
     /* The last position of 0..n from which it can go on. */
     int (*resume)(const void *state, int n);
     /* What with the state of n0 tokens makes the state of n1, as bytes; n0 is a multiple of grain and
-     * n1 a position to go on from. load appends to a state of n0 tokens and refuses nothing but memory and
-     * sizes. */
+     * n1 a position to go on from. load makes a state of at least n0 tokens, of which it keeps those, the
+     * state of n0 + n; it refuses nothing but memory and sizes, and then no more than n0 are left. */
     size_t (*save_bytes)(const void *state, int n0, int n1);
     void (*save)(const void *state, int n0, int n1, uint8_t *to);
-    bool (*load)(void *state, const int32_t *ids, int n, const uint8_t *from, size_t bytes);
+    /* The same where they lie; NULL: they lie nowhere. May be NULL. */
+    const uint8_t *(*view)(const void *state, int n0, int n1);
+    bool (*load)(void *state, int n0, const int32_t *ids, int n, const uint8_t *from, size_t bytes);
 } tern_states;
 
 #endif

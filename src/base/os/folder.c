@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -34,15 +35,24 @@ void tern_folder_each(const char *path, void (*fn)(void *ctx, const tern_folder_
         tern_str_printf(&file, "%s/%s", path, e->d_name);
         if (file.failed || lstat(tern_str_get(&file), &st) != 0 || !S_ISREG(st.st_mode))
             continue;
+        bool dated = st.st_mtim.tv_sec > 0;
         fn(ctx,
            &(tern_folder_file){.path = tern_str_get(&file),
                                .name = e->d_name,
                                .bytes = (uint64_t)st.st_size,
-                               .age_s = now > st.st_mtime ? (uint64_t)(now - st.st_mtime) : 0});
+                               .age_s = now > st.st_mtime ? (uint64_t)(now - st.st_mtime) : 0,
+                               .modified_ns = dated ? (uint64_t)st.st_mtim.tv_sec * 1000000000u +
+                                                          (uint64_t)st.st_mtim.tv_nsec
+                                                    : 0});
     }
     if (d)
         (void)closedir(d);
     tern_str_done(&file);
+}
+
+void tern_folder_touch(const char *path)
+{
+    (void)utimensat(AT_FDCWD, path, NULL, 0);
 }
 
 bool tern_folder_remove(const char *path)
