@@ -317,3 +317,8 @@ tern_code tern_packfile_write(const char *path, uint32_t version, uint64_t key, 
     tern_free(sums);
     return rc;
 }
+
+uint64_t tern_packfile_bytes(size_t n_part, uint64_t bytes)
+{
+    return HEADER + bytes + n_part * (uint64_t)(ENTRY + READABLE + TERN_PACKFILE_ALIGN - 1);
+}

@@ -66,4 +66,7 @@ TERN_CHECK tern_code tern_packfile_write(const char *path, uint32_t version, uin
                                          const char *title, const tern_packfile_part *parts,
                                          size_t n_part, tern_pool *pool, tern_err *err);
 
+/* Most bytes of a file with so many sections of so many bytes together. */
+uint64_t tern_packfile_bytes(size_t n_part, uint64_t bytes);
+
 #endif

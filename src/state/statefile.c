@@ -112,11 +112,10 @@ tern_code tern_statefile_write(const char *path, const tern_statefile_id *id, co
 
 uint64_t tern_statefile_bytes(const tern_states *ops, const void *state, int n0, int n1)
 {
-    size_t n = (size_t)n_piece(ops, n0, n1) + 2; /* each part begins at a page */
-    uint64_t bytes = 2 * TERN_PACKFILE_ALIGN * n + 4 * (uint64_t)n1;
+    uint64_t bytes = HEAD + 4 * (uint64_t)n1;
     for (int at = n0; at < n1; at = piece_end(ops, at, n1))
         bytes += ops->save_bytes(state, at, piece_end(ops, at, n1));
-    return bytes;
+    return tern_packfile_bytes(1 + (size_t)n_piece(ops, n0, n1), bytes);
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */

@@ -52,7 +52,10 @@ void tern_folder_each(const char *path, void (*fn)(void *ctx, const tern_folder_
 
 void tern_folder_touch(const char *path)
 {
-    (void)utimensat(AT_FDCWD, path, NULL, 0);
+    struct timespec t[2]; /* finer than what the system would take */
+    (void)clock_gettime(CLOCK_REALTIME, &t[0]);
+    t[1] = t[0];
+    (void)utimensat(AT_FDCWD, path, t, 0);
 }
 
 bool tern_folder_remove(const char *path)
