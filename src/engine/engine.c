@@ -228,6 +228,10 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     unsigned cpu;
     if (pthread_mutex_init(&m->mu, NULL) != 0)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
+    if (pthread_mutex_init(&m->trie_mu, NULL) != 0) {
+        pthread_mutex_destroy(&m->mu);
+        return tern_fail(err, TERN_E_NOMEM, "out of memory");
+    }
     m->mu_ready = true;
     TERN_TRY(look(m, o, true, &cpu, err));
     if (o->text_only)
@@ -354,8 +358,11 @@ void tern_model_close(tern_model *m)
 {
     if (!m)
         return;
-    if (m->mu_ready)
+    if (m->mu_ready) {
         pthread_mutex_destroy(&m->mu);
+        pthread_mutex_destroy(&m->trie_mu);
+    }
+    tern_trie_free(m->trie);
     tern_free(m->rows);
     tern_exec_done(&m->e);
     tern_weights_done(&m->w);

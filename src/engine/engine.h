@@ -7,6 +7,7 @@
 #include "decode/speculative.h"
 #include "model/exec.h"
 #include "model/tune.h"
+#include "sample/grammar/matcher.h"
 #include "sample/logprob.h"
 #include "sample/screen.h"
 #include "text/template.h"
@@ -34,7 +35,10 @@ struct tern_model {
     char *chat_source;       /* owned; the template's text */
     const char *chat_origin; /* static: "file", "option", or a built-in name; NULL: none */
     char *name;              /* owned; general.name, "" when absent */
-    tern_kv_shape kv_f16;    /* shape of the state with f16 rows */
+    pthread_mutex_t trie_mu; /* ready when mu is */
+    tern_trie *
+        trie; /* owned; guarded by trie_mu; what grammars need of the vocabulary; NULL: not made so far */
+    tern_kv_shape kv_f16; /* shape of the state with f16 rows */
     pthread_mutex_t mu;
     tern_exec e;             /* guarded by mu, and so is the pool */
     tern_row *rows;          /* owned; [e.max_tok]; guarded by mu */

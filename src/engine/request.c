@@ -17,6 +17,7 @@ struct tern_request {
     int32_t n_predict;
     tern_sampler *sampler;    /* owned */
     tern_stop *stop;          /* owned; NULL: no stop strings */
+    tern_matcher *matcher;    /* owned; what may come; NULL: anything */
     int stopped_by;           /* index of the one that was completed */
     bool ignore_eos, started; /* started: the prompt is evaluated */
     tern_finish finish;
@@ -92,6 +93,17 @@ static tern_code make_sampler(tern_request *r, const tern_gen_opts *o, tern_err 
     return rc;
 }
 
+static tern_code take_grammar(tern_request *r, const tern_gen_opts *o, tern_err *err)
+{
+    if (!o->grammar && o->n_trigger)
+        return tern_fail(err, TERN_E_USAGE, "there are triggers, but there is no grammar");
+    if (!o->grammar)
+        return TERN_OK;
+    if (tern_grammar_trie(o->grammar)->tok != r->s->m->tok)
+        return tern_fail(err, TERN_E_USAGE, "the grammar was compiled for another model");
+    return tern_matcher_new(o->grammar, o->trigger, o->n_trigger, !o->ignore_eos, &r->matcher, err);
+}
+
 static tern_code init(tern_request *r, const int32_t *prompt, size_t n_tok, const tern_gen_opts *o,
                       tern_err *err)
 {
@@ -117,6 +129,7 @@ static tern_code init(tern_request *r, const int32_t *prompt, size_t n_tok, cons
     TERN_TRY(make_sampler(r, o, err));
     if (o->n_stop)
         TERN_TRY(tern_stop_new(o->stop, o->n_stop, &r->stop, err));
+    TERN_TRY(take_grammar(r, o, err));
     r->drafts = o->spec != TERN_SPEC_OFF && o->spec_max > 0;
     if (r->drafts)
         TERN_TRY(tern_spec_init(&r->spec, o->spec_max, o->spec == TERN_SPEC_ALWAYS, err));
@@ -164,6 +177,7 @@ void tern_request_free(tern_request *r)
         return;
     tern_sampler_free(r->sampler);
     tern_stop_free(r->stop);
+    tern_matcher_free(r->matcher);
     tern_spec_done(&r->spec);
     tern_free(r->prompt);
     tern_str_done(&r->piece);
@@ -238,6 +252,8 @@ static void feed(tern_request *r)
         int n = 1;
         if (r->drafts)
             n += tern_ngram_draft(&r->spec.source, r->next + 1, r->spec.n_draft);
+        if (r->matcher) /* what may not come will not be chosen */
+            n = 1 + tern_matcher_agrees(r->matcher, r->next + 1, n - 1);
         r->rc = tern_session_feed(s, r->next, (size_t)n, n, &r->err);
         if (r->rc == TERN_E_NOMEM && n > 1)
             r->rc = tern_session_feed(s, r->next, 1, 1, &r->err);
@@ -402,10 +418,27 @@ static void take_token(tern_request *r, int32_t id)
     if (r->drafts)
         tern_spec_accept(&r->spec, id);
     tern_detok_push(&r->detok, id, &r->piece);
+    if (r->matcher)
+        r->rc = tern_matcher_accept(r->matcher, id, &r->err);
     if (show(r))
         finish(r, TERN_FINISH_STOP);
+    else if (r->matcher && tern_matcher_is_over(r->matcher)) /* no need to hear so from the model */
+        finish(r, TERN_FINISH_EOG);
     else if (r->stats.n_generated == (size_t)r->n_predict || tern_session_n_tok(s) >= s->seq.n_ctx)
         finish(r, TERN_FINISH_LENGTH);
+}
+
+/* Only what the grammar allows is there to choose from. */
+static void allow(tern_request *r)
+{
+    tern_allowed a;
+    if (!r->matcher)
+        return;
+    r->rc = tern_matcher_allowed(r->matcher, &a, &r->err);
+    r->chooses = r->rc == TERN_OK && !a.over;
+    if (r->rc == TERN_OK && a.over)
+        finish(r, TERN_FINISH_EOG);
+    tern_sampler_allow(r->sampler, a.bits, a.n);
 }
 
 /* The passes are over: is there a token to choose? */
@@ -427,6 +460,8 @@ static void settle(tern_request *r)
         else
             r->chooses = true;
     }
+    if (r->chooses)
+        allow(r);
 }
 
 static void tell_probs(const tern_logprobs *l, tern_event *ev)

@@ -188,6 +188,42 @@ static void load(tern_sampler *s, const float *logits)
     }
 }
 
+static bool is_allowed(const tern_sampler *s, int32_t id)
+{
+    return s->allowed[(uint32_t)id / 32] >> (uint32_t)id % 32 & 1;
+}
+
+/* Of all candidates those that exist. */
+static void keep_allowed(tern_sampler *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_cand; i++) {
+        s->cand[n] = s->cand[i];
+        n += is_allowed(s, i);
+    }
+    s->n_cand = n;
+}
+
+/* The few that exist, one by one: as load and keep_allowed. */
+static void load_few(tern_sampler *s, const float *logits)
+{
+    int n_word = (s->n_vocab + 31) / 32;
+    s->n_cand = 0;
+    for (int w = 0; w < n_word; w++)
+        for (uint32_t b = s->allowed[w]; b; b &= b - 1) {
+            int32_t id = w * 32 + __builtin_ctz(b);
+            if (id < s->n_vocab)
+                s->cand[s->n_cand++] =
+                    (tern_candidate){.id = id, .logit = tern_sampler_adjust(s, id, logits[id])};
+        }
+}
+
+void tern_sampler_allow(tern_sampler *s, const uint32_t *bits, int n)
+{
+    s->allowed = bits;
+    s->n_allowed = n;
+}
+
 static int32_t best(const tern_sampler *s)
 {
     const tern_candidate *b = &s->cand[0];
@@ -421,6 +457,12 @@ int32_t tern_sampler_choose(tern_sampler *s, uint64_t pos)
 
 int32_t tern_sampler_pick(tern_sampler *s, const float *logits, uint64_t pos)
 {
+    if (s->allowed && (size_t)s->n_allowed * (s->p.n_bias + 1) < (size_t)s->n_vocab / 4) {
+        load_few(s, logits);
+        return tern_sampler_choose(s, pos);
+    }
     load(s, logits);
+    if (s->allowed)
+        keep_allowed(s);
     return tern_sampler_choose(s, pos);
 }

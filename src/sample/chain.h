@@ -38,6 +38,9 @@ void tern_sampler_free(tern_sampler *s);
 void tern_sampler_accept(tern_sampler *s, int32_t id);
 /* Forget the context ids but not the parameters. */
 void tern_sampler_reset(tern_sampler *s);
+/* Only ids whose bits are set exist from now on, n of them, at least one: penalties, filters and the draw see
+ * no others. bits NULL: all do. Borrowed. */
+void tern_sampler_allow(tern_sampler *s, const uint32_t *bits, int n);
 /* Whether bounds of logits can be enough for a choice (sample/screen.h); else all are needed. */
 bool tern_sampler_screens(const tern_sampler *s);
 /* Choose the id for sequence position pos from logits[0..n_vocab) (left unchanged). NaN logits

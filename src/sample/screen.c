@@ -16,6 +16,8 @@
 #define MAX_APART 1024
 /* k of top-k up to which a heap of seeds is small. */
 #define MAX_SEEDS 1024
+/* Ids that a grammar allows are all computed when they are so few. */
+#define FEW_ALLOWED 256
 /* Exact rows beyond this part of the head cost as much as reading it whole, in order. */
 #define MAX_PART 8
 /* Rows looked through at a time: of the second plane they fit in a core's cache, for one choice after the
@@ -30,6 +32,7 @@ typedef struct pick {
     uint64_t pos;
     tern_chain_kind kind;
     bool failed; /* all logits are needed */
+    bool whole;  /* every id that is allowed is a candidate */
     int n;       /* s->list[0..n): rows that may matter */
     int n_now;   /* of these the first are computed next */
     int n_apart; /* of these the first have a bias or penalty */
@@ -42,6 +45,17 @@ typedef struct pick {
 } pick;
 
 /* ---- rows that come first -------------------------------------------------------------------- */
+
+/* Ids that are not allowed are as if they were candidates already. */
+static void hide_others(tern_sampler *s)
+{
+    static const uint8_t hidden[16][4] = {{1, 1, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1}, {0, 0, 1, 1},
+                                          {1, 1, 0, 1}, {0, 1, 0, 1}, {1, 0, 0, 1}, {0, 0, 0, 1},
+                                          {1, 1, 1, 0}, {0, 1, 1, 0}, {1, 0, 1, 0}, {0, 0, 1, 0},
+                                          {1, 1, 0, 0}, {0, 1, 0, 0}, {1, 0, 0, 0}, {0, 0, 0, 0}};
+    for (int i = 0; i < s->n_vocab; i += 4) /* there is room for a few more */
+        memcpy(s->known + i, hidden[s->allowed[i / 32] >> i % 32 & 15], 4);
+}
 
 /* Ids whose logits are changed go to the front of the list. Marked at once, so that none comes twice. */
 static void list_apart(pick *p)
@@ -115,7 +129,11 @@ static void list_first(pick *p)
     p->want = p->kind == TERN_CHAIN_TOP_K    ? s->p.top_k + s->p.top_k / 4 + 8
               : p->kind == TERN_CHAIN_GREEDY ? 8
                                              : 32;
+    if (s->allowed && s->n_allowed <= FEW_ALLOWED)
+        p->want = s->n_allowed;
     p->failed |= !tern_sampler_screens(s) || p->k->h->rows < s->n_vocab;
+    if (!p->failed && s->allowed)
+        hide_others(s);
     if (!p->failed)
         list_apart(p);
     if (!p->failed)
@@ -183,6 +201,11 @@ static float least_logit(tern_sampler *s, tern_chain_kind kind)
 /* Raise the bar to what the candidates say. */
 static void raise_bar(pick *p)
 {
+    p->whole = p->s->allowed && p->s->n_cand == p->s->n_allowed;
+    if (p->whole) { /* nothing else is left */
+        p->least = HUGE_VALF;
+        return;
+    }
     if (p->kind == TERN_CHAIN_GUMBEL) {
         double top = best_sum(p);
         p->top = top - (fabs(top) * 1e-12 + 1e-9); /* f64 roundings of the sums compared */
@@ -278,7 +301,7 @@ static void search_unit(const search *r, int t, int unit)
     const pick *p = &r->p[t];
     int i0 = unit * r->rows, n_id = p->s->n_vocab;
     int i1 = n_id - i0 < r->rows ? n_id : i0 + r->rows;
-    if (p->failed || i0 >= n_id)
+    if (p->failed || p->whole || i0 >= n_id)
         return;
     int32_t *ids = p->s->list + i0;
     float *up = p->s->up + i0;
@@ -304,7 +327,7 @@ static void join_list(pick *p)
 {
     tern_sampler *s = p->s;
     int n = 0, n_id = s->n_vocab;
-    for (int i0 = 0; i0 < n_id && !p->failed; i0 += p->unit) {
+    for (int i0 = 0; i0 < n_id && !p->failed && !p->whole; i0 += p->unit) {
         int i1 = n_id - i0 < p->unit ? n_id : i0 + p->unit, i = i0;
         for (; i < i1 && s->list[i] >= 0; i++, n++) {
             s->list[n] = s->list[i];
@@ -314,7 +337,7 @@ static void join_list(pick *p)
     }
     if (!p->k->h->w2)
         p->picked.n_refined = 0;
-    p->n = p->failed ? 0 : n;
+    p->n = p->failed || p->whole ? 0 : n;
 }
 
 /* Bring the m largest of up[0..n), with their ids, to the front; m < n. */
@@ -430,6 +453,8 @@ static void take_last(pick *p)
         s->known[s->bias[i].id] = 0;
     for (size_t i = 0; s->ring && i < s->n_ring; i++)
         s->known[s->ring[i]] = 0;
+    if (s->allowed)
+        memset(s->known, 0, (size_t)s->n_vocab);
     if (!p->failed)
         p->id = tern_sampler_choose(s, p->pos);
 }

@@ -15,6 +15,9 @@ struct tern_sampler {
     tern_sample_params p;
     tern_logit_bias *bias; /* owned copy */
     int n_vocab;
+    const uint32_t
+        *allowed; /* borrowed; a bit for each id that there is, n_allowed of them; NULL: all */
+    int n_allowed;
     void *block; /* owned: cand, count, list, exact, up and known */
     size_t block_bytes;
     tern_candidate *cand; /* [n_vocab] */
