@@ -131,6 +131,17 @@ tern_code cli_serve(cli *c, tern_err *err)
         rc = cli_model_path(c, cli_text(&c->opt, OPT_MODEL), &path, NULL, err);
     o.path = tern_str_get(&path);
     char *cache = cli_cache_dir(c);
+    const sandbox_path paths[] = {
+        {o.path, false, true},
+        {o.key_file, false, true},
+        {cli_text(&c->opt, OPT_TEMPLATE_FILE), false, false},
+        {cache, true, false},
+        {o.slot_dir, true, false},
+    };
+    o.paths = paths;
+    o.n_path = sizeof paths / sizeof paths[0];
+    if (rc == TERN_OK && o.path[0]) /* what a name stands for is settled */
+        c->opt.value[OPT_MODEL].text = o.path;
     if (rc == TERN_OK)
         rc = server_run(&o, err);
     tern_free(cache);

@@ -4,8 +4,8 @@
  * run the other handlers. The watcher looks at sockets of requests that wait, which the library does not,
  * and at deadlines. The main thread waits for signals, loads models and frees them.
  *
- * Locks, in this order: server.mu, exchange.call_mu, exchange.mu, then those of the library, of key tables
- * and of metrics; none is held while a handler, a callback of one or the scheduler runs, but for call_mu. */
+ * Locks, in this order: server.mu, exchange.call_mu, server.wire_mu, exchange.mu, then those of the library, keys
+ * and metrics; none is held while a handler, a callback of one or the scheduler runs, but for call_mu. */
 #ifndef SERVER_HTTP_H
 #define SERVER_HTTP_H
 
@@ -79,7 +79,8 @@ typedef struct server {
     bool local;    /* or to a unix socket */
     int port;
     char url[160];
-    const char *sandbox; /* level reached */
+    _Atomic(const char *) sandbox; /* level reached */
+    char sandbox_text[40];
 
     pthread_mutex_t mu;
     loaded *now;   /* guarded by mu */

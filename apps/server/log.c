@@ -90,6 +90,7 @@ void log_exchange(const exchange *x)
     metrics_request(m, x->route ? (size_t)(x->route - routes) : METRIC_ROUTES, status, s);
     metrics_add(m, &m->prompt, x->count[COUNT_PROMPT]);
     metrics_add(m, &m->cached, x->count[COUNT_CACHED]);
+    metrics_add(m, &m->hits, x->count[COUNT_CACHED] > 0);
     metrics_add(m, &m->generated, x->count[COUNT_GENERATED]);
     metrics_add(m, &m->rejected, x->count[COUNT_REJECTED]);
     metrics_add(m, &m->cancelled, x->gone);

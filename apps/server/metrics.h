@@ -24,7 +24,7 @@ extern const int metrics_statuses[METRIC_STATUSES]; /* the first stands for all 
 typedef struct metrics {
     pthread_mutex_t mu; /* guards all */
     uint64_t requests[METRIC_ROUTES + 1][METRIC_STATUSES];
-    uint64_t prompt, cached, generated, cancelled, rejected, limited, shed;
+    uint64_t prompt, cached, hits, generated, cancelled, rejected, limited, shed;
     histogram first_token, between_tokens, request;
 } metrics;
 

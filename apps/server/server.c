@@ -5,24 +5,20 @@
 #include "base/error.h"
 #include "base/num.h"
 #include "server/http.h"
+#include "server/pressure.h"
+#include "server/sandbox.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifndef TERN_SCHEDULER
-#define tern_scheduler_new(m, o, out, err) (*(out) = NULL, (void)(o), (void)(err), TERN_OK)
-#define tern_scheduler_free(s)             (void)(s)
-#define tern_scheduler_drain(s, wait_s)    (void)(s), (void)(wait_s)
-#define tern_scheduler_opts_init(o)        memset(o, 0, sizeof *(o))
-#endif
 
 /* ---- options -------------------------------------------------------------------------------- */
 
@@ -244,12 +240,36 @@ static void reload(server *srv)
     listen_notify("READY=1");
 }
 
-/* Signals, what is to be freed, until it is time to stop. */
+/* Give up what memory can do without; once a second. */
+static void look_at_memory(server *srv, pressure *level)
+{
+    pressure was = *level;
+    *level = pressure_now(was);
+    atomic_store(&srv->pressure, *level == PRESSURE_REFUSE);
+    if (*level > was)
+        log_line(srv, "warning",
+                 *level == PRESSURE_REFUSE ? "memory is short: new requests are refused"
+                                           : "memory is short: prefixes are dropped");
+    else if (*level == PRESSURE_NONE && was != PRESSURE_NONE)
+        log_line(srv, "info", "there is memory again");
+    if (*level != PRESSURE_NONE)
+        tern_alloc_trim();
+}
+
+#define MEMORY_MS 1000
+
+/* Signals, what is to be freed, memory, until it is time to stop. */
 static void wait_for_end(server *srv, int signals)
 {
+    pressure level = PRESSURE_NONE;
+    uint64_t looked = 0;
     for (;;) {
+        if (tern_clock_ns() - looked >= MEMORY_MS * UINT64_C(1000000)) {
+            looked = tern_clock_ns();
+            look_at_memory(srv, &level);
+        }
         struct pollfd p[2] = {{signals, POLLIN, 0}, {srv->wake_main, POLLIN, 0}};
-        if (poll(p, 2, -1) < 0)
+        if (poll(p, 2, MEMORY_MS) <= 0)
             continue;
         struct signalfd_siginfo s;
         uint64_t n;
@@ -302,8 +322,44 @@ static void drain(server *srv)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+/* As far as can be had: files now, system calls later. */
+static tern_code close_files(server *srv, int *abi, tern_err *err)
+{
+    const server_opts *o = srv->o;
+    const char *notify = getenv("NOTIFY_SOCKET");
+    *abi = 0;
+    if (o->sandbox == SANDBOX_OFF)
+        return TERN_OK;
+    TERN_TRY(sandbox_files(o->paths, o->n_path, notify && *notify == '@', abi, err));
+    if (*abi == 0 && o->sandbox == SANDBOX_REQUIRE)
+        return tern_fail(err, TERN_E_DENIED, "--sandbox=require: this kernel has no Landlock");
+    return TERN_OK;
+}
+
+static tern_code close_calls(server *srv, int abi, tern_err *err)
+{
+    char *text = srv->sandbox_text;
+    size_t cap = sizeof srv->sandbox_text;
+    bool done = false;
+    if (srv->o->sandbox != SANDBOX_OFF)
+        TERN_TRY(sandbox_calls(&done, err));
+    if (!done && srv->o->sandbox == SANDBOX_REQUIRE)
+        return tern_fail(err, TERN_E_DENIED,
+                         "--sandbox=require: this kernel or this build has no seccomp");
+    if (srv->o->sandbox == SANDBOX_OFF)
+        (void)snprintf(text, cap, "off");
+    else if (abi > 0)
+        (void)snprintf(text, cap, "Landlock %d%s", abi, done ? ", seccomp" : "");
+    else
+        (void)snprintf(text, cap, done ? "seccomp" : "none");
+    atomic_store(&srv->sandbox, text);
+    return TERN_OK;
+}
+
 static tern_code start(server *srv, const listening *at, tern_err *err)
 {
+    int abi;
+    TERN_TRY(close_files(srv, &abi, err));
     const server_opts *o = srv->o;
     loaded *l;
     TERN_TRY(watch_start(srv, err));
@@ -312,10 +368,15 @@ static tern_code start(server *srv, const listening *at, tern_err *err)
     if (o->listening)
         o->listening(o->ctx, at->url);
     TERN_TRY(load(srv, &l, err));
+    tern_code rc = close_calls(srv, abi, err);
+    if (rc != TERN_OK) {
+        loaded_free(l);
+        return rc;
+    }
     serve_now(srv, l);
     listen_notify("READY=1");
     if (o->ready)
-        o->ready(o->ctx, l->s.load_s, srv->sandbox);
+        o->ready(o->ctx, l->s.load_s, srv->sandbox_text);
     return TERN_OK;
 }
 
@@ -340,6 +401,7 @@ static void server_init(server *srv, const server_opts *o)
     (void)pthread_mutex_init(&srv->mu, NULL);
     (void)pthread_mutex_init(&srv->wire_mu, NULL);
     (void)pthread_cond_init(&srv->queued, NULL);
+    atomic_init(&srv->sandbox, "starting");
     metrics_init(&srv->metrics);
     srv->start_ns = tern_clock_ns();
     srv->start_unix = (int64_t)time(NULL);

@@ -3,6 +3,7 @@
 #define SERVER_SERVER_H
 
 #include "server/exchange.h"
+#include "server/sandbox.h"
 
 typedef struct server_limits {
 #define LIMIT(name, preset, min, max, what) uint64_t name;
@@ -35,6 +36,8 @@ typedef struct server_opts {
     bool no_webui;
     bool metrics_llamacpp; /* under their names too */
     server_sandbox sandbox;
+    const sandbox_path *paths; /* what it leaves open; n_path */
+    size_t n_path;
     server_limits limits;
     tern_scheduler_opts scheduler;
     const char *name; /* the model's */
