@@ -275,6 +275,9 @@ TERN_API TERN_CHECK tern_code tern_model_tokenize(const tern_model *m, const cha
 TERN_API TERN_CHECK tern_code tern_model_detokenize(const tern_model *m, const int32_t *ids,
                                                     size_t n_id, bool special, char **text,
                                                     size_t *n_text, tern_err *err);
+/* The bytes that a token stands for, a control token's spelling: perhaps no whole UTF-8. Valid while the model is
+ * open; n 0 for what is no id. */
+TERN_API const char *tern_model_token_bytes(const tern_model *m, int32_t id, size_t *n);
 /* The prompt for a conversation: messages is a JSON array of {"role", "content", ...}, extra NULL or
  * a JSON object of further template variables ("tools", ...). Codes: TERN_E_USAGE (bad JSON, or the
  * template refuses the conversation), TERN_E_UNSUPPORTED (the model has no template), TERN_E_FORMAT,
@@ -465,9 +468,6 @@ typedef struct tern_score_opts {
     /* Before each pass, with numbers of texts; false: stop. May be NULL. */
     bool (*progress)(void *ctx, size_t done, size_t total);
     void *ctx;
-    /* All texts begin with the tokens of this session and one more that is given: they go on from its
-     * state, which stays as it is. Of the same cache types; nobody else uses it during the call. NULL: none. */
-    tern_session *base;
 } tern_score_opts;
 
 TERN_API void tern_score_opts_init(tern_score_opts *o);

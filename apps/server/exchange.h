@@ -65,6 +65,7 @@ bool exchange_may_log(const exchange *x);
 typedef struct serving {
     tern_model *model;
     tern_scheduler *scheduler;
+    struct generate_words *words; /* generate.h */
     tern_model_info info;
     const char *name;           /* what clients call it: --alias, or the file's name */
     const char *const *aliases; /* n_alias further names */

@@ -32,7 +32,7 @@ const char *generate_fingerprint(const generate_words *w);
 
 typedef enum generate_tools {
     GENERATE_TOOLS_AUTO,     /* the model may answer or call */
-    GENERATE_TOOLS_NONE,     /* it may not call; the template still knows the tools */
+    GENERATE_TOOLS_NONE,     /* it may not call, and is not told of the tools */
     GENERATE_TOOLS_REQUIRED, /* it must call some tool */
     GENERATE_TOOLS_NAMED     /* it must call this one */
 } generate_tools;
@@ -89,8 +89,9 @@ typedef struct generate_request {
 
     bool logprobs; /* events have tokens */
     int32_t n_top; /* with so many of the likeliest, 0..TERN_MAX_TOP */
-    bool echo;     /* the tokens of the prompt come first, as GENERATE_TEXT with from_prompt */
-    bool progress; /* GENERATE_PROMPT events while the prompt is read, else only one at its end */
+    bool
+        echo; /* with logprobs the tokens of the prompt come first: GENERATE_TEXT, from_prompt, no text */
+    bool progress;    /* more GENERATE_PROMPT events */
     int32_t n_answer; /* answers to each prompt; 0: p->n */
 
     void (*on_event)(void *ctx, const generate_event *ev);
@@ -104,7 +105,7 @@ typedef struct generate_token {
     float logprob;    /* NAN: none, of a prompt's first token */
     const char *text; /* its own bytes, perhaps not whole UTF-8 */
     size_t n_text;
-    const tern_logprob *top; /* texts of their ids: generate_token_text */
+    const tern_logprob *top; /* their texts: tern_model_token_bytes */
     size_t n_top;
 } generate_token;
 
@@ -158,10 +159,6 @@ TERN_CHECK tern_code generate_start(const generate_request *r, fault *f);
 /* How many tokens the prompt of a conversation has, without answering it: count_tokens and the like. ids, if
  * not NULL, are tern_free'd by the caller. */
 TERN_CHECK tern_code generate_count(const generate_request *r, int32_t **ids, size_t *n, fault *f);
-
-/* Bytes of a token, for logprobs; buf has room for GENERATE_TOKEN_BYTES, more are cut. */
-#define GENERATE_TOKEN_BYTES 256
-size_t generate_token_text(const tern_model *m, int32_t id, char *buf);
 
 /* ---- whole replies --------------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/num.h"
+#include "server/generate.h"
 #include "server/http.h"
 #include "server/pressure.h"
 #include "server/sandbox.h"
@@ -110,6 +111,7 @@ void loaded_unref(loaded *l)
 
 static void loaded_free(loaded *l)
 {
+    generate_words_free(l->s.words);
     tern_scheduler_free(l->s.scheduler);
     tern_model_close(l->s.model);
     tern_free(l);
@@ -141,6 +143,8 @@ static tern_code load(server *srv, loaded **out, tern_err *err)
     tern_code rc = o->open(o->ctx, &l->s.model, err);
     if (rc == TERN_OK)
         rc = tern_scheduler_new(l->s.model, &o->scheduler, &l->s.scheduler, err);
+    if (rc == TERN_OK)
+        rc = generate_words_new(l->s.model, &l->s.words, err);
     if (rc != TERN_OK) {
         loaded_free(l);
         return rc;

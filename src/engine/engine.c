@@ -432,6 +432,15 @@ tern_code tern_model_tokenize(const tern_model *m, const char *text, size_t n, u
     return rc;
 }
 
+const char *tern_model_token_bytes(const tern_model *m, int32_t id, size_t *n)
+{
+    tern_slice s = {"", 0};
+    if (id >= 0 && id < tern_tokenizer_info_get(m->tok)->n_vocab)
+        s = tern_token_bytes(m->tok, id);
+    *n = s.n;
+    return s.p;
+}
+
 tern_code tern_model_detokenize(const tern_model *m, const int32_t *ids, size_t n_id, bool special,
                                 char **text, size_t *n_text, tern_err *err)
 {
