@@ -468,6 +468,9 @@ typedef struct tern_score_opts {
     /* Before each pass, with numbers of texts; false: stop. May be NULL. */
     bool (*progress)(void *ctx, size_t done, size_t total);
     void *ctx;
+    /* All texts begin with the tokens of this session and one more that is given: they go on from its
+     * state, which stays as it is. Of the same cache types; nobody else uses it during the call. NULL: none. */
+    tern_session *base;
 } tern_score_opts;
 
 TERN_API void tern_score_opts_init(tern_score_opts *o);

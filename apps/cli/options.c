@@ -9,10 +9,10 @@
 #define V(id) (UINT64_C(1) << CLI_##id)
 #define EVERY (~UINT64_C(0))
 #define TALKS (V(CHAT) | V(RUN))
-#define READS (V(CHAT) | V(RUN) | V(EMBED) | V(TOKENIZE) | V(LOGITS))
+#define READS (V(CHAT) | V(RUN) | V(EMBED) | V(DECIDE) | V(TOKENIZE) | V(LOGITS))
 #define EVALS                                                                                      \
-    (V(CHAT) | V(RUN) | V(EMBED) | V(LOGITS) | V(PERPLEXITY) | V(EVAL) | V(STATS) | V(BENCH) |     \
-     V(PLAN) | V(SERVE))
+    (V(CHAT) | V(RUN) | V(EMBED) | V(DECIDE) | V(LOGITS) | V(PERPLEXITY) | V(EVAL) | V(STATS) |    \
+     V(BENCH) | V(PLAN) | V(SERVE))
 #define STORES (V(PULL) | V(LS) | V(RM))
 #define LOADS  (EVALS | V(SHOW) | V(TOKENIZE) | V(TUNE) | V(DOCTOR) | V(IMATRIX) | V(VERIFY))
 #define WRITES (V(CONVERT) | V(QUANTIZE) | V(TERNARIZE))

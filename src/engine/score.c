@@ -36,6 +36,7 @@ struct scorer {
     const tern_score_text *texts;
     size_t n_text, first; /* the first one that is not done */
     size_t longest;
+    size_t n_base; /* first tokens of all texts whose state o.base has */
     tern_score *out;
     branch *b; /* owned; [n_branch] */
     size_t n_branch;
@@ -99,8 +100,8 @@ static void link_runs(scorer *s)
         branch b = s->b[i];
         while (last && b.first >= last->first + last->n_text)
             last = last->parent;
-        b.begin = last ? last->end : 0;
-        if (b.n_text > 1 && (b.end - b.begin) * (b.n_text - 1) < MIN_SAVED)
+        b.begin = last ? last->end : s->n_base;
+        if (b.n_text > 1 && (b.end <= b.begin || (b.end - b.begin) * (b.n_text - 1) < MIN_SAVED))
             continue;
         b.parent = last;
         b.owner = s;
@@ -167,6 +168,8 @@ static void score_row(void *ctx, int row, const tern_output *out)
 static tern_code inherit(scorer *s, branch *b, tern_err *err)
 {
     branch *p = b->parent;
+    if (!p && s->n_base > 0)
+        return tern_seq_snapshot(&s->o.base->seq, &b->seq, err);
     if (!p)
         return tern_seq_init(&b->seq, &s->shape, (int)s->longest, err);
     if (p->n_waiting > 1)
@@ -306,6 +309,35 @@ static tern_code check_text(const scorer *s, size_t i, tern_err *err)
     return TERN_OK;
 }
 
+static bool same_shape(const tern_kv_shape *a, const tern_kv_shape *b)
+{
+    return a->k == b->k && a->v == b->v && a->d_k == b->d_k && a->d_v == b->d_v;
+}
+
+static tern_code check_base(scorer *s, tern_err *err)
+{
+    const tern_session *base = s->o.base;
+    if (!base)
+        return TERN_OK;
+    size_t n = (size_t)tern_session_n_tok(base);
+    if (base->m != s->m || !same_shape(&base->seq.shape, &s->shape))
+        return tern_fail(err, TERN_E_USAGE,
+                         "scoring: the session is of another model or has another cache type");
+    for (size_t i = 0; i < s->n_text; i++) {
+        const tern_score_text *t = &s->texts[i];
+        if (t->n_given <= n || memcmp(t->ids, base->seq.ids, n * sizeof *t->ids) != 0)
+            return tern_fail(err, TERN_E_USAGE,
+                             "text %zu: does not begin with the session's %zu tokens and one more",
+                             i + 1, n);
+        if (t->n_tok - 1 > (size_t)base->seq.n_ctx)
+            return tern_fail(err, TERN_E_LIMIT,
+                             "text %zu: %zu tokens, the session's context holds %d", i + 1,
+                             t->n_tok, base->seq.n_ctx);
+    }
+    s->n_base = n;
+    return TERN_OK;
+}
+
 tern_code tern_model_score(tern_model *m, const tern_score_text *texts, size_t n_text,
                            const tern_score_opts *opts, tern_score *out, tern_err *err)
 {
@@ -327,6 +359,7 @@ tern_code tern_model_score(tern_model *m, const tern_score_text *texts, size_t n
     }
     if (n_text == 0)
         return TERN_OK;
+    TERN_TRY(check_base(&s, err));
     tern_code rc = make_tree(&s, err);
     if (rc == TERN_OK)
         rc = score_all(&s, err);

@@ -162,6 +162,50 @@ static void test_neighbours_change_no_bit(void **state)
     tern_model_close(m);
 }
 
+/* Texts go on from a session's state as they would from their own first tokens. */
+static void test_a_base_changes_no_bit(void **state)
+{
+    enum { N = N_ITEM * N_CHOICE, N_BASE = 30 };
+    static tern_score plain[N], based[N];
+    static tern_score_text some[N];
+    tern_err err;
+    tern_session *s;
+    tern_session_opts so;
+    tern_score_opts o;
+    size_t n = 0;
+    (void)state;
+    make_texts();
+    tern_model *m = open_file("models/test/stories260K.gguf", 1);
+    for (size_t i = 0; i < N; i++)
+        if (i / N_CHOICE % 5 != 4 && texts[i].n_given > N_BASE)
+            some[n++] = texts[i];
+    assert_in_range(n, N / 3, N);
+    score(m, some, n, plain);
+    tern_session_opts_init(&so);
+    so.cache_k = so.cache_v = TERN_CACHE_F32;
+    assert_int_equal(tern_session_new(m, &so, &s, &err), TERN_OK);
+    assert_int_equal(tern_session_eval(s, some[0].ids, N_BASE, &err), TERN_OK);
+    tern_score_opts_init(&o);
+    o.cache_k = o.cache_v = TERN_CACHE_F32;
+    o.base = s;
+    for (int round = 0; round < 2; round++) { /* the session stays as it is */
+        assert_int_equal(tern_model_score(m, some, n, &o, based, &err), TERN_OK);
+        for (size_t i = 0; i < n; i++)
+            assert_memory_equal(&plain[i].log_prob, &based[i].log_prob, sizeof(double));
+    }
+    size_t n_tok;
+    assert_non_null(tern_session_tokens(s, &n_tok));
+    assert_int_equal(n_tok, N_BASE);
+    /* What is not its beginning, or of another cache type, is refused. */
+    some[1].n_given = N_BASE;
+    assert_int_equal(tern_model_score(m, some, n, &o, based, &err), TERN_E_USAGE);
+    assert_non_null(strstr(err.msg, "text 2: does not begin"));
+    o.cache_v = TERN_CACHE_F16;
+    assert_int_equal(tern_model_score(m, some, 1, &o, based, &err), TERN_E_USAGE);
+    tern_session_free(s);
+    tern_model_close(m);
+}
+
 static bool stop_after_three(void *ctx, size_t done, size_t total)
 {
     int *n = ctx;
@@ -224,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_scores_follow_from_transformers),
         cmocka_unit_test(test_greedy_is_the_likeliest_continuation),
         cmocka_unit_test(test_neighbours_change_no_bit),
+        cmocka_unit_test(test_a_base_changes_no_bit),
         cmocka_unit_test(test_a_stopped_call_keeps_what_is_done),
         cmocka_unit_test(test_what_is_refused),
     };

@@ -1,0 +1,450 @@
+/* From a task and an input to token ids: the prompt, and behind it every text that may be the answer.
+ *
+ * An answer's ids are those that the prompt's text with the answer's text has, so that answers are cut
+ * as the model has seen them cut. Where a token grows over the border ("Answer: " and "yes") the prompt's
+ * last tokens differ; all answers are then scored from the first place where one of them does, and stay
+ * comparable. */
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/num.h"
+#include "decide/decide.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_TEXT ((size_t)64 << 20)
+
+/* ---- ids ----------------------------------------------------------------------------------- */
+
+void decide_ids_done(decide_ids *ids)
+{
+    tern_free(ids->v);
+    *ids = (decide_ids){0};
+}
+
+static tern_code reserve(decide_ids *ids, size_t n_more, tern_err *err)
+{
+    size_t need, bytes;
+    if (!tern_add_size(ids->n, n_more, &need) || !tern_mul_size(need, 2 * sizeof *ids->v, &bytes))
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", n_more);
+    if (need <= ids->cap)
+        return TERN_OK;
+    int32_t *v = tern_realloc(ids->v, ids->cap * sizeof *v, bytes);
+    if (!v)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", need);
+    ids->v = v;
+    ids->cap = 2 * need;
+    return TERN_OK;
+}
+
+tern_code decide_ids_put(decide_ids *ids, const int32_t *v, size_t n, tern_err *err)
+{
+    TERN_TRY(reserve(ids, n, err));
+    if (n > 0)
+        memcpy(ids->v + ids->n, v, n * sizeof *v);
+    ids->n += n;
+    return TERN_OK;
+}
+
+tern_code decide_ids_add(decide_ids *ids, const tern_model *m, const char *text, size_t n,
+                         unsigned flags, tern_err *err)
+{
+    size_t n_id;
+    /* Every token covers a byte at least, but for BOS, EOS and the space put before a text. */
+    TERN_TRY(reserve(ids, n + 8, err));
+    tern_code rc =
+        tern_model_tokenize(m, text, n, flags, ids->v + ids->n, ids->cap - ids->n, &n_id, err);
+    if (rc == TERN_E_LIMIT && n_id > ids->cap - ids->n) {
+        TERN_TRY(reserve(ids, n_id, err));
+        rc = tern_model_tokenize(m, text, n, flags, ids->v + ids->n, ids->cap - ids->n, &n_id, err);
+    }
+    if (rc == TERN_OK)
+        ids->n += n_id;
+    return rc;
+}
+
+static size_t common(const decide_ids *a, const decide_ids *b)
+{
+    size_t n = 0, most = a->n < b->n ? a->n : b->n;
+    while (n < most && a->v[n] == b->v[n])
+        n++;
+    return n;
+}
+
+/* ---- the prompt's text --------------------------------------------------------------------- */
+
+static const char *shown_text(const decide_label *l)
+{
+    return l->text[0];
+}
+
+static void put_list(const decide_task *t, const decide_labels *l, tern_str *s)
+{
+    bool described = false;
+    if (t->kind == DECIDE_YES_NO) {
+        tern_str_puts(s, "Answer yes or no.");
+        return;
+    }
+    if (t->kind == DECIDE_SCORE) {
+        tern_str_printf(s, "Answer with a number from %s to %s.", l->v[0].name,
+                        l->v[l->n - 1].name);
+        return;
+    }
+    for (size_t i = 0; i < l->n; i++)
+        described |= l->v[i].description != NULL;
+    tern_str_puts(s, described ? "Answer with one of these:" : "Answer with one of: ");
+    for (size_t i = 0; i < l->n; i++) {
+        tern_str_puts(s, described ? "\n- " : i ? ", " : "");
+        tern_str_puts(s, shown_text(&l->v[i]));
+        if (l->v[i].description)
+            tern_str_printf(s, ": %s", l->v[i].description);
+    }
+    tern_str_puts(s, described ? "" : ".");
+}
+
+/* What stands before the first input. Labels that an item brings stand behind it instead, so that inputs
+ * still begin alike. */
+static void put_head(const decide_task *t, tern_str *s)
+{
+    if (t->instruction && *t->instruction)
+        tern_str_printf(s, "%s\n\n", t->instruction);
+    if (t->list && t->labels.n)
+        put_list(t, &t->labels, s);
+    else
+        return;
+    tern_str_puts(s, "\n\n");
+}
+
+static void put_input(const decide_task *t, const decide_labels *l, const char *input, tern_str *s)
+{
+    tern_str_puts(s, input);
+    if (t->list && t->labels.n == 0 && l && l->n) {
+        tern_str_puts(s, "\n\n");
+        put_list(t, l, s);
+    }
+}
+
+/* An example's answer as it stands in the prompt. */
+static const char *example_answer(const decide_task *t, const json_t *e)
+{
+    const json_t *label = json_object_get(e, "label");
+    return t->labels.n ? shown_text(&t->labels.v[decide_label_find(&t->labels, label, false)])
+                       : json_string_value(label);
+}
+
+/* ---- raw ----------------------------------------------------------------------------------- */
+
+static const char *cue_of(const decide_task *t)
+{
+    return t->cue ? t->cue : "\nAnswer:";
+}
+
+static void put_asked(const decide_task *t, const decide_labels *l, const char *input, tern_str *s)
+{
+    put_input(t, l, input, s);
+    if (*cue_of(t) == '\n')
+        while (!s->failed && s->len > 0 && s->data[s->len - 1] == '\n')
+            s->data[--s->len] = '\0';
+    tern_str_puts(s, cue_of(t));
+}
+
+static tern_code raw_text(const decide_task *t, const decide_labels *l, const char *input,
+                          tern_str *s, tern_err *err)
+{
+    if (t->system && *t->system)
+        tern_str_printf(s, "%s\n\n", t->system);
+    put_head(t, s);
+    for (size_t i = 0; i < json_array_size(t->examples); i++) {
+        const json_t *e = json_array_get(t->examples, i);
+        put_asked(t, NULL, json_string_value(json_object_get(e, "input")), s);
+        tern_str_printf(s, " %s\n\n", example_answer(t, e));
+    }
+    put_asked(t, l, input, s);
+    return s->failed ? tern_fail(err, TERN_E_NOMEM, "out of memory for the prompt") : TERN_OK;
+}
+
+/* ---- conversations ------------------------------------------------------------------------- */
+
+static bool push(json_t *messages, const char *role, const char *content)
+{
+    return json_array_append_new(messages,
+                                 json_pack("{s:s, s:s}", "role", role, "content", content)) == 0;
+}
+
+static bool push_examples(const decide_task *t, json_t *messages, tern_str *s)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < json_array_size(t->examples); i++) {
+        const json_t *e = json_array_get(t->examples, i);
+        put_input(t, NULL, json_string_value(json_object_get(e, "input")), s);
+        ok = !s->failed && push(messages, "user", tern_str_get(s)) &&
+             push(messages, "assistant", example_answer(t, e));
+        tern_str_clear(s);
+    }
+    return ok;
+}
+
+static tern_code chat_prompt(const decide_host *h, const decide_task *t, const decide_labels *l,
+                             const char *input, decide_ids *out, tern_err *err)
+{
+    tern_str s;
+    json_t *messages = json_array();
+    tern_str_init(&s, MAX_TEXT);
+    bool ok = messages && (!t->system || !*t->system || push(messages, "system", t->system));
+    put_head(t, &s);
+    ok = ok && push_examples(t, messages, &s);
+    put_input(t, l, input, &s);
+    if (t->cue)
+        tern_str_puts(&s, t->cue);
+    ok = ok && !s.failed && push(messages, "user", tern_str_get(&s));
+    char *json = ok ? json_dumps(messages, 0) : NULL;
+    int32_t *ids = NULL;
+    size_t n;
+    tern_code rc = json ? tern_model_chat_tokenize(h->m, json, NULL, true, &ids, &n, err)
+                        : tern_fail(err, TERN_E_NOMEM, "out of memory for the prompt");
+    if (rc == TERN_OK)
+        rc = decide_ids_put(out, ids, n, err);
+    tern_ids_free(ids);
+    free(json);
+    tern_str_done(&s);
+    json_decref(messages);
+    return rc;
+}
+
+tern_code decide_prompt(const decide_host *h, const decide_task *t, const decide_labels *l,
+                        const char *input, decide_ids *out, tern_err *err)
+{
+    tern_str s;
+    if (t->chat)
+        return chat_prompt(h, t, l, input, out, err);
+    tern_str_init(&s, MAX_TEXT);
+    tern_code rc = raw_text(t, l, input, &s, err);
+    if (rc == TERN_OK)
+        rc = decide_ids_add(out, h->m, tern_str_get(&s), s.len, TERN_TOKENIZE_ADD_SPECIAL, err);
+    tern_str_done(&s);
+    return rc;
+}
+
+tern_code decide_prefix(const decide_host *h, const decide_task *t, decide_ids *out, tern_err *err)
+{
+    decide_ids a = {0}, b = {0};
+    tern_code rc;
+    TERN_TRY_GOTO(decide_prompt(h, t, NULL, "A", &a, err));
+    TERN_TRY_GOTO(decide_prompt(h, t, NULL, "0 x", &b, err));
+    rc = decide_ids_put(out, a.v, common(&a, &b), err);
+fail:
+    decide_ids_done(&a);
+    decide_ids_done(&b);
+    return rc;
+}
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+/* A control token shows on demand only. */
+static tern_code is_control(const tern_model *m, int32_t id, bool *out, tern_err *err)
+{
+    char *hidden = NULL, *whole = NULL;
+    size_t n_hidden, n_whole = 0;
+    tern_code rc = tern_model_detokenize(m, &id, 1, false, &hidden, &n_hidden, err);
+    if (rc == TERN_OK && n_hidden == 0)
+        rc = tern_model_detokenize(m, &id, 1, true, &whole, &n_whole, err);
+    *out = rc == TERN_OK && n_hidden == 0 && n_whole > 0;
+    tern_string_free(hidden);
+    tern_string_free(whole);
+    return rc;
+}
+
+/* How far back a conversation's prompt is looked at for its last control token. */
+#define MAX_OPENING 64
+
+/* The plain text behind a conversation's last control token ("assistant\n"), which answers continue, and the
+ * number of ids before it. Where those ids do not come back from that text it is empty. */
+static tern_code find_opening(const decide_host *h, const decide_ids *prompt, size_t *n_before,
+                              char **text, size_t *n_text, tern_err *err)
+{
+    size_t at = prompt->n;
+    bool control = false;
+    decide_ids again = {0};
+    *text = NULL;
+    *n_text = 0;
+    while (at > 0 && prompt->n - at < MAX_OPENING && !control) {
+        TERN_TRY(is_control(h->m, prompt->v[at - 1], &control, err));
+        at -= !control;
+    }
+    *n_before = prompt->n;
+    if (!control || at == prompt->n)
+        return TERN_OK;
+    TERN_TRY(tern_model_detokenize(h->m, prompt->v + at, prompt->n - at, false, text, n_text, err));
+    tern_code rc = decide_ids_add(&again, h->m, *text, *n_text, 0, err);
+    bool same = again.n == prompt->n - at &&
+                memcmp(again.v, prompt->v + at, again.n * sizeof *again.v) == 0;
+    if (rc == TERN_OK && same)
+        *n_before = at;
+    else
+        *n_text = 0;
+    decide_ids_done(&again);
+    return rc;
+}
+
+#define STAND_IN "7Qz"
+
+/* What the template writes behind an assistant's message, up to its first control token. */
+static tern_code end_of_turn(const decide_host *h, decide_ids *out, tern_err *err)
+{
+    tern_model_info info = {.size = sizeof info};
+    tern_err ignored;
+    char *text = NULL;
+    size_t n = 0;
+    tern_model_info_get(h->m, &info);
+    const char *at = NULL,
+               *talk = "[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":"
+                       "\"" STAND_IN "\"}]";
+    if (tern_model_chat_prompt(h->m, talk, NULL, false, &text, &n, &ignored) == TERN_OK)
+        at = strstr(text, STAND_IN);
+    tern_code rc = TERN_OK;
+    size_t before = out->n, keep = before;
+    if (at) {
+        at += strlen(STAND_IN);
+        rc = decide_ids_add(out, h->m, at, n - (size_t)(at - text), TERN_TOKENIZE_PARSE_SPECIAL,
+                            err);
+    }
+    for (size_t i = before; rc == TERN_OK && i < out->n && keep == before; i++) {
+        bool control;
+        rc = is_control(h->m, out->v[i], &control, err);
+        if (control)
+            keep = i + 1;
+    }
+    out->n = keep;
+    if (rc == TERN_OK && keep == before && info.eos >= 0)
+        rc = decide_ids_put(out, &info.eos, 1, err);
+    tern_string_free(text);
+    return rc;
+}
+
+static tern_code end_ids(const decide_host *h, const decide_task *t, decide_ids *out, tern_err *err)
+{
+    if (t->end == DECIDE_END_TEXT)
+        return decide_ids_add(out, h->m, t->end_text, strlen(t->end_text),
+                              TERN_TOKENIZE_PARSE_SPECIAL, err);
+    return t->end == DECIDE_END_AUTO && t->chat ? end_of_turn(h, out, err) : TERN_OK;
+}
+
+/* What answers are appended to. */
+typedef struct opening {
+    const decide_ids *before; /* ids that stay, the first n_before of them */
+    size_t n_before;
+    const char *text; /* tokenised together with an answer */
+    size_t n_text;
+    unsigned flags;
+    const char *gap;
+    decide_ids end;
+} opening;
+
+static tern_code add_answer(const decide_host *h, const opening *o, const char *text,
+                            decide_ids *out, tern_err *err)
+{
+    tern_str s;
+    tern_str_init(&s, MAX_TEXT);
+    tern_str_put(&s, o->text, o->n_text);
+    tern_str_puts(&s, o->gap);
+    tern_str_puts(&s, text);
+    tern_code rc = s.failed ? tern_fail(err, TERN_E_NOMEM, "out of memory for an answer") : TERN_OK;
+    if (rc == TERN_OK)
+        rc = decide_ids_put(out, o->before->v, o->n_before, err);
+    if (rc == TERN_OK)
+        rc = decide_ids_add(out, h->m, tern_str_get(&s), s.len, o->flags, err);
+    if (rc == TERN_OK)
+        rc = decide_ids_put(out, o->end.v, o->end.n, err);
+    tern_str_done(&s);
+    return rc;
+}
+
+/* Answers are scored from the first place where one of them leaves the prompt. */
+static tern_code find_given(decide_asked *a, tern_err *err)
+{
+    a->n_given = a->prompt.n;
+    for (size_t i = 0; i < a->n_text; i++) {
+        size_t n = common(&a->prompt, &a->text[i]);
+        n = n < a->text[i].n ? n : a->text[i].n - 1;
+        a->n_given = n < a->n_given ? n : a->n_given;
+    }
+    if (a->n_given == 0)
+        return tern_fail(err, TERN_E_USAGE,
+                         "the prompt has no token before the answer: give an instruction or a cue");
+    return TERN_OK;
+}
+
+static tern_code check_distinct(const decide_asked *a, tern_err *err)
+{
+    for (size_t i = 0; i < a->n_text; i++)
+        for (size_t k = 0; k < i; k++)
+            if (a->text[i].n == a->text[k].n && common(&a->text[i], &a->text[k]) == a->text[i].n)
+                return tern_fail(err, TERN_E_USAGE,
+                                 "two answers are the same tokens: their texts %zu and %zu", k + 1,
+                                 i + 1);
+    return TERN_OK;
+}
+
+static tern_code add_answers(const decide_host *h, const decide_labels *l, const opening *o,
+                             decide_asked *a, tern_err *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n += l->v[i].n_text;
+    a->text = tern_calloc(n, sizeof *a->text);
+    if (!a->text)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu answers", n);
+    for (size_t i = 0; i < l->n; i++)
+        for (size_t k = 0; k < l->v[i].n_text; k++)
+            TERN_TRY(add_answer(h, o, l->v[i].text[k], &a->text[a->n_text++], err));
+    TERN_TRY(check_distinct(a, err));
+    return find_given(a, err);
+}
+
+tern_code decide_ask(const decide_host *h, const decide_task *t, const decide_labels *l,
+                     const char *input, decide_asked *out, tern_err *err)
+{
+    opening o = {.before = &out->prompt, .gap = t->chat ? "" : " "};
+    tern_str raw;
+    char *text = NULL;
+    tern_code rc;
+    *out = (decide_asked){0};
+    tern_str_init(&raw, MAX_TEXT);
+    TERN_TRY_GOTO(end_ids(h, t, &o.end, err));
+    if (t->chat) {
+        TERN_TRY_GOTO(chat_prompt(h, t, l, input, &out->prompt, err));
+        TERN_TRY_GOTO(find_opening(h, &out->prompt, &o.n_before, &text, &o.n_text, err));
+        o.text = text ? text : "";
+    } else {
+        TERN_TRY_GOTO(raw_text(t, l, input, &raw, err));
+        o.text = tern_str_get(&raw);
+        o.n_text = raw.len;
+        o.flags = TERN_TOKENIZE_ADD_SPECIAL;
+        TERN_TRY_GOTO(decide_ids_add(&out->prompt, h->m, o.text, o.n_text, o.flags, err));
+    }
+    TERN_TRY_GOTO(add_answers(h, l, &o, out, err));
+    if (out->prompt.n > h->n_ctx)
+        rc = tern_fail(err, TERN_E_LIMIT, "a prompt of %zu tokens, the context holds %zu",
+                       out->prompt.n, h->n_ctx);
+    for (size_t i = 0; rc == TERN_OK && i < out->n_text; i++)
+        if (out->text[i].n > h->n_ctx + 1)
+            rc = tern_fail(err, TERN_E_LIMIT,
+                           "a prompt with answer of %zu tokens, the context holds %zu",
+                           out->text[i].n - 1, h->n_ctx);
+fail:
+    decide_ids_done(&o.end);
+    tern_str_done(&raw);
+    tern_string_free(text);
+    if (rc != TERN_OK)
+        decide_asked_done(out);
+    return rc;
+}
+
+void decide_asked_done(decide_asked *a)
+{
+    for (size_t i = 0; i < a->n_text; i++)
+        decide_ids_done(&a->text[i]);
+    tern_free(a->text);
+    decide_ids_done(&a->prompt);
+    *a = (decide_asked){0};
+}
