@@ -1,9 +1,9 @@
 /* Made by web/build.mjs of the page beside it. */
-#define WEB_PAGE_TAG "924d46952d6e8cb682d91a6cffd10a5f"
+#define WEB_PAGE_TAG "0444c7e439ed79c0390ddbb5ad7ac39d"
 #define WEB_PAGE_POLICY \
     "default-src 'none'; " \
-    "script-src 'sha256-x7SC609ovciSoHVOK7FsAA7ypm1ny6TbWDr6TALvImY='; " \
-    "style-src 'sha256-sfeJNCzVyWmIGKdawtZ9WEUeP2O04ct/t+pe24qGnG4='; " \
+    "script-src 'sha256-06gItY5ZsP1MGqOApKFbGKsOeSAbAD57itWvRJ3vIIw='; " \
+    "style-src 'sha256-l2Qt3p9pkBYF0cuvGS7qL07viflYzcMomq2Xm5ZfLac='; " \
     "img-src data:; " \
     "connect-src 'self'; " \
     "base-uri 'none'; " \

@@ -109,9 +109,9 @@ function Live() {
                 <Tile name="Of arithmetic’s roofline" value={round(s?.arithmetic)} unit="%" note={i?.machine?.int8_macs_per_s ? `${(i.machine.int8_macs_per_s / 1e12).toFixed(2)} tera multiply-adds/s` : undefined} />
             </dl>
             <div class="plots">
-                <Plot label="Tokens per second" x="seconds" lines={absent.value ? [{ label: 'this page' }] : [{ label: 'generated' }, { label: 'prompt' }]} xRange={[-SPAN, 0]} xValues={seconds} yMax={10}
+                <Plot label="Tokens per second" lines={absent.value ? [{ label: 'this page' }] : [{ label: 'generated' }, { label: 'prompt' }]} xRange={[-SPAN, 0]} xValues={seconds} yMax={10}
                     data={absent.value ? [xs, list.map((x) => x.mine)] : [xs, list.map((x) => x.generated), list.map((x) => x.prompt)]} />
-                {!absent.value && <Plot label="Percent of the roofline" x="seconds" lines={[{ label: 'memory' }, { label: 'arithmetic' }]} xRange={[-SPAN, 0]} xValues={seconds} yMax={100}
+                {!absent.value && <Plot label="Percent of the roofline" lines={[{ label: 'memory' }, { label: 'arithmetic' }]} xRange={[-SPAN, 0]} xValues={seconds} yMax={100}
                     data={[xs, list.map((x) => x.memory), list.map((x) => x.arithmetic)]} />}
             </div>
             {i?.model?.read_bytes ? (
@@ -181,8 +181,8 @@ function Measure() {
                 <Checks legend="Streams" all={STREAMS} on={streams} set={setStreams} />
                 <div class="field small"><label for="answer">Answer tokens</label>
                     <input id="answer" type="number" min={2} max={1024} value={answer} onChange={(e) => { const v = Math.round(Number(e.currentTarget.value)); if (v >= 2 && v <= 1024) setAnswer(v); else e.currentTarget.value = String(answer); }} /></div>
-                {g ? <button type="button" onClick={() => g.control.abort()}>Stop</button>
-                    : <button type="submit" class="main" disabled={!on.length || !streams.length || app.server.value.state !== 'ready'}>Run</button>}
+                 {g ? <button key="stop" type="button" onClick={() => g.control.abort()}>Stop</button>
+                    : <button key="run" type="submit" class="main" disabled={!on.length || !streams.length || app.server.value.state !== 'ready'}>Run</button>}
             </form>
             <p class="progress" ref={status} tabIndex={-1} role="status">
                 {g ? <><progress value={g.share} max={1} aria-label="Progress" /> {g.text}</> : failed.value ? <span class="bad">{failed.value}</span> : list.length ? `${list.length} of ${on.length * streams.length} measured.` : ''}
@@ -197,7 +197,7 @@ function Measure() {
                     </div>
                     <div class="table" tabIndex={0} role="region" aria-label="Results">
                         <table>
-                            <thead><tr><th class="to-right">Prompt tokens</th><th class="to-right">Streams</th><th class="to-right">tok/s, all</th><th class="to-right">tok/s, each</th><th class="to-right">First token</th><th class="to-right">slowest</th><th class="to-right">Prompt tok/s</th></tr></thead>
+                            <thead><tr><th class="to-right">Prompt tokens</th><th class="to-right">Streams</th><th class="to-right">tok/s, all</th><th class="to-right">tok/s, each</th><th class="to-right">First token</th><th class="to-right">Slowest</th><th class="to-right">Prompt tok/s</th></tr></thead>
                             <tbody>{list.map((r) => (
                                 <tr key={r.prompt + '-' + r.streams}><td class="to-right">{Math.round(r.promptTokens)}</td><td class="to-right">{r.streams}</td><td class="to-right"><b>{r.rate.toFixed(1)}</b></td><td class="to-right">{r.each.toFixed(1)}</td><td class="to-right">{r.firstMs.toFixed(0)} ms</td><td class="to-right">{r.firstMsMax.toFixed(0)} ms</td><td class="to-right">{r.promptRate.toFixed(0)}</td></tr>
                             ))}</tbody>

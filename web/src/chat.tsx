@@ -127,8 +127,9 @@ function Composer() {
                     }
                 }} />
             <span id="keys" class="hidden">Enter sends, Shift and Enter begins a line, Escape stops an answer.</span>
-            {live ? <button type="button" class="send stop" aria-label="Stop" title="Stop (Esc)" onClick={() => app.stop(live)}><Stop /></button>
-                : <button type="submit" class="send" aria-label="Send" title="Send (Enter)" disabled={!draft.value.trim()}><Send /></button>}
+            {/* keys: one button that turned into the other within a click would do both */}
+            {live ? <button key="stop" type="button" class="send stop" aria-label="Stop" title="Stop (Esc)" onClick={() => app.stop(live)}><Stop /></button>
+                : <button key="send" type="submit" class="send" aria-label="Send" title="Send (Enter)" disabled={!draft.value.trim()}><Send /></button>}
         </form>
     );
 }

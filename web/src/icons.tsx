@@ -7,7 +7,9 @@ const draw = (d: string) => () => (
 
 export const Plus = draw('M10 4v12M4 10h12');
 export const Send = draw('M10 16V4M5 9l5-5 5 5');
-export const Stop = draw('M6 6h8v8H6z');
+export const Stop = () => (
+    <svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true" focusable="false"><rect x="5.5" y="5.5" width="9" height="9" rx="1.5" fill="currentColor" /></svg>
+);
 export const Copy = draw('M7 7h9v9H7zM4 13V4h9');
 export const Again = draw('M15.5 10a5.5 5.5 0 1 1-1.8-4.1M15.5 3.5v3h-3');
 export const Pencil = draw('M4 16l.8-3.2L13 4.6l2.4 2.4-8.2 8.2L4 16z');

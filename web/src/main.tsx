@@ -23,7 +23,7 @@ function Page() {
             <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById('main')?.focus(); }}>To the content</a>
             <Sidebar />
             {app.sidebarOpen.value && <div class="veil" onClick={() => (app.sidebarOpen.value = false)} />}
-            <main id="main" tabIndex={-1}>{app.view.value === 'bench' ? <Bench /> : <Chat />}</main>
+            <main id="main" tabIndex={-1} inert={app.sidebarOpen.value}>{app.view.value === 'bench' ? <Bench /> : <Chat />}</main>
             <Panels />
             <Toast />
             <div class="hidden" role="status" aria-live="polite">{app.said.value}</div>
@@ -51,6 +51,7 @@ addEventListener('online', () => void app.connect());
 
 effect(applyTheme);
 effect(() => {
+    void app.version.value; // titles change in place
     const c = app.current.value;
     document.title = app.view.value === 'bench' ? 'Bench · tern' : c ? `${c.title} · tern` : 'tern';
 });

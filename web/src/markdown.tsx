@@ -63,8 +63,16 @@ export function blocks(text: string): string[] {
     const env = {};
     const tokens = md.parse(text, env);
     const out: string[] = [];
-    let from = 0, depth = 0;
+    let from = 0, depth = 0, level = 1;
     tokens.forEach((t, i) => {
+        if (t.type === 'heading_open') {
+            // below the page's own heading, and no level left out
+            level = Math.min(Number(t.tag[1]) + 1, level + 1, 6);
+            t.attrSet('class', 'as-' + t.tag);
+            t.tag = 'h' + level;
+        } else if (t.type === 'heading_close') {
+            t.tag = 'h' + level;
+        }
         depth += t.nesting;
         if (depth === 0) {
             const html = md.renderer.render(tokens.slice(from, i + 1), md.options, env);
@@ -83,13 +91,6 @@ function element(html: string): HTMLElement {
     for (const a of host.querySelectorAll('a')) {
         a.target = '_blank';
         a.rel = 'noopener noreferrer nofollow';
-    }
-    for (const h of host.querySelectorAll('h1,h2')) {
-        // the page has headings of its own above these
-        const low = document.createElement('h3');
-        low.className = h.tagName === 'H1' ? 'as-h1' : 'as-h2';
-        low.append(...h.childNodes);
-        h.replaceWith(low);
     }
     for (const code of host.querySelectorAll<HTMLElement>('.code')) {
         const button = document.createElement('button');

@@ -52,6 +52,7 @@ async function one(model: string, words: number, answer: number, signal: AbortSi
         if (p.usage?.prompt_tokens) o.promptTokens = p.usage.prompt_tokens;
         if (p.usage?.completion_tokens) o.tokens = p.usage.completion_tokens;
     }
+    if (!o.first) throw new Error('The server gave no tokens.');
     return o;
 }
 

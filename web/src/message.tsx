@@ -1,5 +1,5 @@
 /* One message: its text, what can be done with it, and what went wrong. */
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import * as app from './app';
 import * as tree from './tree';
 import type { Conversation, Message, Stats } from './tree';
@@ -17,13 +17,13 @@ export function statLine(s: Stats, live: boolean): [string, string][] {
     if (!live && s.prompt !== undefined)
         out.push([s.cached ? `${s.cached} of ${s.prompt}` : `${s.prompt}`, s.cached ? 'prompt tokens cached' : 'prompt tokens']);
     if (s.energyJ !== undefined) {
-        out.push([`${fixed(s.energyJ)} J`, 'energy']);
-        if (s.tokens) out.push([`${fixed(s.energyJ / s.tokens)} J`, 'per token']);
+        out.push([`${fixed(s.energyJ)} J`, s.tokens ? `(${fixed((s.energyJ / s.tokens) * 1000)} mJ a token)` : 'energy']);
     }
     return out;
 }
 
 function Branches({ c, m }: { c: Conversation; m: Message }) {
+    void app.version.value; // messages change in place
     const list = tree.siblings(c, m.parent);
     if (list.length < 2) return null;
     const i = list.indexOf(m);
@@ -50,6 +50,9 @@ function Wait({ seconds, then }: { seconds: number; then: () => void }) {
     return <span class="wait">Trying again in {left} s</span>;
 }
 
+/* Servers say what is wrong in half sentences. */
+const sentence = (t: string): string => (t ? t[0]!.toUpperCase() + t.slice(1) + (/[.!?]$/.test(t) ? '' : '.') : '');
+
 const TITLES: Record<tree.ProblemKind, string> = {
     unreachable: 'The server is not there',
     auth: 'A key is needed',
@@ -62,13 +65,16 @@ const TITLES: Record<tree.ProblemKind, string> = {
 };
 
 function Trouble({ c, m }: { c: Conversation; m: Message }) {
-    const [waiting, setWaiting] = useState(m.problem?.retryAfter !== undefined);
+    void app.version.value;
+    const [patient, setPatient] = useState(true);
     const p = m.problem!;
+    // not any more once the user went on
+    const waiting = p.kind === 'busy' && p.retryAfter !== undefined && patient && tree.path(c).at(-1) === m;
     const n = app.server.value.nCtx;
     const text = p.kind === 'context'
-        ? `This conversation is longer than the ${n ? n + ' tokens' : 'text'} the model can read at once. ${p.text}`
+        ? `This conversation is longer than the ${n ? n + ' tokens' : 'text'} the model can read at once. ${sentence(p.text)}`
         : p.kind === 'unreachable'
-            ? 'Nothing answers at this address. The page tries again by itself; your messages are safe here.' : p.text;
+            ? 'Nothing answers at this address. The page tries again by itself; your messages are safe here.' : sentence(p.text);
     return (
         <div class="trouble" role="alert">
             <strong>{TITLES[p.kind]}</strong>
@@ -80,14 +86,15 @@ function Trouble({ c, m }: { c: Conversation; m: Message }) {
                 {p.kind === 'request' && <button type="button" onClick={() => (app.panel.value = 'settings')}>Open settings</button>}
                 {p.kind === 'broken' && m.text && <button type="button" class="main" onClick={() => app.goOn(c, m)}>Continue</button>}
                 {p.kind !== 'context' && <button type="button" onClick={() => app.retry(c, m)}>{m.text ? 'Answer anew' : 'Try again'}</button>}
-                {p.kind === 'busy' && waiting && p.retryAfter !== undefined && <Wait seconds={p.retryAfter} then={() => app.retry(c, m)} />}
-                {p.kind === 'busy' && waiting && <button type="button" class="quiet label" onClick={() => setWaiting(false)}>Do not</button>}
+                {waiting && <Wait seconds={p.retryAfter!} then={() => app.retry(c, m)} />}
+                {waiting && <button type="button" class="quiet label" onClick={() => setPatient(false)}>Cancel</button>}
             </div>
         </div>
     );
 }
 
 function Note({ c, m }: { c: Conversation; m: Message }) {
+    void app.version.value;
     const n = app.server.value.nCtx;
     const used = (m.stats?.prompt ?? 0) + (m.stats?.tokens ?? 0);
     if (m.state === 'stopped' && m.text)
@@ -103,6 +110,7 @@ function Note({ c, m }: { c: Conversation; m: Message }) {
 }
 
 function Json({ m }: { m: Message }) {
+    void app.version.value;
     if (m.state !== 'done' || (m.format !== 'json' && m.format !== 'schema')) return null;
     try {
         JSON.parse(m.text);
@@ -114,7 +122,7 @@ function Json({ m }: { m: Message }) {
 
 function Editor({ m, onDone }: { m: Message; onDone: (text: string | null) => void }) {
     const ref = useRef<HTMLTextAreaElement>(null);
-    useEffect(() => {
+    useLayoutEffect(() => {
         const t = ref.current!;
         t.focus();
         t.setSelectionRange(t.value.length, t.value.length);
@@ -136,6 +144,7 @@ function Editor({ m, onDone }: { m: Message; onDone: (text: string | null) => vo
 }
 
 export function MessageView({ c, m, isEdited, onEdit }: { c: Conversation; m: Message; isEdited: boolean; onEdit: (on: boolean) => void }) {
+    void app.version.value;
     const live = m.state === 'streaming';
     const busy = app.streaming(c) !== undefined;
     if (m.role === 'user')
@@ -161,15 +170,15 @@ export function MessageView({ c, m, isEdited, onEdit }: { c: Conversation; m: Me
             {live && !m.text && <p class="reading"><span class="dots" aria-hidden="true"><i /><i /><i /></span>Reading the prompt</p>}
             {m.problem ? <Trouble key={m.time + m.problem.text + m.state} c={c} m={m} /> : <Note c={c} m={m} />}
             <div class="under">
+                {stats.length > 0 && (
+                    <p class="stats">{stats.map(([v, k]) => <span key={k}><b>{v}</b> {k}</span>)}<Json m={m} /></p>
+                )}
                 {!live && (
                     <div class="tools">
                         <Branches c={c} m={m} />
                         <button type="button" class="quiet" aria-label="Copy answer" title="Copy" disabled={!m.text} onClick={() => void copy(m.text)}><Copy /></button>
                         <button type="button" class="quiet" aria-label="Answer again" title="Answer again" disabled={busy} onClick={() => app.regenerate(c, m)}><Again /></button>
                     </div>
-                )}
-                {stats.length > 0 && (
-                    <p class="stats">{stats.map(([v, k]) => <span key={k}><b>{v}</b> {k}</span>)}<Json m={m} /></p>
                 )}
             </div>
         </article>

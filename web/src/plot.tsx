@@ -10,7 +10,7 @@ export interface Line {
 
 interface Props {
     label: string; // of the whole, for those who do not see it
-    x: string;
+    x?: string;
     lines: Line[];
     data: (number | null)[][];
     height?: number;
@@ -93,7 +93,7 @@ export function Plot(p: Props) {
                 <span class="legend">{p.lines.map((l, i) => <span key={l.label}><i class={'swatch s' + (i % LINES.length)} />{l.label}</span>)}</span>
             </figcaption>
             <div ref={host} role="img" aria-label={p.label} />
-            <div class="x-label">{p.x}</div>
+            {p.x && <div class="x-label">{p.x}</div>}
         </figure>
     );
 }

@@ -2,7 +2,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import * as app from './app';
 import { BASE } from './api';
-import * as tree from './tree';
 import type { Conversation } from './tree';
 import { change, settings, type Theme } from './settings';
 import { Auto, Bin, Bird, Chart, Close, Down, Help, Moon, Pencil, Plus, Sun, Talk, Up } from './icons';
@@ -25,6 +24,7 @@ export function age(time: number, now: number): string {
 }
 
 function Row({ c }: { c: Conversation }) {
+    void app.version.value; // chats change in place
     const [naming, setNaming] = useState(false);
     const input = useRef<HTMLInputElement>(null);
     const link = useRef<HTMLAnchorElement>(null);
@@ -52,7 +52,7 @@ function Row({ c }: { c: Conversation }) {
         <li class={here ? 'row here' : 'row'}>
             <a ref={link} href={'#' + c.id} aria-current={here ? 'page' : undefined} title={c.title}
                 onClick={(e) => { e.preventDefault(); app.go({ view: 'chat', id: c.id }); }}>
-                {tree.path(c).length && app.streaming(c) ? <span class="busy" aria-label="answering" role="img" /> : null}
+                {app.streaming(c) ? <span class="busy" aria-label="answering" role="img" /> : null}
                 <span class="title">{c.title}</span>
             </a>
             <span class="row-tools">
@@ -94,11 +94,19 @@ export function Sidebar() {
         groups.at(-1)![1].push(c);
     }
     const used = usedBytes();
+    const closer = useRef<HTMLButtonElement>(null);
+    const open = app.sidebarOpen.value;
+    const was = useRef(false);
+    useEffect(() => {
+        if (open) closer.current?.focus();
+        else if (was.current) document.querySelector<HTMLElement>('[aria-controls="sidebar"]')?.focus();
+        was.current = open;
+    }, [open]);
     return (
-        <nav id="sidebar" class={app.sidebarOpen.value ? 'sidebar open' : 'sidebar'} aria-label="Chats">
+        <nav id="sidebar" class={open ? 'sidebar open' : 'sidebar'} aria-label="Chats">
             <div class="brand">
                 <Bird /><span>tern</span>
-                <button type="button" class="quiet narrow" aria-label="Close the list" onClick={() => (app.sidebarOpen.value = false)}><Close /></button>
+                <button ref={closer} type="button" class="quiet narrow" aria-label="Close the list" onClick={() => (app.sidebarOpen.value = false)}><Close /></button>
             </div>
             <button type="button" class="new" onClick={app.newChat}><Plus />New chat</button>
             {all.length > 0 && <input type="search" placeholder="Search chats" aria-label="Search chats" value={words} onInput={(e) => setWords(e.currentTarget.value)} />}

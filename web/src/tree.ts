@@ -121,7 +121,13 @@ export function toSend(c: Conversation, last: string): { role: string; content: 
     let list = pathTo(c, last);
     const from = list.findIndex((m) => m.id === c.firstSent);
     if (from > 0) list = list.slice(from);
-    const out = list.filter((m) => m.text !== '').map((m) => ({ role: m.role as string, content: m.text }));
+    const out: { role: string; content: string }[] = [];
+    for (const m of list) {
+        const before = out.at(-1);
+        if (!m.text) continue; // no answer came
+        if (before?.role === m.role) before.content += '\n\n' + m.text; // templates want turns
+        else out.push({ role: m.role, content: m.text });
+    }
     if (c.system.trim()) out.unshift({ role: 'system', content: c.system });
     return out;
 }
