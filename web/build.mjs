@@ -58,7 +58,7 @@ async function make() {
     const header = `/* Made by web/build.mjs of the page beside it. */\n#define WEB_PAGE_TAG "${sha(html, 'hex').slice(0, 32)}"\n#define WEB_PAGE_POLICY \\\n` +
         policy.split('; ').map((x, i, all) => `    "${x}${i + 1 < all.length ? '; ' : ''}"`).join(' \\\n') + '\n';
     if (html.length > LIMIT) throw new Error(`the page has ${html.length} bytes, more than ${LIMIT}`);
-    return { 'index.html': html, 'LICENSES.txt': terms, 'page.h': header };
+    return { 'index.html': html, 'LICENSES.txt': terms, 'page_policy.h': header };
 }
 
 const made = await make();

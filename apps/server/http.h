@@ -69,6 +69,15 @@ typedef struct loaded {
 loaded *loaded_ref(struct server *srv); /* NULL: none now */
 void loaded_unref(loaded *l);
 
+/* ---- the machine (bench_info.c) -------------------------------------------------------------- */
+
+typedef struct server_machine {
+    enum { MACHINE_UNKNOWN, MACHINE_MEASURED_NOW, MACHINE_KNOWN } state;
+    char cpu[96];
+    int cpus;
+    double read_bytes_per_s, macs_per_s; /* of the model's number of threads; 0: it failed */
+} server_machine;
+
 /* ---- the server ----------------------------------------------------------------------------- */
 
 typedef struct server {
@@ -83,8 +92,9 @@ typedef struct server {
     char sandbox_text[40];
 
     pthread_mutex_t mu;
-    loaded *now;   /* guarded by mu */
-    loaded *dying; /* guarded by mu: the main thread frees them */
+    loaded *now;            /* guarded by mu */
+    loaded *dying;          /* guarded by mu: the main thread frees them */
+    server_machine machine; /* guarded by mu */
     key_table *keys;
     exchange *queue_head, *queue_tail; /* for the workers, guarded by mu */
     pthread_cond_t queued;             /* with mu */

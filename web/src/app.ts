@@ -91,17 +91,18 @@ let again: ReturnType<typeof setTimeout> | undefined;
 export async function connect(): Promise<void> {
     clearTimeout(again);
     try {
-        const models = record(await api.getJson('/v1/models'));
-        const first = record(Array.isArray(models.data) ? models.data[0] : null);
-        const props = record(await api.getJson('/props').catch((e: unknown) => {
-            if (e instanceof ApiError && e.problem.kind === 'unreachable') throw e;
-            return {};
+        // a server that lacks one of them can still be talked with
+        const ask = async (url: string) => record(await api.getJson(url).catch((e: unknown) => {
+            if (e instanceof ApiError && e.problem.kind === 'request') return {};
+            throw e;
         }));
+        const [models, props] = await Promise.all([ask('/v1/models'), ask('/props')]);
+        const first = record(Array.isArray(models.data) ? models.data[0] : null);
         const gen = record(props.default_generation_settings);
         const meta = record(first.meta);
         const n = [gen.n_ctx, props.n_ctx, meta.n_ctx, meta.n_ctx_train].find((x) => typeof x === 'number');
         server.value = {
-            state: 'ready', model: String(first.id ?? ''), meta, props, nCtx: Number(n ?? 0),
+            state: 'ready', model: String(first.id ?? props.model_alias ?? ''), meta, props, nCtx: Number(n ?? 0),
             defaults: { ...gen, ...record(gen.params) },
         };
     } catch (e) {

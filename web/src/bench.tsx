@@ -11,9 +11,9 @@ import { Plot } from './plot';
 
 /* GET bench/info */
 interface Info {
-    machine?: { cpu?: string; cpus?: number; threads?: number; read_bytes_per_s?: number; int8_macs_per_s?: number };
+    machine?: null | { cpu?: string; cpus?: number; threads?: number; read_bytes_per_s?: number; int8_macs_per_s?: number };
     model?: { read_bytes?: number; n_mac?: number };
-    now?: { time_s: number; n_slot: number; n_running: number; n_queued: number; n_prompt: number; n_cached: number; n_generated: number; n_pass: number; n_row: number; kv_bytes?: number; prefix_bytes?: number; mem_bytes?: number };
+    now?: { time_s: number; n_slot: number; n_running: number; n_queued: number; n_prompt: number; n_cached: number; n_generated: number; n_pass: number; n_row: number; read_bytes: number };
 }
 
 interface Sample {
@@ -46,7 +46,7 @@ function sampleOf(prev: Info | null, next: Info | null, t: number): Sample {
     s.generated = (b.n_generated - a.n_generated) / dt;
     s.prompt = Math.max(0, b.n_prompt - b.n_cached - (a.n_prompt - a.n_cached)) / dt;
     const m = next?.machine, w = next?.model;
-    if (m?.read_bytes_per_s && w?.read_bytes) s.memory = (100 * (b.n_pass - a.n_pass) * w.read_bytes) / (dt * m.read_bytes_per_s);
+    if (m?.read_bytes_per_s) s.memory = (100 * (b.read_bytes - a.read_bytes)) / (dt * m.read_bytes_per_s);
     if (m?.int8_macs_per_s && w?.n_mac) s.arithmetic = (100 * (b.n_row - a.n_row) * w.n_mac) / (dt * m.int8_macs_per_s);
     return s;
 }

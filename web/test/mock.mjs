@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 const dist = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist');
 
 export function policy() {
-    const text = readFileSync(join(dist, 'page.h'), 'utf8');
+    const text = readFileSync(join(dist, 'page_policy.h'), 'utf8');
     return [...text.slice(text.indexOf('WEB_PAGE_POLICY')).matchAll(/"([^"]*)"/g)].map((m) => m[1]).join('');
 }
 
@@ -18,7 +18,7 @@ export async function startMock() {
     const page = readFileSync(join(dist, 'index.html'));
     const licences = readFileSync(join(dist, 'LICENSES.txt'));
     const t0 = Date.now();
-    const counts = { n_prompt: 0, n_cached: 0, n_generated: 0, n_pass: 0, n_row: 0, n_running: 0 };
+    const counts = { n_prompt: 0, n_cached: 0, n_generated: 0, n_pass: 0, n_row: 0, read_bytes: 0, n_running: 0 };
     const mock = {
         /* status, headers, error: refuse. text, delay: stream it word by word. breakAfter: cut the connection after so many
          * words. errorAfter: an error event. hang: nothing at all. times: for so many requests, then the default. */
@@ -52,7 +52,7 @@ export async function startMock() {
         try {
             if (b.hang) { while (!gone) await sleep(20); return undefined; }
             await sleep(b.wait ?? 5);
-            counts.n_prompt += prompt; counts.n_cached += prompt >> 1; counts.n_pass++; counts.n_row += prompt;
+            counts.n_prompt += prompt; counts.n_cached += prompt >> 1; counts.n_pass++; counts.n_row += prompt; counts.read_bytes += 2.6e8;
             res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
             const head = { id: 'c1', object: 'chat.completion.chunk', created: 1, model: 'mock-model' };
             const say = (o) => res.write('data: ' + JSON.stringify({ ...head, ...o }) + '\n\n');
@@ -64,7 +64,7 @@ export async function startMock() {
                 if (n === b.breakAfter) return res.destroy();
                 if (n === b.errorAfter) { res.end('event: error\ndata: {"error":{"message":"it broke","type":"server_error","code":null}}\n\n'); return undefined; }
                 say({ choices: [piece(w)] });
-                n++; counts.n_generated++; counts.n_pass++; counts.n_row++;
+                n++; counts.n_generated++; counts.n_pass++; counts.n_row++; counts.read_bytes += 2.6e8;
                 await sleep(b.delay ?? 2);
             }
             say({ choices: [piece(null, b.finish ?? 'stop')], timings: { prompt_n: prompt >> 1, cache_n: prompt - (prompt >> 1), predicted_n: n, predicted_per_second: 61.5, prompt_per_second: 400, ...(mock.energy ? { energy_j: 3.2 } : {}) } });
