@@ -154,8 +154,10 @@ static size_t json_depth(const char *s, size_t n, size_t max)
     bool text = false;
     for (size_t i = 0; i < n && most <= max; i++) {
         if (text) {
-            i += s[i] == '\\';
-            text = s[i] != '"';
+            if (s[i] == '\\')
+                i++;
+            else
+                text = s[i] != '"';
         } else if (s[i] == '"') {
             text = true;
         } else if (s[i] == '{' || s[i] == '[') {

@@ -319,7 +319,7 @@ static void refill(const key *k, use *u, uint64_t now_ns)
         u->requests = fill(u->requests, k->rpm, seconds);
         u->tokens = fill(u->tokens, k->tpm, seconds);
     }
-    u->at_ns = now_ns;
+    u->at_ns = now_ns > u->at_ns ? now_ns : u->at_ns;
 }
 
 static unsigned wait_for(double missing, uint64_t per_minute)

@@ -227,7 +227,11 @@ static void reload(server *srv)
     tern_err err;
     loaded *l = NULL;
     char line[400];
-    listen_notify("RELOADING=1");
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)snprintf(line, sizeof line, "RELOADING=1\nMONOTONIC_USEC=%lld",
+                   (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    listen_notify(line);
     tern_code rc = read_keys(srv, &err);
     if (rc == TERN_OK)
         rc = load(srv, &l, &err);

@@ -1,5 +1,4 @@
 /* What the server shows of itself: /metrics in the text format of Prometheus, /props and /slots. */
-#include "base/clock.h"
 #include "base/memory.h"
 #include "server/http.h"
 
@@ -205,45 +204,32 @@ void server_props(exchange *x)
 
 /* ---- slots ---------------------------------------------------------------------------------- */
 
-static json_t *slot_json(exchange *y, uint64_t now)
-{
-    pthread_mutex_lock(&y->mu);
-    json_t *o = json_pack("{s:s, s:s, s:f, s:I, s:I, s:I}", "request", y->id, "route",
-                          y->route->path, "seconds", (double)(now - y->begin_ns) * 1e-9, "n_prompt",
-                          (json_int_t)y->count[COUNT_PROMPT], "n_cached",
-                          (json_int_t)y->count[COUNT_CACHED], "n_decoded",
-                          (json_int_t)y->count[COUNT_GENERATED]);
-    pthread_mutex_unlock(&y->mu);
-    return o;
-}
+#define MAX_SLOTS 256
 
-/* Requests of the same key that work, or wait to. */
-static json_t *own_requests(server *srv, uint64_t owner)
+/* What a slot does is for those to see whose request it is. */
+static json_t *slot_json(const tern_slot *slot, int id, int32_t n_ctx, uint64_t owner)
 {
-    json_t *list = json_array();
-    uint64_t now = tern_clock_ns();
-    pthread_mutex_lock(&srv->wire_mu);
-    for (const wire *w = srv->wires; w; w = w->next)
-        if (w->x && (w->phase == PHASE_WAIT || w->phase == PHASE_SEND) && w->x->route &&
-            (w->x->route->flags & ROUTE_WORK) && exchange_owner(w->x) == owner)
-            (void)json_array_append_new(list, slot_json(w->x, now));
-    pthread_mutex_unlock(&srv->wire_mu);
-    return list;
+    json_t *o =
+        json_pack("{s:i, s:b, s:i}", "id", id, "is_processing", (int)slot->busy, "n_ctx", n_ctx);
+    if (o && slot->job > 0 && slot->owner == owner)
+        (void)json_object_update_new(
+            o, json_pack("{s:I, s:b, s:I, s:I, s:I, s:I, s:i}", "id_task", (json_int_t)slot->job,
+                         "is_held", (int)slot->held, "n_prompt", (json_int_t)slot->n_prompt,
+                         "n_cached", (json_int_t)slot->n_cached, "n_read", (json_int_t)slot->n_read,
+                         "n_decoded", (json_int_t)slot->n_generated, "n_predict", slot->n_predict));
+    return o;
 }
 
 void server_slots(exchange *x)
 {
     const serving *s = exchange_serving(x);
     tern_scheduler_stats st = {.size = sizeof st};
+    tern_slot slots[MAX_SLOTS];
     tern_scheduler_stats_get(s->scheduler, &st);
-    json_t *own = own_requests(x->srv, exchange_owner(x)), *list = json_array();
-    for (int32_t i = 0; i < st.n_slot; i++) {
-        json_t *o = json_pack("{s:i, s:i, s:b}", "id", i, "n_ctx", st.n_ctx, "is_processing",
-                              i < st.n_running);
-        if (o && i < st.n_running)
-            (void)json_object_update(o, json_array_get(own, (size_t)i));
-        (void)json_array_append_new(list, o);
-    }
-    json_decref(own);
+    size_t n = tern_scheduler_slots_get(s->scheduler, slots, MAX_SLOTS);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n && i < MAX_SLOTS; i++)
+        (void)json_array_append_new(list,
+                                    slot_json(&slots[i], (int)i, st.n_ctx, exchange_owner(x)));
     exchange_reply_json(x, 200, list);
 }
