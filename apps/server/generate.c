@@ -36,9 +36,9 @@ typedef struct answer {
     splitter split;
     pending *pending; /* owned */
     size_t n_pending, cap_pending;
-    size_t n_reasoning;
+    generate_usage live; /* so far */
+    uint64_t first_ns;   /* of the first token */
     int32_t stop;
-    bool began_call, over;
 } answer;
 
 typedef struct prompt_job {
@@ -46,7 +46,8 @@ typedef struct prompt_job {
     struct generation *g; /* borrowed */
     int32_t index;
     size_t n_cached;
-    tern_job *job; /* owned; guarded by g->mu */
+    uint64_t start_ns; /* it got a slot */
+    tern_job *job;     /* owned; guarded by g->mu */
 } prompt_job;
 
 typedef struct generation {
@@ -127,7 +128,8 @@ static void tell_text(answer *a, const generate_event *what)
 static void on_split(void *ctx, generate_event_kind kind, const char *text, size_t n)
 {
     answer *a = ctx;
-    generate_event ev = {.kind = kind, .answer = a->index, .text = text, .n_text = n, .stop = -1};
+    generate_event ev = {
+        .kind = kind, .answer = a->index, .text = text, .n_text = n, .stop = -1, .usage = &a->live};
     char id[40], name[272];
     if (kind == GENERATE_CALL) {
         static const char letters[] =
@@ -146,7 +148,6 @@ static void on_split(void *ctx, generate_event_kind kind, const char *text, size
         ev.id = id;
         ev.name = name;
         ev.call = (int32_t)a->split.n_call;
-        a->began_call = true;
     } else if (kind == GENERATE_ARGUMENTS) {
         ev.call = (int32_t)a->split.n_call - 1;
     }
@@ -172,8 +173,10 @@ static void keep_token(answer *a, const tern_event *t)
 
 static void on_started(generation *g, prompt_job *j, const tern_job_event *ev)
 {
-    if (ev->kind == TERN_JOB_STARTED)
+    if (ev->kind == TERN_JOB_STARTED) {
         j->n_cached = ev->n_done;
+        j->start_ns = tern_clock_ns();
+    }
     if (g->began && !g->progress && j->index == 0)
         return;
     if (j->index == 0 || g->progress)
@@ -200,13 +203,28 @@ static void on_echo(generation *g, prompt_job *j, const tern_event *t)
                                   .stop = -1});
 }
 
+static void count_token(generation *g, answer *a)
+{
+    const prompt_job *j = &g->jobs[a->index / g->n_answer];
+    uint64_t now = tern_clock_ns();
+    exchange_token(g->x);
+    if (!a->first_ns) {
+        a->first_ns = now;
+        a->live.n_prompt = j->prompt.n;
+        a->live.n_cached = j->n_cached;
+        a->live.prompt_s = (double)(now - j->start_ns) * 1e-9;
+    }
+    a->live.generate_s = (double)(now - a->first_ns) * 1e-9;
+    a->live.n_generated++;
+    a->live.n_reasoning += a->split.state == SPLIT_THINK;
+}
+
 static void on_token(generation *g, answer *a, const tern_event *t)
 {
     if (t->id >= 0)
-        exchange_token(g->x);
+        count_token(g, a);
     if (t->id >= 0 && g->logprobs && t->finish != TERN_FINISH_EOG)
         keep_token(a, t);
-    a->n_reasoning += t->id >= 0 && a->split.state == SPLIT_THINK;
     if (t->finish == TERN_FINISH_STOP)
         a->stop = t->stop;
     split_feed(&a->split, t->text, t->n_text);
@@ -228,20 +246,22 @@ static void on_answer(generation *g, prompt_job *j, answer *a, const tern_job_ev
     split_feed(&a->split, ev->token.text, ev->token.n_text);
     split_end(&a->split);
     if (a->n_pending && finish != TERN_FINISH_STOP)
-        tell_text(a, &(generate_event){
-                         .kind = GENERATE_TEXT, .answer = a->index, .text = "", .stop = -1});
+        tell_text(a, &(generate_event){.kind = GENERATE_TEXT,
+                                       .answer = a->index,
+                                       .text = "",
+                                       .stop = -1,
+                                       .usage = &a->live});
     generate_usage u = {.n_prompt = j->prompt.n, .n_cached = j->n_cached};
     if (ev->stats) {
         const tern_request_stats *st = ev->stats;
         u.n_generated = st->n_generated;
-        u.n_reasoning = a->n_reasoning;
+        u.n_reasoning = a->live.n_reasoning;
         u.prompt_s = st->prompt_s;
         u.generate_s = st->generate_s;
         u.n_drafted = st->n_drafted;
         u.n_accepted = st->n_accepted;
     }
     add_usage(&g->usage, &u);
-    a->over = true;
     if (finish == TERN_FINISH_CANCELLED || finish == TERN_FINISH_FAILED)
         return; /* the job's end says why */
     generate_finish how = GENERATE_STOP;

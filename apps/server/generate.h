@@ -147,7 +147,8 @@ struct generate_event {
     size_t n_done, n_prompt, n_cached;
     generate_finish finish;
     int32_t stop; /* the stop string that came; -1: none */
-    const generate_usage *usage;
+    const generate_usage
+        *usage;         /* of the answer so far; at its end of all of it; at END of all answers */
     const fault *fault; /* NULL: all is well */
 };
 
