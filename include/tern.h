@@ -189,6 +189,7 @@ typedef struct tern_model_info {
     uint64_t head_bytes; /* memory taken by a coarse copy of the output head; 0: it is read whole */
     int32_t
         pooling; /* of texts' vectors, a tern_pooling; 0: the file names none; 4: it ranks texts */
+    const char *chat_template; /* Jinja text, valid while the model is open; NULL: none */
 } tern_model_info;
 
 /* What the steps of all sessions have done so far; the difference of two calls tells of what lies

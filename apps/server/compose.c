@@ -470,6 +470,31 @@ fail:
     return rc;
 }
 
+tern_code compose_text(const generate_words *w, const generate_request *r, bool begins, char **text,
+                       size_t *n, fault *f)
+{
+    json_t *list = json_array(), *vars = NULL;
+    char *messages = NULL, *extra = NULL;
+    tern_code rc;
+    *f = (fault){0};
+    TERN_TRY_GOTO(list ? TERN_OK : no_memory(f));
+    TERN_TRY_GOTO(list_messages(w, r, list, f));
+    TERN_TRY_GOTO(make_vars(w, r, &vars, f));
+    messages = json_dumps(list, 0);
+    extra = json_dumps(vars, 0);
+    TERN_TRY_GOTO(messages && extra ? TERN_OK : no_memory(f));
+    rc = tern_model_chat_prompt(w->m, messages, extra, begins, text, n, &f->err);
+    if (rc != TERN_OK)
+        fault_param(f, "%s", messages_name(r));
+fail:
+    f->err.code = rc;
+    free(messages);
+    free(extra);
+    json_decref(list);
+    json_decref(vars);
+    return rc;
+}
+
 static tern_code given_ids(const generate_words *w, const json_t *ids, const char *name,
                            composed *out, fault *f)
 {

@@ -16,6 +16,9 @@ typedef struct composed {
 /* A conversation's ids. Codes: TERN_E_USAGE, TERN_E_UNSUPPORTED (no template), TERN_E_LIMIT, TERN_E_NOMEM. */
 TERN_CHECK tern_code compose_messages(const generate_words *w, const generate_request *r,
                                       composed *out, fault *f);
+/* The same as text, which begins the answer if begins; release it with tern_string_free. */
+TERN_CHECK tern_code compose_text(const generate_words *w, const generate_request *r, bool begins,
+                                  char **text, size_t *n, fault *f);
 /* A prompt's ids. name: of the field, with which faults are named. */
 TERN_CHECK tern_code compose_prompt(const generate_words *w, const generate_prompt *p,
                                     const char *name, composed *out, fault *f);

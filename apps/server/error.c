@@ -18,6 +18,8 @@ static const struct {
     {413, "invalid_request_error", "request_too_large"},
     {429, "rate_limit_error", "rate_limit_error"},
     {503, "server_error", "overloaded_error"},
+    {504, "server_error", "timeout_error"},
+    {529, "server_error", "overloaded_error"},
 };
 
 static const char *type_of(exchange_dialect d, int status)
@@ -39,6 +41,11 @@ json_t *exchange_error_json(const exchange *x, int status, const char *code, con
                             const char *message)
 {
     exchange_dialect d = exchange_dialect_get(x);
+    char named[384]; /* where a body has no place for the field at fault, its message names it */
+    if (d != DIALECT_OPENAI && param && strncmp(message, param, strlen(param)) != 0) {
+        (void)snprintf(named, sizeof named, "%s: %s", param, message);
+        message = named;
+    }
     switch (d) {
     case DIALECT_OLLAMA:
         return json_pack("{s:s}", "error", message);
@@ -55,7 +62,9 @@ json_t *exchange_error_json(const exchange *x, int status, const char *code, con
 static void fail_with(exchange *x, int status, const char *code, const char *param,
                       const char *message)
 {
-    if (status == 429 || status == 503) {
+    if (status == 503 && exchange_dialect_get(x) == DIALECT_ANTHROPIC)
+        status = 529; /* its clients know this one as "overloaded" */
+    if (status == 429 || status == 503 || status == 529) {
         char seconds[16];
         (void)snprintf(seconds, sizeof seconds, "%u", x->retry_s ? x->retry_s : 1);
         (void)exchange_set_header(x, "Retry-After", seconds);

@@ -117,7 +117,13 @@ const char *exchange_route(const exchange *x)
 
 exchange_dialect exchange_dialect_get(const exchange *x)
 {
-    return x->route ? x->route->dialect : DIALECT_OPENAI;
+    const char *path = x->path ? x->path : "";
+    if (x->route)
+        return x->route->dialect;
+    /* nothing is there, or not with this method: whoever asks is a client of those that are near */
+    if (strncmp(path, "/v1/messages", 12) == 0)
+        return DIALECT_ANTHROPIC;
+    return strncmp(path, "/api/", 5) == 0 ? DIALECT_OLLAMA : DIALECT_OPENAI;
 }
 
 const char *exchange_param(const exchange *x, const char *name)

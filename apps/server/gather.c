@@ -205,11 +205,25 @@ json_t *fault_json(const exchange *x, const fault *f)
 
 /* ---- bodies ---------------------------------------------------------------------------------------- */
 
+/* Ollama's clients name a tag, "latest" where there is none. */
+static bool is_tagged(const exchange *x, const serving *s, const char *name)
+{
+    static const char tag[] = ":latest";
+    size_t n = strlen(name), n_tag = sizeof tag - 1;
+    if (exchange_dialect_get(x) != DIALECT_OLLAMA || n <= n_tag ||
+        strcmp(name + n - n_tag, tag) != 0)
+        return false;
+    char *bare = tern_strdup_n(name, n - n_tag);
+    bool is = bare && serving_is(s, bare);
+    tern_free(bare);
+    return is;
+}
+
 static bool check_model(exchange *x, const params *p)
 {
     const serving *s = exchange_serving(x);
     tern_str list;
-    if (!p->model || !s || serving_is(s, p->model))
+    if (!p->model || !s || serving_is(s, p->model) || is_tagged(x, s, p->model))
         return true;
     tern_str_init(&list, 200);
     tern_str_puts(&list, s->name);

@@ -654,6 +654,11 @@ const char *generate_fingerprint(const generate_words *w)
     return w->fingerprint;
 }
 
+bool generate_can_think(const generate_words *w)
+{
+    return w->think != NULL;
+}
+
 /* ---- start ------------------------------------------------------------------------------------------- */
 
 static tern_code make_bias(const generate_request *r, const serving *s, tern_gen_opts *o, fault *f)
@@ -908,4 +913,12 @@ tern_code generate_count(const generate_request *r, int32_t **ids, size_t *n, fa
     else
         composed_done(&c);
     return TERN_OK;
+}
+
+tern_code generate_text(const generate_request *r, bool begins, char **text, size_t *n, fault *f)
+{
+    TERN_TRY(check_request(r, f));
+    if (r->tools)
+        TERN_TRY(compose_check_tools(r, f));
+    return compose_text(exchange_serving(r->x)->words, r, begins, text, n, f);
 }

@@ -27,6 +27,8 @@ TERN_CHECK tern_code generate_words_new(const tern_model *m, generate_words **ou
 void generate_words_free(generate_words *w);
 /* "fp_" and 12 hex digits: of the model and this program. Same fingerprint, seed and request: same text. */
 const char *generate_fingerprint(const generate_words *w);
+/* Whether its template has a place for reasoning. */
+bool generate_can_think(const generate_words *w);
 
 /* ---- what is asked --------------------------------------------------------------------------- */
 
@@ -160,6 +162,11 @@ TERN_CHECK tern_code generate_start(const generate_request *r, fault *f);
 /* How many tokens the prompt of a conversation has, without answering it: count_tokens and the like. ids, if
  * not NULL, are tern_free'd by the caller. */
 TERN_CHECK tern_code generate_count(const generate_request *r, int32_t **ids, size_t *n, fault *f);
+
+/* The prompt of a conversation as text; begins: with the beginning of the answer. Release it with
+ * tern_string_free. */
+TERN_CHECK tern_code generate_text(const generate_request *r, bool begins, char **text, size_t *n,
+                                   fault *f);
 
 /* ---- whole replies --------------------------------------------------------------------------- */
 

@@ -69,6 +69,8 @@ static enum MHD_Result send_reply(exchange *x)
     if (x->n_total > 0 || x->streaming)
         (void)atomic_fetch_add(&x->refs, 1);
     add_header(r, "X-Request-Id", x->id);
+    if (exchange_dialect_get(x) == DIALECT_ANTHROPIC)
+        add_header(r, "Request-Id", x->id);
     add_header(r, "X-Content-Type-Options", "nosniff");
     if (x->type[0])
         add_header(r, "Content-Type", x->type);

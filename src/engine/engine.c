@@ -399,6 +399,7 @@ void tern_model_info_get(const tern_model *m, tern_model_info *info)
         .eos = t->eos,
         .add_bos = t->add_bos,
         .has_chat_template = m->chat != NULL,
+        .chat_template = m->chat ? m->chat_source : NULL,
         .n_thread = tern_pool_size(m->pool),
         .n_param = n_param,
         .file_bytes = m->file_bytes,

@@ -1,0 +1,3 @@
+# Ollama's dialect, over HTTP.
+"$TERN" serve --help >/dev/null || exit 77
+exec python3 tests/e2e/serve_ollama.py
