@@ -1,10 +1,23 @@
 #include "decode/cost.h"
 
+#include <stdbool.h>
+
 /* Fewer samples than this are chance. */
 #define ENOUGH 2
 /* A number of rows that was not tried for so many passes is worth a new trial: a machine that was busy
  * then may be idle now. */
 #define STALE 256
+/* A pass may take this much longer for the rows of prompts in it, as a share of what it takes without.
+ * Arithmetic bounds prompts, so that reading them in small parts costs them little; half the speed is left to
+ * answers, and less than half would show. */
+#define STRETCH 1.0
+/* Nanoseconds of a pass over prompts alone: who comes meanwhile waits for half of it on average. Below
+ * it the weights' way through memory begins to show. */
+#define BRIEF 200e6
+/* Rows of prompts before anything is measured, and at least: fewer would cost as much. */
+#define FIRST_ROWS 32
+#define LEAST_ROWS 4
+#define MOST_ROWS  (1 << 20)
 
 static double median(const double *v, int n)
 {
@@ -54,4 +67,44 @@ double tern_cost_get(const tern_cost *c, int n_row)
     if (known > TERN_COST_ROWS)
         return expected(n_row);
     return c->rows[known].median * expected(n_row) / expected(known);
+}
+
+static void put(tern_cost_ring *r, double v)
+{
+    r->sample[r->n++ % TERN_COST_SAMPLES] = v;
+    r->median = median(r->sample, r->n < TERN_COST_SAMPLES ? (int)r->n : TERN_COST_SAMPLES);
+}
+
+/* Nanoseconds of a pass of answers; 0: nothing is known. */
+static double answers(const tern_cost *c, int n_row)
+{
+    bool known = false;
+    for (int i = 1; i <= TERN_COST_ROWS; i++)
+        known |= c->rows[i].n >= ENOUGH;
+    if (!known || n_row <= 0)
+        return 0.0;
+    if (n_row <= TERN_COST_ROWS)
+        return tern_cost_get(c, n_row);
+    return tern_cost_get(c, TERN_COST_ROWS) * expected(n_row) / expected(TERN_COST_ROWS);
+}
+
+void tern_cost_add_prompt(tern_cost *c, int n_answer, int n_prompt, double ns)
+{
+    double base = answers(c, n_answer);
+    if (n_answer == 0)
+        put(&c->alone, ns / n_prompt);
+    else if (base > 0.0)
+        put(&c->beside, ns > base ? (ns - base) / n_prompt : 0.0);
+}
+
+int tern_cost_prompt_rows(const tern_cost *c, int n_answer)
+{
+    const tern_cost_ring *r = n_answer && c->beside.n >= ENOUGH ? &c->beside : &c->alone;
+    double time = n_answer ? STRETCH * answers(c, n_answer) : BRIEF;
+    if (c->fixed_rows)
+        return c->fixed_rows;
+    if (r->n < ENOUGH || time <= 0.0)
+        return FIRST_ROWS;
+    double n = time / (r->median > 1.0 ? r->median : 1.0);
+    return n < LEAST_ROWS ? LEAST_ROWS : n > MOST_ROWS ? MOST_ROWS : (int)n;
 }

@@ -2,10 +2,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-/* Rows of prompts in a pass that answers wait for: enough to read a prompt at nearly full speed, few
- * enough that the others pause for a fraction of a second. */
-#define PROMPT_ROWS 64
-
 static tern_code check(const tern_feed *f, const tern_exec *e, tern_err *err)
 {
     if (f->n_tok == 0)
@@ -59,23 +55,95 @@ static int chunk_rows(const tern_feed *f, int n_free)
     return (int)(left - n < (size_t)f->n_out ? left - (size_t)f->n_out : n);
 }
 
-static void share_rows(int max_tok, tern_feed *list)
+static bool is_prompt(const tern_feed *f)
+{
+    return !tern_feed_over(f) && !tern_feed_is_short(f);
+}
+
+static size_t rows_left(const tern_feed *f)
+{
+    return f->n_tok - f->n_done - (size_t)f->n_row;
+}
+
+static int give(tern_feed *f, int n)
+{
+    size_t left = rows_left(f);
+    n = left < (size_t)n ? (int)left : n;
+    f->n_row += n;
+    return n;
+}
+
+/* The prompt of the group that has least left to be given rows, of equal ones the first; NULL: none. */
+static tern_feed *nearest_end(tern_feed *list, uint64_t group)
+{
+    tern_feed *best = NULL;
+    for (tern_feed *f = list; f; f = f->next)
+        if (is_prompt(f) && f->group == group && rows_left(f) &&
+            (!best || rows_left(f) < rows_left(best)))
+            best = f;
+    return best;
+}
+
+/* Up to n rows for a group; first is its first prompt. Returns how many. */
+static int give_group(tern_feed *list, tern_feed *first, int n)
+{
+    int given = give(first, (n + 3) / 4);
+    for (tern_feed *f; given < n && (f = nearest_end(list, first->group)) != NULL;)
+        given += give(f, n - given);
+    return given;
+}
+
+static bool leads_group(tern_feed *list, const tern_feed *f)
+{
+    for (const tern_feed *g = list; g != f; g = g->next)
+        if (is_prompt(g) && g->group == f->group)
+            return false;
+    return is_prompt(f);
+}
+
+/* What groups do not need goes to the others, in further rounds. */
+static void share_prompts(tern_feed *list, int n_free)
+{
+    for (int given = 1; n_free > 0 && given > 0;) {
+        int n_group = 0, part;
+        given = 0;
+        for (tern_feed *f = list; f; f = f->next)
+            n_group += leads_group(list, f) && nearest_end(list, f->group);
+        part = n_group && n_free > n_group ? n_free / n_group : 1;
+        for (tern_feed *f = list; f && given < n_free; f = f->next)
+            if (leads_group(list, f))
+                given += give_group(list, f, part < n_free - given ? part : n_free - given);
+        n_free -= given;
+    }
+    for (tern_feed *f = list; f; f = f->next)
+        if (is_prompt(f))
+            f->n_row = chunk_rows(f, f->n_row);
+}
+
+static void share_rows(int max_tok, tern_feed *list, const tern_cost *cost)
 {
     int n_free = max_tok;
+    bool brief = false;
     for (tern_feed *f = list; f; f = f->next) {
         f->n_row = 0;
+        f->starved = false;
+        brief |= f->brief && is_prompt(f);
         if (tern_feed_over(f) || !tern_feed_is_short(f) || f->n_tok - f->n_done > (size_t)n_free)
             continue;
         f->n_row = (int)(f->n_tok - f->n_done);
         n_free -= f->n_row;
     }
-    if (n_free < max_tok && n_free > PROMPT_ROWS)
-        n_free = PROMPT_ROWS;
-    for (tern_feed *f = list; f && n_free > 0; f = f->next)
-        if (!tern_feed_over(f) && !tern_feed_is_short(f)) {
-            f->n_row = chunk_rows(f, n_free);
-            n_free -= f->n_row;
-        }
+    if (n_free < max_tok || brief) {
+        int n = tern_cost_prompt_rows(cost, max_tok - n_free);
+        n_free = n < n_free ? n : n_free;
+    }
+    share_prompts(list, n_free);
+}
+
+static void starve(tern_feed *f)
+{
+    f->starved = true;
+    f->n_row = 0;
 }
 
 /* Whether the feed may go on, and room for its rows. */
@@ -84,7 +152,11 @@ static void admit(tern_feed *f)
     if (f->cancel && atomic_load_explicit(f->cancel, memory_order_relaxed))
         give_up(f, tern_fail(&f->err, TERN_E_CANCELLED, "cancelled after %zu of %zu tokens",
                              f->n_done, f->n_tok));
-    else if (tern_seq_reserve(f->seq, f->n_row, &f->err) != TERN_OK)
+    else if (tern_seq_reserve(f->seq, f->n_row, &f->err) == TERN_OK)
+        return;
+    else if (f->waits && f->err.code == TERN_E_NOMEM)
+        starve(f);
+    else
         give_up(f, f->err.code);
 }
 
@@ -136,13 +208,14 @@ static void finish_rows(tern_feed *f)
 
 void tern_pass(tern_exec *e, tern_row *rows, tern_feed *list, tern_cost *cost)
 {
-    bool answers = true; /* and nothing else: such passes are what drafting must know the cost of */
+    int n_prompt = 0;
     tern_feed *at = list;
-    share_rows(e->max_tok, list);
+    share_rows(e->max_tok, list, cost);
     for (tern_feed *f = list; f; f = f->next)
         if (f->n_row > 0) {
-            answers &= tern_feed_is_short(f);
+            bool prompt = is_prompt(f);
             admit(f);
+            n_prompt += prompt ? f->n_row : 0;
         }
     int n_row = build_rows(rows, list);
     if (n_row == 0)
@@ -151,8 +224,11 @@ void tern_pass(tern_exec *e, tern_row *rows, tern_feed *list, tern_cost *cost)
     tern_forward(e, rows, n_row, to_feed, &at);
     tern_err err;
     bool whole = tern_dir_check_whole(e->w->dir, &err) == TERN_OK;
-    if (answers)
-        tern_cost_add(cost, n_row, (double)(tern_clock_ns() - begin));
+    double ns = (double)(tern_clock_ns() - begin);
+    if (n_prompt == 0) /* what drafting must know the cost of */
+        tern_cost_add(cost, n_row, ns);
+    else
+        tern_cost_add_prompt(cost, n_row - n_prompt, n_prompt, ns);
     for (tern_feed *f = list; f; f = f->next)
         if (f->n_row > 0 && whole) {
             finish_rows(f);

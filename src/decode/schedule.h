@@ -22,6 +22,9 @@ struct tern_feed {
     bool patient;       /* nobody waits for its end: it is read like a prompt even if it is short */
     bool all_hidden;    /* every row's hidden row is, and nothing else */
     bool whole_head;    /* choices need all logits */
+    bool brief;         /* others may come that should not wait long for the end of a pass */
+    bool waits;         /* without memory it takes no rows, rather than fail */
+    uint64_t group;     /* prompts of each group get equal parts of a pass */
     tern_output_fn sink; /* row counts from the first id */
     void *sink_ctx;
     void (*progress)(void *ctx, size_t done, size_t total); /* after each pass; may be NULL */
@@ -33,7 +36,8 @@ struct tern_feed {
     tern_code rc; /* not TERN_OK: it failed, and seq is what it was before */
     tern_err err;
     int n_before, row0, n_row;
-    bool whole; /* all rows see each other, so they share one pass */
+    bool starved; /* waits, and had to in the last pass */
+    bool whole;   /* all rows see each other, so they share one pass */
 };
 
 /* Codes: TERN_E_USAGE (id outside the vocabulary, n_tok 0), TERN_E_LIMIT (longer than the context, or
@@ -52,7 +56,9 @@ static inline bool tern_feed_is_short(const tern_feed *f)
 }
 
 /* One pass over the feeds that are not over; none is fine. Short ones come first and whole, as many as
- * the pass holds; prompts take rows that are left, in the order of the list. rows is scratch of
+ * the pass holds. Prompts share the rows that are left, or fewer where answers wait or a feed is brief
+ * (decode/cost.h): equal parts for each group; in a group a quarter for the first of the list, so that it
+ * comes to its end, and all else for those that have the least left. rows is scratch of
  * e->max_tok rows. A feed that fails (TERN_E_NOMEM, TERN_E_CANCELLED) does not touch the others; when
  * the model's file was cut (TERN_E_IO), all of them fail. */
 void tern_pass(tern_exec *e, tern_row *rows, tern_feed *list, tern_cost *cost);

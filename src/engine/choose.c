@@ -7,7 +7,7 @@
 /* Choices in a row that needed nearly the whole head, and how many do not try after them at most. */
 #define MAX_UNSCREENED 32
 
-/* Hidden row i of what kernels are to read. m->mu is held. */
+/* Hidden row i of what kernels are to read. m->turn is held. */
 static void lend_hidden(const tern_session *s, int out_row, int i)
 {
     tern_exec *e = &s->m->e;
@@ -15,7 +15,7 @@ static void lend_hidden(const tern_session *s, int out_row, int i)
            e->x_stride * sizeof *e->h);
 }
 
-/* The same choices' rows become all their logits. m->mu is held. */
+/* The same choices' rows become all their logits. m->turn is held. */
 static void complete(tern_model *m, tern_choice *const *c, int n)
 {
     tern_exec *e = &m->e;
@@ -33,9 +33,9 @@ static void complete(tern_model *m, tern_choice *const *c, int n)
 void tern_session_complete(const tern_session *s, int out_row)
 {
     tern_choice c = {.s = (tern_session *)(uintptr_t)s, .out_row = out_row}, *list = &c;
-    pthread_mutex_lock(&s->m->mu);
+    tern_turn_take(&s->m->turn);
     complete(s->m, &list, 1);
-    pthread_mutex_unlock(&s->m->mu);
+    tern_turn_give(&s->m->turn);
 }
 
 /* The screen of a kept row, whose hidden row becomes number i. */
@@ -73,7 +73,7 @@ static void learn(tern_model *m, const tern_pick *p, bool alone)
     e->unscreened_left = e->n_unscreened;
 }
 
-/* Rows c[0..n), n <= max_logit_rows, are screened; those that bounds are not enough for become whole. m->mu
+/* Rows c[0..n), n <= max_logit_rows, are screened; those that bounds are not enough for become whole. m->turn
  * is held. */
 static void choose_screened(tern_model *m, tern_choice *const *c, int n)
 {
@@ -116,7 +116,7 @@ static void choose_range(void *arg, int lane, int begin, int end)
     }
 }
 
-/* Choose for c[0..n), n <= max_logit_rows. m->mu is held. */
+/* Choose for c[0..n), n <= max_logit_rows. m->turn is held. */
 static void choose(tern_model *m, tern_choice *c, int n)
 {
     tern_choice *list[TERN_SCREEN_ROWS];
@@ -156,10 +156,10 @@ void tern_sessions_choose(tern_choice *c, int n)
     }
     tern_model *m = c[0].s->m;
     int most = m->e.max_logit_rows;
-    pthread_mutex_lock(&m->mu);
+    tern_turn_take(&m->turn);
     tern_exec_span(&m->e, TERN_SPAN_PICK);
     for (int i = 0; i < n; i += most)
         choose(m, c + i, n - i < most ? n - i : most);
     tern_exec_span(&m->e, TERN_SPAN_BETWEEN);
-    pthread_mutex_unlock(&m->mu);
+    tern_turn_give(&m->turn);
 }

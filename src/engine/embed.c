@@ -160,9 +160,11 @@ static tern_code read_all(embedder *e, tern_err *err)
             return tern_fail(err, TERN_E_CANCELLED, "cancelled after %zu of %zu texts", n_done,
                              e->n_text);
         TERN_TRY(fill(e, &list, err));
-        pthread_mutex_lock(&e->m->mu);
+        tern_turn_take(&e->m->turn);
+        for (tern_feed *f = list; f; f = f->next)
+            f->brief = tern_turn_is_awaited(&e->m->turn);
         tern_pass(&e->m->e, e->m->rows, list, &e->m->cost);
-        pthread_mutex_unlock(&e->m->mu);
+        tern_turn_give(&e->m->turn);
         TERN_TRY(collect(e, &n_done, err));
     }
     return TERN_OK;

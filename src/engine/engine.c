@@ -226,13 +226,13 @@ static tern_code look(tern_model *m, const tern_model_opts *o, bool check, unsig
 static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
 {
     unsigned cpu;
-    if (pthread_mutex_init(&m->mu, NULL) != 0)
+    if (!tern_turn_init(&m->turn))
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     if (pthread_mutex_init(&m->trie_mu, NULL) != 0) {
-        pthread_mutex_destroy(&m->mu);
+        tern_turn_done(&m->turn);
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     }
-    m->mu_ready = true;
+    m->turn_ready = true;
     TERN_TRY(look(m, o, true, &cpu, err));
     if (o->text_only)
         return TERN_OK;
@@ -358,8 +358,8 @@ void tern_model_close(tern_model *m)
 {
     if (!m)
         return;
-    if (m->mu_ready) {
-        pthread_mutex_destroy(&m->mu);
+    if (m->turn_ready) {
+        tern_turn_done(&m->turn);
         pthread_mutex_destroy(&m->trie_mu);
     }
     tern_trie_free(m->trie);

@@ -3,6 +3,7 @@
 #define TERN_ENGINE_ENGINE_H
 
 #include "base/os/folder.h"
+#include "base/turn.h"
 #include "decode/autoregressive.h"
 #include "decode/speculative.h"
 #include "model/exec.h"
@@ -35,18 +36,18 @@ struct tern_model {
     char *chat_source;       /* owned; the template's text */
     const char *chat_origin; /* static: "file", "option", or a built-in name; NULL: none */
     char *name;              /* owned; general.name, "" when absent */
-    pthread_mutex_t trie_mu; /* ready when mu is */
+    pthread_mutex_t trie_mu; /* ready when turn is */
     tern_trie *
         trie; /* owned; guarded by trie_mu; what grammars need of the vocabulary; NULL: not made so far */
-    tern_kv_shape kv_f16; /* shape of the state with f16 rows */
-    pthread_mutex_t mu;
-    tern_exec e;             /* guarded by mu, and so is the pool */
-    tern_row *rows;          /* owned; [e.max_tok]; guarded by mu */
-    tern_cost cost;          /* guarded by mu */
+    tern_kv_shape kv_f16;    /* shape of the state with f16 rows */
+    tern_turn turn;          /* held over a pass and the choices from it */
+    tern_exec e;             /* guarded by turn, and so is the pool */
+    tern_row *rows;          /* owned; [e.max_tok]; guarded by turn */
+    tern_cost cost;          /* guarded by turn */
     tern_tune tune;          /* what layouts were chosen by */
     const char *tune_origin; /* static: "measured", "cache"; NULL: nothing was to be chosen */
     tern_weight_bits weight_bits;
-    bool mu_ready;
+    bool turn_ready;
     int n_selftest_mismatch;
     bool low_memory;
     tern_packing packing;
@@ -89,6 +90,8 @@ struct tern_session {
     tern_feed feed;  /* what is being appended, or was last */
     uint64_t n_feed; /* feeds begun: tells a request whether its feed is still the last one */
     bool whole_head; /* of the next feeds: choices will need all logits */
+    uint64_t group;  /* of the next feeds, and */
+    bool brief;      /* this, see tern_feed */
     tern_head_use head_use;  /* of the last choice */
     tern_logits_fn all_sink; /* of the feed: sees every row; NULL: nobody wants them */
     void *all_ctx;
@@ -103,9 +106,40 @@ TERN_CHECK tern_code tern_cache_shape(const tern_model *m, tern_cache_type k, te
  * session is unchanged, kept outputs included. */
 TERN_CHECK tern_code tern_session_step(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
                                        tern_err *err);
-/* The same in parts: make s->feed, whose passes the caller then runs. ids stay until it is over. */
+/* The same in parts: make s->feed, whose passes the caller then runs. ids stay until it is over. all_sink, which
+ * may be NULL, is shown all rows' logits. */
 TERN_CHECK tern_code tern_session_feed(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
-                                       tern_err *err);
+                                       tern_logits_fn all_sink, void *ctx, tern_err *err);
+/* Go on from seq, which moves there; what the session had is freed. No rows are kept. */
+void tern_session_adopt(tern_session *s, tern_seq *seq);
+
+/* What a scheduler needs of requests besides (engine/request.c). */
+
+/* Tell of the prompt's tokens what they were worth; before the first step. Codes: TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_request_echo(tern_request *r, tern_err *err);
+/* Of its first *n tokens; the first of all has NAN, as nothing leads to it. */
+const tern_logprobs *tern_request_echoes(const tern_request *r, size_t *n);
+/* The state in its session is about to go away, or did not come about for want of memory: with another one
+ * it begins by reading all there was, and goes on as if nothing had happened. Codes: TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_request_park(tern_request *r, tern_err *err);
+/* It would have got on in the last step if there had been memory for it. */
+bool tern_request_lacks_memory(const tern_request *r);
+/* What it has to read before its next token; *n is 0 when that is over. */
+const int32_t *tern_request_ids(const tern_request *r, size_t *n);
+
+/* A prompt that was read, for further answers to it. */
+typedef struct tern_stem {
+    tern_seq seq;
+    tern_kept kept;
+    float *row; /* owned; [kept_stride] */
+} tern_stem;
+
+/* s has read a prompt, and nothing after it. Codes: TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_stem_init(tern_stem *t, const tern_session *s, tern_err *err);
+void tern_stem_done(tern_stem *t);
+/* r is new and has the same prompt: it need not read it. Codes: TERN_E_NOMEM, then nothing changed. */
+TERN_CHECK tern_code tern_request_follow(tern_request *r, const tern_stem *t, tern_err *err);
+
 /* One token to be chosen from a kept row: out_row is 0..n_out-1, in the order of the tokens. What a kept
  * row consists of is between the two. */
 typedef struct tern_choice {

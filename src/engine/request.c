@@ -12,14 +12,18 @@
 
 struct tern_request {
     tern_session *s; /* borrowed */
-    int32_t *prompt; /* owned */
-    size_t n_prompt;
+    int32_t
+        *ids; /* owned; [n_id]: what the session has to hold before the next choice: the prompt, or
+                     all so far where the state was given up */
+    size_t n_id;
     int32_t n_predict;
-    tern_sampler *sampler;    /* owned */
-    tern_stop *stop;          /* owned; NULL: no stop strings */
-    tern_matcher *matcher;    /* owned; what may come; NULL: anything */
-    int stopped_by;           /* index of the one that was completed */
-    bool ignore_eos, started; /* started: the prompt is evaluated */
+    tern_sampler *sampler; /* owned */
+    tern_stop *stop;       /* owned; NULL: no stop strings */
+    tern_matcher *matcher; /* owned; what may come; NULL: anything */
+    int stopped_by;        /* index of the one that was completed */
+    bool ignore_eos;
+    bool started; /* the prompt is evaluated */
+    bool reading; /* ids are not, or not all */
     tern_finish finish;
     int32_t next[TERN_MAX_OUT]; /* the token chosen last, not evaluated yet; what may follow it */
     uint64_t n_feed;            /* of the session, when this request fed it last */
@@ -38,6 +42,9 @@ struct tern_request {
     bool logprobs, logprobs_final;
     int n_top;
     tern_logprobs probs; /* of the token chosen last, if logprobs */
+    tern_logprobs *echo; /* owned; [n_prompt]: of the prompt's tokens; NULL: nobody asks */
+    size_t n_echo;       /* of them are known */
+    size_t echo_from;    /* the token of the feed's first row */
     tern_request_stats stats;
 };
 
@@ -133,11 +140,12 @@ static tern_code init(tern_request *r, const int32_t *prompt, size_t n_tok, cons
     r->drafts = o->spec != TERN_SPEC_OFF && o->spec_max > 0;
     if (r->drafts)
         TERN_TRY(tern_spec_init(&r->spec, o->spec_max, o->spec == TERN_SPEC_ALWAYS, err));
-    r->prompt = tern_calloc(n_tok, sizeof *r->prompt);
-    if (!r->prompt)
+    r->ids = tern_calloc(n_tok, sizeof *r->ids);
+    if (!r->ids)
         return tern_fail(err, TERN_E_NOMEM, "request: out of memory");
-    memcpy(r->prompt, prompt, n_tok * sizeof *prompt);
-    r->n_prompt = n_tok;
+    memcpy(r->ids, prompt, n_tok * sizeof *prompt);
+    r->n_id = r->stats.n_prompt = n_tok;
+    r->reading = true;
     r->n_predict = o->n_predict;
     r->ignore_eos = o->ignore_eos;
     r->logprobs = o->logprobs;
@@ -179,31 +187,152 @@ void tern_request_free(tern_request *r)
     tern_stop_free(r->stop);
     tern_matcher_free(r->matcher);
     tern_spec_done(&r->spec);
-    tern_free(r->prompt);
+    tern_free(r->ids);
+    tern_free(r->echo);
     tern_str_done(&r->piece);
     tern_str_done(&r->text);
     tern_free(r);
 }
 
-/* ---- what a request wants evaluated -------------------------------------------------------- */
+/* ---- what a prompt's tokens were worth ------------------------------------------------------- */
 
-/* Keep what the session shares with the prompt, but evaluate at least its last token. */
-static tern_code feed_prompt(tern_request *r, tern_err *err)
+tern_code tern_request_echo(tern_request *r, tern_err *err)
+{
+    r->echo = tern_calloc(r->stats.n_prompt, sizeof *r->echo);
+    if (!r->echo)
+        return tern_fail(err, TERN_E_NOMEM, "request: out of memory for probabilities");
+    r->echo[0].logprob = NAN;
+    r->n_echo = 1;
+    return TERN_OK;
+}
+
+const tern_logprobs *tern_request_echoes(const tern_request *r, size_t *n)
+{
+    *n = r->n_echo;
+    return r->echo;
+}
+
+/* Logits behind one token of the ids say what the next one was worth. */
+static void echo_row(void *ctx, int row, const float *logits)
+{
+    tern_request *r = ctx;
+    size_t next = r->echo_from + (size_t)row + 1;
+    if (next != r->n_echo || next >= r->stats.n_prompt)
+        return;
+    r->echo[next].n_top = r->n_top;
+    tern_logprobs_of_logits(&r->echo[next], logits, r->s->m->w.h.n_vocab, r->ids[next]);
+    r->n_echo++;
+}
+
+/* The prompt is read. */
+static void start(tern_request *r)
+{
+    r->started = true;
+    for (size_t i = 0; i < r->stats.n_prompt; i++) {
+        tern_sampler_accept(r->sampler, r->ids[i]);
+        if (r->drafts)
+            tern_spec_read(&r->spec, r->ids[i]);
+    }
+}
+
+/* ---- states that come and go ------------------------------------------------------------------ */
+
+tern_code tern_request_park(tern_request *r, tern_err *err)
 {
     tern_session *s = r->s;
-    size_t keep = 0, have = (size_t)tern_session_n_tok(s);
-    while (keep < r->n_prompt - 1 && keep < have && s->seq.ids[keep] == r->prompt[keep])
+    if (!r->reading && r->finish == TERN_FINISH_NONE) {
+        r->has_row &= r->n_feed == s->n_feed;
+        tern_session_settle(s);
+        size_t n = (size_t)tern_session_n_tok(s), next = !r->has_row;
+        int32_t *ids = tern_realloc(r->ids, r->n_id * sizeof *ids, (n + next) * sizeof *ids);
+        if (!ids)
+            return tern_fail(err, TERN_E_NOMEM, "request: out of memory for %zu ids", n);
+        memcpy(ids, s->seq.ids, n * sizeof *ids);
+        if (next)
+            ids[n] = r->next[0];
+        r->ids = ids;
+        r->n_id = n + next;
+        r->reading = true;
+    }
+    r->has_row = false;
+    return TERN_OK;
+}
+
+bool tern_request_lacks_memory(const tern_request *r)
+{
+    return r->finish == TERN_FINISH_NONE &&
+           (r->rc == TERN_E_NOMEM || (r->fed && r->reading && r->s->feed.starved));
+}
+
+const int32_t *tern_request_ids(const tern_request *r, size_t *n)
+{
+    *n = r->reading ? r->n_id : 0;
+    return r->ids;
+}
+
+tern_code tern_stem_init(tern_stem *t, const tern_session *s, tern_err *err)
+{
+    size_t row = s->kept_stride * sizeof *t->row;
+    int at = s->n_out - 1 - s->n_ahead;
+    *t = (tern_stem){.kept = s->kept[at]};
+    TERN_TRY(tern_seq_share(&s->seq, tern_session_n_tok(s), false, &t->seq, err));
+    t->row = tern_alloc(row);
+    if (!t->row) {
+        tern_stem_done(t);
+        return tern_fail(err, TERN_E_NOMEM, "request: out of memory for its first row");
+    }
+    memcpy(t->row, tern_session_row(s, at), row);
+    return TERN_OK;
+}
+
+void tern_stem_done(tern_stem *t)
+{
+    tern_seq_done(&t->seq);
+    tern_free(t->row);
+    *t = (tern_stem){0};
+}
+
+tern_code tern_request_follow(tern_request *r, const tern_stem *t, tern_err *err)
+{
+    tern_session *s = r->s;
+    tern_seq seq;
+    TERN_TRY(tern_seq_snapshot(&t->seq, &seq, err));
+    tern_session_adopt(s, &seq);
+    memcpy(tern_session_row(s, 0), t->row, s->kept_stride * sizeof *t->row);
+    s->kept[0] = t->kept;
+    s->n_out = 1;
+    r->n_feed = s->n_feed;
+    r->has_row = true;
+    r->reading = false;
+    r->stats.n_cached = r->stats.n_prompt;
+    start(r);
+    return TERN_OK;
+}
+
+/* ---- what a request wants evaluated -------------------------------------------------------- */
+
+/* Keep what the session shares with the ids, but evaluate at least the last one, or all of which the
+ * probabilities are still to be told. */
+static tern_code feed_ids(tern_request *r, tern_err *err)
+{
+    tern_session *s = r->s;
+    size_t keep = 0, have = (size_t)tern_session_n_tok(s), most = r->n_id - 1;
+    bool echoes = r->echo && r->n_echo < r->stats.n_prompt;
+    if (echoes)
+        most = r->n_echo - 1;
+    while (keep < most && keep < have && s->seq.ids[keep] == r->ids[keep])
         keep++;
     tern_session_rewind(s, keep);
-    r->stats.n_prompt = r->n_prompt;
-    r->stats.n_cached = keep;
-    return tern_session_feed(s, r->prompt + keep, r->n_prompt - keep, 1, err);
+    if (!r->started)
+        r->stats.n_cached = keep;
+    r->echo_from = keep;
+    return tern_session_feed(s, r->ids + keep, r->n_id - keep, 1, echoes ? echo_row : NULL, r, err);
 }
 
 /* Its feed is still there, half done: nobody used the session since. */
-static bool reads_prompt(const tern_request *r)
+static bool reads_on(const tern_request *r)
 {
-    return !r->started && r->n_feed && r->n_feed == r->s->n_feed && !tern_feed_over(&r->s->feed);
+    return r->reading && r->n_feed && r->n_feed == r->s->n_feed && !tern_feed_over(&r->s->feed);
 }
 
 /* How many tokens may be drafted beyond the one that is known: the answer and the context end. */
@@ -228,14 +357,14 @@ static void prepare(tern_request *r)
                : r->started                  ? &r->stats.generate_s
                                              : &r->stats.prompt_s;
     r->has_row &= r->n_feed == s->n_feed;
-    if (r->finish != TERN_FINISH_NONE || (r->n_predict == 0 && r->started))
+    if (r->finish != TERN_FINISH_NONE || (r->n_predict == 0 && r->started && !r->reading))
         return;
     if (atomic_load_explicit(&s->cancel, memory_order_relaxed))
         r->rc = tern_fail(&r->err, TERN_E_CANCELLED, "cancelled");
     else if (!r->has_row)
-        r->has_row = r->started && tern_session_catch_up(s, r->next[0]);
+        r->has_row = !r->reading && tern_session_catch_up(s, r->next[0]);
     r->fed = r->rc == TERN_OK && !r->has_row;
-    if (r->fed && r->started && r->drafts)
+    if (r->fed && !r->reading && r->drafts)
         tern_spec_offer(&r->spec, draft_room(r));
 }
 
@@ -243,20 +372,21 @@ static void prepare(tern_request *r)
 static void feed(tern_request *r)
 {
     tern_session *s = r->s;
-    if (reads_prompt(r))
+    if (reads_on(r))
         return;
     s->whole_head = r->logprobs || !tern_sampler_screens(r->sampler);
-    if (!r->started) {
-        r->rc = feed_prompt(r, &r->err);
+    if (r->reading) {
+        r->rc = feed_ids(r, &r->err);
+        s->feed.waits = s->brief;
     } else {
         int n = 1;
         if (r->drafts)
             n += tern_ngram_draft(&r->spec.source, r->next + 1, r->spec.n_draft);
         if (r->matcher) /* what may not come will not be chosen */
             n = 1 + tern_matcher_agrees(r->matcher, r->next + 1, n - 1);
-        r->rc = tern_session_feed(s, r->next, (size_t)n, n, &r->err);
+        r->rc = tern_session_feed(s, r->next, (size_t)n, n, NULL, NULL, &r->err);
         if (r->rc == TERN_E_NOMEM && n > 1)
-            r->rc = tern_session_feed(s, r->next, 1, 1, &r->err);
+            r->rc = tern_session_feed(s, r->next, 1, 1, NULL, NULL, &r->err);
     }
     r->n_feed = s->n_feed;
     r->fed = r->rc == TERN_OK;
@@ -272,11 +402,11 @@ static void plan(tern_request *const *r, size_t n, const tern_cost *cost)
     for (size_t i = 0; i < n; i++) {
         if (!r[i]->fed)
             continue;
-        if (!r[i]->started) /* prompts fill the pass */
+        if (r[i]->reading) /* prompts fill the pass */
             n_row += TERN_COST_ROWS;
         else
             n_row++;
-        if (r[i]->started && r[i]->drafts) {
+        if (!r[i]->reading && r[i]->drafts) {
             r[i]->spec.next = list;
             list = &r[i]->spec;
         }
@@ -300,7 +430,7 @@ static tern_feed *list_feeds(tern_request *const *r, size_t n)
 static bool drop_draft(tern_request *r)
 {
     tern_session *s = r->s;
-    if (!r->fed || !r->started || s->feed.rc != TERN_E_NOMEM || s->feed.n_tok == 1)
+    if (!r->fed || r->reading || s->feed.rc != TERN_E_NOMEM || s->feed.n_tok == 1)
         return false;
     r->spec.n_draft = 0;
     feed(r);
@@ -312,12 +442,7 @@ static bool drop_draft(tern_request *r)
 static void run(tern_request *const *r, size_t n, bool whole)
 {
     tern_model *m = r[0]->s->m;
-    bool more = false;
-    for (size_t i = 0; i < n; i++)
-        more |= r[i]->fed;
-    if (!more) /* all rows are there: wait for nobody */
-        return;
-    pthread_mutex_lock(&m->mu);
+    bool more = true;
     plan(r, n, &m->cost);
     for (size_t i = 0; i < n; i++)
         if (r[i]->fed)
@@ -329,9 +454,9 @@ static void run(tern_request *const *r, size_t n, bool whole)
         for (size_t i = 0; i < n; i++)
             more |= drop_draft(r[i]);
         for (tern_feed *f = list; f; f = f->next)
-            more |= !tern_feed_over(f) && (whole || (f->n_done == 0 && tern_feed_is_short(f)));
+            more |= !tern_feed_over(f) && !f->starved &&
+                    (whole || (f->n_done == 0 && tern_feed_is_short(f)));
     }
-    pthread_mutex_unlock(&m->mu);
 }
 
 /* The request's rows are evaluated, or could not be. */
@@ -343,18 +468,16 @@ static void take_feed(tern_request *r)
     if (s->feed.rc != TERN_OK) {
         r->rc = s->feed.rc;
         r->err = s->feed.err;
-    } else if (r->started) {
+    } else if (!r->reading) {
         r->has_row = true;
         s->n_ahead = s->feed.n_out - 1;
         r->stats.n_pass++;
         r->stats.n_drafted += (size_t)s->n_ahead;
     } else if (tern_feed_over(&s->feed)) {
-        r->started = r->has_row = true;
-        for (size_t i = 0; i < r->n_prompt; i++) {
-            tern_sampler_accept(r->sampler, r->prompt[i]);
-            if (r->drafts)
-                tern_spec_read(&r->spec, r->prompt[i]);
-        }
+        r->reading = false;
+        r->has_row = true;
+        if (!r->started)
+            start(r);
     }
 }
 
@@ -418,9 +541,9 @@ static void take_token(tern_request *r, int32_t id)
     if (r->drafts)
         tern_spec_accept(&r->spec, id);
     tern_detok_push(&r->detok, id, &r->piece);
-    if (r->matcher)
-        r->rc = tern_matcher_accept(r->matcher, id, &r->err);
-    if (show(r))
+    if (r->matcher && (r->rc = tern_matcher_accept(r->matcher, id, &r->err)) != TERN_OK)
+        r->finish = TERN_FINISH_FAILED; /* the token is taken, so there is no going on */
+    else if (show(r))
         finish(r, TERN_FINISH_STOP);
     else if (r->matcher && tern_matcher_is_over(r->matcher)) /* no need to hear so from the model */
         finish(r, TERN_FINISH_EOG);
@@ -451,7 +574,7 @@ static void settle(tern_request *r)
     if (r->rc == TERN_E_CANCELLED) {
         finish(r, TERN_FINISH_CANCELLED);
         r->rc = TERN_OK;
-    } else if (r->rc == TERN_OK && r->started) {
+    } else if (r->rc == TERN_OK && r->started && !r->reading) {
         const tern_session *s = r->s;
         if (r->n_predict == 0)
             finish(r, TERN_FINISH_LENGTH);
@@ -518,14 +641,23 @@ static void conclude(tern_request *r, tern_event *ev)
 static void step(tern_request *const *r, size_t n, bool whole, tern_event *ev)
 {
     uint64_t begin = tern_clock_ns();
-    for (size_t i = 0; i < n; i++)
+    tern_model *m = r[0]->s->m;
+    bool waits = false;
+    for (size_t i = 0; i < n; i++) {
         prepare(r[i]);
-    run(r, n, whole);
+        waits |= r[i]->fed;
+    }
+    if (waits) { /* else all rows are there: wait for nobody */
+        tern_turn_take(&m->turn);
+        run(r, n, whole);
+    }
     for (size_t i = 0; i < n; i++) {
         ev[i] = (tern_event){.id = -1};
         settle(r[i]);
     }
     choose(r, n, ev);
+    if (waits)
+        tern_turn_give(&m->turn);
     for (size_t i = 0; i < n; i++)
         conclude(r[i], &ev[i]);
     double spent = (double)(tern_clock_ns() - begin) * 1e-9;

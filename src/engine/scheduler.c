@@ -51,7 +51,11 @@ static tern_code check_opts(tern_scheduler *s, tern_err *err)
 /* The budget for keys and values. */
 static tern_code plan_memory(tern_scheduler *s, tern_err *err)
 {
-    size_t one = tern_seq_bytes(&s->shape, s->n_ctx), all;
+    /* Tables grow by doubling, so one of ids and one of pages may be twice as long as needed. */
+    size_t one = tern_seq_bytes(&s->shape, s->n_ctx), all, slack;
+    if (!tern_mul_size((size_t)s->n_ctx, 2 * sizeof(void *), &slack) ||
+        !tern_add_size(one, slack + 4096, &one))
+        one = SIZE_MAX;
     if (s->o.mem_bytes == 0) {
         tern_memory mem;
         const char *who;
@@ -66,6 +70,7 @@ static tern_code plan_memory(tern_scheduler *s, tern_err *err)
                          "scheduler: a context of %d tokens takes %zu bytes, %" PRIu64
                          " are there for keys and values: use a smaller context",
                          s->n_ctx, one, s->o.mem_bytes);
+    s->budget.limit = s->o.mem_bytes < SIZE_MAX ? (size_t)s->o.mem_bytes : SIZE_MAX;
     return TERN_OK;
 }
 
@@ -247,21 +252,18 @@ static tern_code make_answer(tern_job *j, int32_t i, const int32_t *prompt, tern
     go.seed += (uint64_t)i;
     *a = (tern_answer){.job = j, .index = i};
     TERN_TRY(tern_session_new(s->m, &so, &a->s, err));
-    return tern_request_new(a->s, prompt, j->n_prompt, &go, &a->r, err);
+    TERN_TRY(tern_request_new(a->s, prompt, j->n_prompt, &go, &a->r, err));
+    return i == 0 && j->o.echo_logprobs ? tern_request_echo(a->r, err) : TERN_OK;
 }
 
-void tern_answer_done(tern_answer *a)
-{
-    tern_request_free(a->r);
-    tern_session_free(a->s);
-    a->r = NULL;
-    a->s = NULL;
-}
-
+/* Nobody else knows it: it never was in the list, or has ended and holds no states. */
 static void job_done(tern_job *j)
 {
-    for (int32_t i = 0; i < j->n_answer; i++)
-        tern_answer_done(&j->answers[i]);
+    for (int32_t i = 0; i < j->n_answer; i++) {
+        tern_request_free(j->answers[i].r);
+        tern_session_free(j->answers[i].s);
+    }
+    tern_str_done(&j->piece);
     tern_free(j);
 }
 
@@ -286,6 +288,8 @@ static tern_code job_new(tern_scheduler *s, const int32_t *prompt, size_t n_tok,
     j->n_prompt = n_tok;
     j->deadline_ns = o.deadline_s > 0.0 ? after(o.deadline_s) : UINT64_MAX;
     j->queued = true;
+    tern_str_init(&j->piece, 1 << 20);
+    tern_detok_init(&j->detok, s->m->tok, true, false);
     for (; j->n_answer < o.n; j->n_answer++) {
         tern_code rc = make_answer(j, j->n_answer, prompt, err);
         if (rc != TERN_OK) {
@@ -323,6 +327,8 @@ tern_code tern_scheduler_submit(tern_scheduler *s, const int32_t *prompt, size_t
     *out = j;
     pthread_mutex_lock(&s->mu);
     rc = check_room(s, err);
+    if (rc == TERN_OK && !(j->owner = tern_owner_join(s, j->o.owner)))
+        rc = tern_fail(err, TERN_E_NOMEM, "job: out of memory");
     if (rc == TERN_OK) {
         j->prev = s->last;
         *(s->last ? &s->last->next : &s->jobs) = j;

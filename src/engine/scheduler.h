@@ -1,8 +1,10 @@
 /* What the files of the scheduler share. A job is a prompt and its answers; an answer that runs has a slot.
+ * docs/SERVING.md says what is promised; scheduler_pick.c chooses whose turn it is, scheduler_state.c gives
+ * answers their states, scheduler_run.c evaluates.
  *
  * One lock, tern_scheduler.mu, guards what other threads may touch; it is never held over a pass, an
  * evaluation or a callback. All else belongs to the scheduler's thread, or, before a job is in the list,
- * to the thread that makes it. */
+ * to the thread that makes it. All states are within one budget and belong to the scheduler's thread. */
 #ifndef TERN_ENGINE_SCHEDULER_H
 #define TERN_ENGINE_SCHEDULER_H
 
@@ -11,12 +13,27 @@
 /* Most slots and answers of a job: a pass holds a row of each. */
 #define TERN_MAX_SLOT 64
 
+/* Who jobs belong to, as long as there are any. All guarded by the scheduler's mu. */
+typedef struct tern_owner tern_owner;
+struct tern_owner {
+    uint64_t id;
+    tern_owner *next;
+    int32_t n_job, n_slot;
+    double used; /* rows it was given, as far ahead as its answers are expected to go */
+};
+
 typedef struct tern_answer {
     tern_job *job;
     int32_t index;
     tern_session *s; /* owned, as r is; NULL once it is over */
     tern_request *r;
-    bool has_slot, over;
+    bool has_slot, over; /* written with s->mu held */
+    /* The thread's. */
+    double charged; /* rows that its owner was charged with when it got its slot */
+    uint64_t n_row; /* those it has had since */
+    int n_tok;      /* that its state has */
+    bool fresh;     /* the slot is new: it has no state yet */
+    bool begun;     /* it had one before */
 } tern_answer;
 
 struct tern_job {
@@ -27,6 +44,7 @@ struct tern_job {
     uint64_t deadline_ns; /* UINT64_MAX: none */
     /* Guarded by s->mu. */
     tern_job *next, *prev; /* of s->jobs */
+    tern_owner *owner;     /* from submission to the end */
     bool cancelled, held;
     bool queued; /* no answer of it has ever had a slot */
     bool ended;  /* its last event is over: the thread does not know it any more */
@@ -35,8 +53,14 @@ struct tern_job {
     bool skips;     /* held, as of the last look */
     tern_code code; /* it is to end with this, if not TERN_OK */
     tern_err err;
-    size_t n_read; /* tokens of the prompt that an event told of */
-    int32_t n_over;
+    size_t n_read;    /* tokens of the prompt that an event told of */
+    size_t n_echo;    /* the same with their probabilities */
+    bool prompt_read; /* answers may go on from the stem, or must read the prompt for themselves */
+    bool has_stem;
+    tern_stem stem;
+    tern_detok detok; /* of echoed tokens */
+    tern_str piece;
+    int32_t n_begun, n_over;
     int32_t n_answer;
     tern_answer answers[]; /* [n_answer] */
 };
@@ -53,11 +77,14 @@ struct tern_scheduler {
     bool mu_ready, wake_ready, ended_ready, thread_ready;
     /* Guarded by mu. */
     tern_job *jobs, *last; /* in the order of arrival */
+    tern_owner *owners;    /* owned, each */
     bool draining, cancels_all, quits;
     int32_t n_queued, n_running; /* jobs without a slot so far; slots taken */
     tern_scheduler_stats stats;
     tern_slot *view; /* owned; [o.n_slot]: of the slots, as others may see them */
     /* The thread's. */
+    tern_budget budget;
+    uint64_t n_row;
     tern_answer **slots; /* owned; [o.n_slot]; NULL: free */
     tern_request **list; /* owned; [o.n_slot]: of one pass, with their answers and events */
     tern_answer **who;
@@ -68,7 +95,36 @@ struct tern_scheduler {
 void *tern_scheduler_run(void *arg);
 /* Bring view up to date; s->mu is held, by the thread. */
 void tern_scheduler_look(tern_scheduler *s);
-/* Release what an answer holds. */
-void tern_answer_done(tern_answer *a);
+
+/* Whose turn it is (engine/scheduler_pick.c). s->mu is held. */
+
+/* The job's owner, who is counted in. NULL: no memory. */
+tern_owner *tern_owner_join(tern_scheduler *s, uint64_t id);
+/* One job of it less; it may be gone after that. */
+void tern_owner_leave(tern_scheduler *s, tern_owner *o);
+/* The answer that is next to get a slot; NULL: none waits. */
+tern_answer *tern_scheduler_pick(tern_scheduler *s);
+/* Take a slot, which must be free; leave it, if it has one. */
+void tern_answer_take_slot(tern_scheduler *s, tern_answer *a);
+void tern_answer_leave_slot(tern_scheduler *s, tern_answer *a);
+/* The answer whose state is to go where there is no room for all: the youngest of the owner who has most.
+ * But the oldest that runs always gets on. NULL: no other one has a slot. */
+tern_answer *tern_scheduler_victim(const tern_scheduler *s);
+/* The order in which prompts are read. */
+void tern_scheduler_sort(tern_answer **who, size_t n);
+
+/* States (engine/scheduler_state.c), the scheduler's thread alone; no lock is held unless it says so. */
+
+/* Whether there is room for the state that an answer without one has to read. */
+bool tern_answer_fits(const tern_scheduler *s, const tern_answer *a);
+/* An answer that has just got a slot gets its state, with all that is known of its text. Codes:
+ * TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_answer_begin(tern_scheduler *s, tern_answer *a, tern_err *err);
+/* After each of its passes. */
+void tern_answer_grow(tern_scheduler *s, tern_answer *a);
+/* It is over, or its job ends: release what it holds. */
+void tern_answer_end(tern_scheduler *s, tern_answer *a);
+/* There is not enough memory: put an answer back into the queue. False: nothing is to be had. */
+bool tern_scheduler_yield(tern_scheduler *s);
 
 #endif

@@ -25,11 +25,17 @@ static void tell_prompt(tern_job *j, size_t n_read)
     tell(j, &(tern_job_event){.kind = TERN_JOB_PROMPT, .n_done = n_read, .n_prompt = j->n_prompt});
 }
 
+/* The token has no text: what its event has is that of the tokens before it. */
+static bool is_end_token(const tern_answer *a, const tern_event *ev)
+{
+    return ev->finish == TERN_FINISH_EOG && ev->id >= 0 && tern_token_is_eog(a->s->m->tok, ev->id);
+}
+
 static void tell_token(tern_answer *a, const tern_event *ev)
 {
     tern_job_event e = {.kind = TERN_JOB_TOKEN, .answer = a->index, .token = *ev};
     e.n_prompt = a->job->n_prompt;
-    if (ev->finish == TERN_FINISH_EOG) { /* its text is that of the tokens before it */
+    if (is_end_token(a, ev)) {
         e.token.text = "";
         e.token.n_text = 0;
     }
@@ -43,48 +49,50 @@ static void tell_answer(tern_answer *a, const tern_event *ev)
     tern_job_event e = {
         .kind = TERN_JOB_ANSWER, .answer = a->index, .n_prompt = a->job->n_prompt, .stats = &st};
     e.token = (tern_event){.id = -1, .text = "", .finish = ev->finish, .stop = ev->stop};
-    if (ev->id < 0 || ev->finish == TERN_FINISH_EOG) {
+    if (ev->id < 0 || is_end_token(a, ev)) {
         e.token.text = ev->text;
         e.token.n_text = ev->n_text;
     }
     tell(a->job, &e);
 }
 
+/* Tokens of the prompt whose probabilities are known by now. */
+static void tell_echoes(tern_answer *a)
+{
+    tern_job *j = a->job;
+    size_t n, n_id;
+    const tern_logprobs *l = tern_request_echoes(a->r, &n);
+    const int32_t *ids = tern_request_ids(a->r, &n_id);
+    for (; l && j->n_echo < n; j->n_echo++) {
+        size_t i = j->n_echo;
+        tern_job_event e = {.kind = TERN_JOB_ECHO, .n_done = i, .n_prompt = j->n_prompt};
+        tern_str_clear(&j->piece);
+        tern_detok_push(&j->detok, ids[i], &j->piece);
+        e.token = (tern_event){.text = tern_str_get(&j->piece),
+                               .n_text = j->piece.len,
+                               .id = ids[i],
+                               .logprob = l[i].logprob,
+                               .top = l[i].top,
+                               .n_top = (size_t)l[i].n_top};
+        tell(j, &e);
+    }
+}
+
 /* ---- slots ------------------------------------------------------------------------------------- */
-
-/* s->mu is held. */
-static void leave_slot(tern_scheduler *s, tern_answer *a)
-{
-    for (int32_t i = 0; i < s->o.n_slot; i++)
-        if (s->slots[i] == a)
-            s->slots[i] = NULL;
-    s->n_running -= a->has_slot;
-    a->has_slot = false;
-}
-
-/* The answer that is next to get a slot; NULL: none waits. s->mu is held. */
-static tern_answer *next_waiting(tern_scheduler *s)
-{
-    for (tern_job *j = s->jobs; j; j = j->next)
-        for (int32_t i = 0; i < j->n_answer && j->code == TERN_OK; i++)
-            if (!j->answers[i].has_slot && !j->answers[i].over)
-                return &j->answers[i];
-    return NULL;
-}
 
 /* s->mu is held. */
 static void fill_slots(tern_scheduler *s)
 {
-    for (int32_t i = 0; i < s->o.n_slot; i++) {
-        tern_answer *a = s->slots[i] ? NULL : next_waiting(s);
-        if (!a)
-            continue;
-        s->slots[i] = a;
-        s->n_running++;
-        a->has_slot = true;
-        s->n_queued -= a->job->queued;
-        a->job->queued = false;
-    }
+    tern_answer *a;
+    while (s->n_running < s->o.n_slot && (a = tern_scheduler_pick(s)) != NULL)
+        tern_answer_take_slot(s, a);
+}
+
+static void leave_slot(tern_scheduler *s, tern_answer *a)
+{
+    pthread_mutex_lock(&s->mu);
+    tern_answer_leave_slot(s, a);
+    pthread_mutex_unlock(&s->mu);
 }
 
 /* ---- the ends of jobs -------------------------------------------------------------------------- */
@@ -95,17 +103,24 @@ static void set_code(tern_job *j, tern_code code, const char *why)
         j->code = tern_fail(&j->err, code, "%s", why);
 }
 
+/* s->mu is held. */
+static void count_bytes(tern_scheduler *s)
+{
+    s->stats.kv_bytes = s->budget.used - s->budget.kept;
+    s->stats.prefix_bytes = s->budget.kept;
+}
+
 /* All its answers are over, or it failed: the last event, after which it may be gone. */
 static void end_job(tern_scheduler *s, tern_job *j)
 {
     pthread_mutex_lock(&s->mu);
     for (int32_t i = 0; i < j->n_answer; i++)
-        leave_slot(s, &j->answers[i]);
+        tern_answer_leave_slot(s, &j->answers[i]);
     s->n_queued -= j->queued;
     s->stats.n_cancelled += j->code == TERN_E_CANCELLED;
     pthread_mutex_unlock(&s->mu);
     for (int32_t i = 0; i < j->n_answer; i++)
-        tern_answer_done(&j->answers[i]);
+        tern_answer_end(s, &j->answers[i]);
     tell(j, &(tern_job_event){.kind = TERN_JOB_END,
                               .n_prompt = j->n_prompt,
                               .code = j->code,
@@ -113,6 +128,8 @@ static void end_job(tern_scheduler *s, tern_job *j)
     pthread_mutex_lock(&s->mu);
     *(j->prev ? &j->prev->next : &s->jobs) = j->next;
     *(j->next ? &j->next->prev : &s->last) = j->prev;
+    tern_owner_leave(s, j->owner);
+    count_bytes(s);
     j->ended = true;
     pthread_cond_broadcast(&s->ended);
     pthread_mutex_unlock(&s->mu);
@@ -154,9 +171,11 @@ static size_t list_running(tern_scheduler *s)
         tern_answer *a = s->slots[i];
         if (!a || a->job->skips || a->job->code != TERN_OK)
             continue;
-        s->who[n] = a;
-        s->list[n++] = a->r;
+        s->who[n++] = a;
     }
+    tern_scheduler_sort(s->who, n);
+    for (size_t i = 0; i < n; i++)
+        s->list[i] = s->who[i]->r;
     return n;
 }
 
@@ -192,6 +211,15 @@ static bool wait_for_work(tern_scheduler *s)
     return works;
 }
 
+static void end_answer(tern_scheduler *s, tern_answer *a, const tern_event *ev)
+{
+    tell_answer(a, ev);
+    leave_slot(s, a);
+    a->over = true;
+    a->job->n_over++;
+    tern_answer_end(s, a);
+}
+
 /* What came of one answer's part of the pass. */
 static void take_event(tern_scheduler *s, tern_answer *a, const tern_event *ev)
 {
@@ -203,30 +231,36 @@ static void take_event(tern_scheduler *s, tern_answer *a, const tern_event *ev)
         j->code = j->err.code;
         return;
     }
-    tell_prompt(j, (size_t)tern_session_n_tok(a->s) < j->n_prompt ? (size_t)tern_session_n_tok(a->s)
-                                                                  : j->n_prompt);
+    tern_answer_grow(s, a);
+    tell_echoes(a);
+    tell_prompt(j, (size_t)a->n_tok < j->n_prompt ? (size_t)a->n_tok : j->n_prompt);
     if (ev->id >= 0)
         tell_token(a, ev);
-    if (ev->finish == TERN_FINISH_NONE)
-        return;
-    tell_answer(a, ev);
-    a->over = true;
-    j->n_over++;
-    tern_answer_done(a);
-    pthread_mutex_lock(&s->mu);
-    leave_slot(s, a);
-    pthread_mutex_unlock(&s->mu);
+    if (ev->finish != TERN_FINISH_NONE)
+        end_answer(s, a, ev);
+    else if (j->piece.failed)
+        set_code(j, TERN_E_NOMEM, "out of memory for the prompt's text");
 }
 
-/* Announce jobs that have a slot for the first time. */
-static void announce(tern_scheduler *s)
+/* States for answers whose slots are new, and word of jobs that have one for the first time. */
+static void begin(tern_scheduler *s)
 {
     for (int32_t i = 0; i < s->o.n_slot; i++) {
         tern_answer *a = s->slots[i];
-        if (!a || a->job->started || a->job->code != TERN_OK)
+        tern_job *j = a ? a->job : NULL;
+        tern_err err;
+        if (!a || !a->fresh || j->code != TERN_OK)
             continue;
-        a->job->started = true;
-        tell_started(a->job, 0);
+        if (tern_answer_begin(s, a, &err) != TERN_OK) {
+            set_code(j, err.code, err.msg);
+        } else if (!j->started) {
+            j->started = true;
+            pthread_mutex_lock(&s->mu);
+            s->stats.n_prompt += j->n_prompt;
+            s->stats.n_cached += (uint64_t)a->n_tok;
+            pthread_mutex_unlock(&s->mu);
+            tell_started(j, (size_t)a->n_tok);
+        }
     }
 }
 
@@ -251,6 +285,8 @@ static void count(tern_scheduler *s, const tern_request_stats *a, const tern_req
     s->stats.n_drafted += b->n_drafted - a->n_drafted;
     s->stats.n_accepted += b->n_accepted - a->n_accepted;
     s->stats.n_pass++;
+    s->stats.n_row = s->n_row;
+    count_bytes(s);
     pthread_mutex_unlock(&s->mu);
 }
 
@@ -262,20 +298,25 @@ static void pass(tern_scheduler *s, size_t n)
     tern_request_stats before = sum_stats(s, n);
     tern_code rc = tern_requests_next(s->list, n, s->events, &err);
     tern_request_stats after = sum_stats(s, n);
-    count(s, &before, &after);
+    tern_answer *starved = NULL;
     for (size_t i = 0; i < n; i++) {
-        if (rc == TERN_OK)
-            take_event(s, s->who[i], &s->events[i]);
-        else
+        if (rc != TERN_OK)
             set_code(s->who[i]->job, rc, err.msg);
+        else if (!tern_request_lacks_memory(s->who[i]->r))
+            take_event(s, s->who[i], &s->events[i]);
+        else if (s->who[i]->job->code == TERN_OK)
+            starved = s->who[i];
     }
+    if (starved && !tern_scheduler_yield(s))
+        set_code(starved->job, TERN_E_NOMEM, starved->s->feed.err.msg);
+    count(s, &before, &after);
 }
 
 void *tern_scheduler_run(void *arg)
 {
     tern_scheduler *s = arg;
     while (wait_for_work(s)) {
-        announce(s);
+        begin(s);
         pass(s, list_running(s));
         for (tern_job *j; (j = next_ending(s)) != NULL;)
             end_job(s, j);

@@ -285,9 +285,11 @@ static tern_code score_all(scorer *s, tern_err *err)
             return tern_fail(err, TERN_E_CANCELLED, "cancelled after %zu of %zu texts", s->first,
                              s->n_text);
         TERN_TRY(fill(s, &list, err));
-        pthread_mutex_lock(&s->m->mu);
+        tern_turn_take(&s->m->turn);
+        for (tern_feed *f = list; f; f = f->next)
+            f->brief = tern_turn_is_awaited(&s->m->turn);
         tern_pass(&s->m->e, s->m->rows, list, &s->m->cost);
-        pthread_mutex_unlock(&s->m->mu);
+        tern_turn_give(&s->m->turn);
         TERN_TRY(collect(s, list, err));
     }
     return TERN_OK;

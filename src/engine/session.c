@@ -148,6 +148,8 @@ static tern_code make_feed(tern_session *s, const int32_t *ids, size_t n_tok, in
                           .n_out = n_out,
                           .all_logits = all_sink != NULL,
                           .whole_head = s->whole_head,
+                          .group = s->group,
+                          .brief = s->brief,
                           .sink = keep_output,
                           .sink_ctx = s,
                           .progress = s->progress,
@@ -157,9 +159,9 @@ static tern_code make_feed(tern_session *s, const int32_t *ids, size_t n_tok, in
 }
 
 tern_code tern_session_feed(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
-                            tern_err *err)
+                            tern_logits_fn all_sink, void *ctx, tern_err *err)
 {
-    return make_feed(s, ids, n_tok, n_out, NULL, NULL, err);
+    return make_feed(s, ids, n_tok, n_out, all_sink, ctx, err);
 }
 
 static tern_code eval(tern_session *s, const int32_t *ids, size_t n_tok, int n_out,
@@ -167,9 +169,9 @@ static tern_code eval(tern_session *s, const int32_t *ids, size_t n_tok, int n_o
 {
     tern_model *m = s->m;
     TERN_TRY(make_feed(s, ids, n_tok, n_out, all_sink, ctx, err));
-    pthread_mutex_lock(&m->mu);
+    tern_turn_take(&m->turn);
     tern_code rc = tern_eval(&m->e, m->rows, &s->feed, &m->cost, err);
-    pthread_mutex_unlock(&m->mu);
+    tern_turn_give(&m->turn);
     return rc;
 }
 
@@ -225,6 +227,15 @@ void tern_session_rewind(tern_session *s, size_t n_tok)
     tern_seq_truncate(&s->seq, (int)n_tok);
     s->n_feed++; /* no feed goes on from here */
     s->n_out = 0;
+}
+
+void tern_session_adopt(tern_session *s, tern_seq *seq)
+{
+    tern_seq_done(&s->seq);
+    s->seq = *seq;
+    *seq = (tern_seq){0};
+    s->n_out = s->n_ahead = 0;
+    s->n_feed++;
 }
 
 void tern_session_cancel(tern_session *s)

@@ -107,12 +107,14 @@ static void hear(test_job *t, const tern_job_event *ev)
 static void on_event(void *ctx, const tern_job_event *ev)
 {
     test_job *t = ctx;
-    bool cancel;
+    bool cancel, hold = t->holds && ev->kind == TERN_JOB_STARTED;
     pthread_mutex_lock(&t->mu);
     hear(t, ev);
     cancel = ev->kind == TERN_JOB_TOKEN && t->n_token == t->cancel_at;
     pthread_cond_broadcast(&t->heard);
     pthread_mutex_unlock(&t->mu);
+    if (hold)
+        tern_job_hold(t->job, true);
     if (cancel)
         tern_job_cancel(t->job);
 }

@@ -33,6 +33,7 @@ typedef struct test_job {
     tern_code code;
     tern_err err;
     size_t cancel_at; /* cancels itself at this token; 0: never */
+    bool holds;       /* itself, from its start on */
     size_t *clock;    /* shared by jobs of one scheduler, counts events; NULL: none */
     size_t started_at, ended_at;
     char wrong[128]; /* what was wrong with the order of events; "" if nothing */

@@ -175,8 +175,8 @@ static void test_queue_is_bounded(void **state)
     plan(&k, 5);
     for (int i = 0; i < 4; i++)
         test_job_init(&t[i]);
+    t[0].holds = true;
     test_job_submit(&t[0], s, k.prompt, k.n_prompt, &k.o);
-    tern_job_hold(t[0].job, true);
     test_job_wait_start(&t[0]);
     test_job_submit(&t[1], s, k.prompt, k.n_prompt, &k.o);
     test_job_submit(&t[2], s, k.prompt, k.n_prompt, &k.o);
@@ -213,11 +213,10 @@ static void test_drain(void **state)
         tern_scheduler *s = make(opened, 1, 2);
         for (int i = 0; i < 3; i++) {
             test_job_init(&t[i]);
+            t[i].holds = i == 0 && !wait; /* for ever, if nobody cancels */
             if (i < 2)
                 test_job_submit(&t[i], s, k.prompt, k.n_prompt, &k.o);
         }
-        if (!wait) /* for ever, if nobody cancels */
-            tern_job_hold(t[0].job, true);
         tern_scheduler_drain(s, wait ? 1000.0 : 0.0);
         assert_int_equal(test_job_try(&t[2], s, k.prompt, k.n_prompt, &k.o, &err), TERN_E_BUSY);
         for (int i = 0; i < 2; i++) {
@@ -243,10 +242,9 @@ static void test_deadlines(void **state)
     plan(&k, 5);
     for (int i = 0; i < 3; i++) {
         test_job_init(&t[i]);
+        t[i].holds = i == 0; /* never done in time */
         k.o.deadline_s = i == 2 ? 0.0 : 0.05;
         test_job_submit(&t[i], s, k.prompt, k.n_prompt, &k.o);
-        if (i == 0) /* never done in time */
-            tern_job_hold(t[0].job, true);
     }
     assert_int_equal(test_job_wait(&t[0]), TERN_E_TIMEOUT);
     assert_int_equal(test_job_wait(&t[1]), TERN_E_TIMEOUT);
