@@ -307,7 +307,8 @@ static void pass(tern_scheduler *s, size_t n)
         else if (s->who[i]->job->code == TERN_OK)
             starved = s->who[i];
     }
-    if (starved && !tern_scheduler_yield(s))
+    /* Of several some have ended, if none can yield: what was theirs is free now. */
+    if (starved && !tern_scheduler_yield(s) && n == 1)
         set_code(starved->job, TERN_E_NOMEM, starved->s->feed.err.msg);
     count(s, &before, &after);
 }

@@ -108,11 +108,17 @@ static void on_event(void *ctx, const tern_job_event *ev)
 {
     test_job *t = ctx;
     bool cancel, hold = t->holds && ev->kind == TERN_JOB_STARTED;
+    test_job *frees[2] = {NULL, NULL};
     pthread_mutex_lock(&t->mu);
     hear(t, ev);
+    if (ev->kind == TERN_JOB_PROMPT)
+        memcpy(frees, t->frees, sizeof frees);
     cancel = ev->kind == TERN_JOB_TOKEN && t->n_token == t->cancel_at;
     pthread_cond_broadcast(&t->heard);
     pthread_mutex_unlock(&t->mu);
+    for (int i = 0; i < 2; i++)
+        if (frees[i])
+            tern_job_hold(frees[i]->job, false);
     if (hold)
         tern_job_hold(t->job, true);
     if (cancel)

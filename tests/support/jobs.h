@@ -20,7 +20,8 @@ typedef struct test_answer {
 } test_answer;
 
 /* One job. The callback writes, others read once it has ended, or with mu. */
-typedef struct test_job {
+typedef struct test_job test_job;
+struct test_job {
     pthread_mutex_t mu;
     pthread_cond_t heard;
     tern_job *job;
@@ -36,8 +37,10 @@ typedef struct test_job {
     bool holds;       /* itself, from its start on */
     size_t *clock;    /* shared by jobs of one scheduler, counts events; NULL: none */
     size_t started_at, ended_at;
+    test_job
+        *frees[2]; /* are held no more once this one has read a part of its prompt; guarded by mu */
     char wrong[128]; /* what was wrong with the order of events; "" if nothing */
-} test_job;
+};
 
 void test_job_init(test_job *t);
 /* Submit; fails the test if that fails. o's on_event and ctx are filled in. */

@@ -414,8 +414,11 @@ static void test_short_prompts_pass_long_ones(void **state)
         test_job_submit(&t[i], f.s, ids, i == 2 ? 16 : 380, &o);
         test_job_wait_start(&t[i]);
     }
-    for (int i = 0; i < 3; i++)
-        tern_job_hold(t[i].job, false);
+    pthread_mutex_lock(&t[0].mu);
+    t[0].frees[0] = &t[1];
+    t[0].frees[1] = &t[2];
+    pthread_mutex_unlock(&t[0].mu);
+    tern_job_hold(t[0].job, false);
     for (int i = 0; i < 3; i++)
         assert_int_equal(test_job_wait(&t[i]), TERN_OK);
     assert_true(t[2].ended_at < t[0].ended_at);
