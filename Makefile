@@ -2,7 +2,7 @@
 BUILD ?= build
 TEST  ?= build-test
 
-.PHONY: all chat test test-long check bench install clean kernels
+.PHONY: all chat test test-clients test-long check bench install clean kernels
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -30,6 +30,12 @@ $(TEST)/build.ninja: $(FOLDERS)
 	@meson setup $$([ ! -e $@ ] || echo --reconfigure) $(TEST) --buildtype=debugoptimized \
 	    -Dtests=true >/dev/null
 	@touch $@
+
+# What others wrote, in languages with packages of their own, against the built server: installs what it
+# needs. CLIENTS= names some of tests/clients/test_*.
+test-clients: $(TEST)/build.ninja
+	@ninja -C $(TEST) tern
+	@TERN=$(TEST)/tern tests/clients/run $(CLIENTS)
 
 # The same tests under the sanitizers, and minutes of fuzzing.
 test-long:

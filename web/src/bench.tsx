@@ -105,8 +105,8 @@ function Live() {
             <dl class="tiles">
                 <Tile name="Generating" value={round(s ? s.generated ?? s.mine : null)} unit="tok/s" note={n ? `${n.n_running} running, ${n.n_queued} waiting, ${n.n_slot} at a time` : 'from this page'} />
                 <Tile name="Reading prompts" value={round(s?.prompt)} unit="tok/s" note={n ? `${n.n_cached.toLocaleString('en')} of ${n.n_prompt.toLocaleString('en')} tokens were cached` : undefined} />
-                <Tile name="Of memory’s roofline" value={round(s?.memory)} unit="%" note={i?.machine?.read_bytes_per_s ? `${(i.machine.read_bytes_per_s / 1e9).toFixed(1)} GB/s measured` : undefined} />
-                <Tile name="Of arithmetic’s roofline" value={round(s?.arithmetic)} unit="%" note={i?.machine?.int8_macs_per_s ? `${(i.machine.int8_macs_per_s / 1e12).toFixed(2)} tera multiply-adds/s` : undefined} />
+                <Tile name="Memory roofline" value={round(s?.memory)} unit="%" note={i?.machine?.read_bytes_per_s ? `${(i.machine.read_bytes_per_s / 1e9).toFixed(1)} GB/s measured` : undefined} />
+                <Tile name="Arithmetic roofline" value={round(s?.arithmetic)} unit="%" note={i?.machine?.int8_macs_per_s ? `${(i.machine.int8_macs_per_s / 1e12).toFixed(2)} tera multiply-adds/s` : undefined} />
             </dl>
             <div class="plots">
                 <Plot label="Tokens per second" lines={absent.value ? [{ label: 'this page' }] : [{ label: 'generated' }, { label: 'prompt' }]} xRange={[-SPAN, 0]} xValues={seconds} yMax={10}

@@ -173,7 +173,7 @@ export function MessageView({ c, m, isEdited, onEdit }: { c: Conversation; m: Me
                 {stats.length > 0 && (
                     <p class="stats">{stats.map(([v, k]) => <span key={k}><b>{v}</b> {k}</span>)}<Json m={m} /></p>
                 )}
-                {!live && (
+                {!live && m.state !== 'failed' && (
                     <div class="tools">
                         <Branches c={c} m={m} />
                         <button type="button" class="quiet" aria-label="Copy answer" title="Copy" disabled={!m.text} onClick={() => void copy(m.text)}><Copy /></button>
