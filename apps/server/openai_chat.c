@@ -291,6 +291,16 @@ static tern_code read_rest(const params *p, generate_request *r, fault *f)
         if (!s || strcmp(s, "text") != 0)
             return fault_set(f, TERN_E_USAGE, "modalities", "modalities: only text is supported");
     }
+    if (p->continue_last) {
+        const json_t *last = json_array_get(p->messages, json_array_size(p->messages) - 1);
+        const char *role = json_string_value(json_object_get(last, "role"));
+        if (!role || strcmp(role, "assistant") != 0 ||
+            !json_is_string(json_object_get(last, "content")))
+            return fault_set(f, TERN_E_USAGE, "continue_final_message",
+                             "continue_final_message: the last message is to be an assistant's, "
+                             "with text");
+        r->continue_last = true;
+    }
     r->messages = p->messages;
     r->logprobs = p->logprobs;
     r->n_top = (int32_t)p->top_logprobs;

@@ -81,7 +81,7 @@ typedef struct params {
     const json_t *messages, *system, *prompt, *input;
     const char *instructions, *prompt_text;
     const json_t *tools, *tool_choice, *functions, *function_call;
-    bool parallel_tool_calls;
+    bool parallel_tool_calls, continue_last;
     const json_t *template_vars, *reasoning, *modalities;
     const char *reasoning_effort, *reasoning_format;
     const json_t *thinking, *output_config, *container, *mcp_servers; /* messages */
