@@ -1,8 +1,8 @@
 /* Made by web/build.mjs of the page beside it. */
-#define WEB_PAGE_TAG "607548524a66a4ea0ae573542154ca24"
+#define WEB_PAGE_TAG "4fd5b7c780ea45783f809ff683ed2019"
 #define WEB_PAGE_POLICY \
     "default-src 'none'; " \
-    "script-src 'sha256-0hKPfp1+hIlEgggCwZCA0hvgcvFlDhC0zQI6twX1GrA='; " \
+    "script-src 'sha256-/rPcOd94d9wvTtYNWpZwQOp+5Uk4kYKL7WuEPScb3nc='; " \
     "style-src 'sha256-l2Qt3p9pkBYF0cuvGS7qL07viflYzcMomq2Xm5ZfLac='; " \
     "img-src data:; " \
     "connect-src 'self'; " \

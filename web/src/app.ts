@@ -357,7 +357,7 @@ async function run(c: Conversation, q: Message, m: Message, goingOn: boolean): P
         if (wrong) throw new ApiError({ kind: 'request', text: 'Answer format: ' + wrong, param: 'response_format' });
         const messages = tree.toSend(c, q.id);
         if (goingOn) messages.push({ role: 'assistant', content: before });
-        const body = { model: server.value.model || undefined, messages, ...requestFields(s) };
+        const body = { model: server.value.model || undefined, messages, continue_final_message: goingOn || undefined, ...requestFields(s) };
         for await (const p of api.stream('/v1/chat/completions', body, control.signal)) {
             if (p.text || p.thinking) {
                 last = performance.now();

@@ -74,6 +74,7 @@ describe('chat', () => {
         await t.page.locator('main').getByText('and the end.').waitFor();
         await t.answered();
         const sent = mock.requests.at(-1).messages;
+        assert.equal(mock.requests.at(-1).continue_final_message, true);
         assert.equal(sent.at(-1).role, 'assistant');
         assert.equal(sent.at(-1).content.trim(), kept);
         assert.equal(await t.answers.count(), 1);
