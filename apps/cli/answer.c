@@ -83,11 +83,12 @@ static tern_code stream(tern_request *r, bool show, cli_answer *a, tern_err *err
     return a->text.failed ? tern_fail(err, TERN_E_NOMEM, "out of memory for the answer") : TERN_OK;
 }
 
-tern_code cli_answer_run(cli *c, tern_session *s, const cli_ids *ids, bool show, cli_answer *a,
-                         tern_err *err)
+tern_code cli_answer_run(cli *c, const tern_model *m, tern_session *s, const cli_ids *ids,
+                         bool show, cli_answer *a, tern_err *err)
 {
     tern_token_bias bias[CLI_MAX_LIST];
     tern_gen_opts g;
+    tern_grammar *grammar;
     tern_request *r;
     fill(c, &g);
     for (size_t i = 0; i < c->opt.bias.n; i++)
@@ -95,9 +96,13 @@ tern_code cli_answer_run(cli *c, tern_session *s, const cli_ids *ids, bool show,
     g.bias = bias;
     g.n_bias = c->opt.bias.n;
     g.seed = a->seed;
-    TERN_TRY(tern_request_new(s, ids->v, ids->n, &g, &r, err));
+    TERN_TRY(cli_grammar_new(c, m, &grammar, err));
+    g.grammar = grammar;
+    tern_code rc = tern_request_new(s, ids->v, ids->n, &g, &r, err);
+    tern_grammar_free(grammar);
+    TERN_TRY(rc);
     cli_interrupt_target(s);
-    tern_code rc = stream(r, show, a, err);
+    rc = stream(r, show, a, err);
     cli_interrupt_target(NULL);
     cli_progress_end(c);
     tern_request_stats_get(r, &a->stats);

@@ -43,7 +43,7 @@ tern_code chat_answer(chat *h, tern_err *err)
         cli_answer_done(&h->last);
         cli_answer_init(&h->last);
         h->last.seed = cli_seed(h->c, h->n_answer);
-        rc = cli_answer_run(h->c, h->s, &ids, !h->c->json, &h->last, err);
+        rc = cli_answer_run(h->c, h->m, h->s, &ids, !h->c->json, &h->last, err);
     }
     cli_ids_done(&ids);
     TERN_TRY(rc);

@@ -118,6 +118,12 @@ TERN_CHECK tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb,
 TERN_CHECK tern_code cli_chat_ids(const tern_model *m, const json_t *messages, cli_ids *out,
                                   tern_err *err);
 
+/* ---- constraint.c: what answers may be ------------------------------------------------------ */
+
+/* The grammar of the options; NULL: there is none. tern_grammar_free it. */
+TERN_CHECK tern_code cli_grammar_new(const cli *c, const tern_model *m, tern_grammar **out,
+                                     tern_err *err);
+
 /* ---- answer.c: one answer ------------------------------------------------------------------ */
 
 typedef struct cli_answer {
@@ -133,8 +139,8 @@ void cli_answer_done(cli_answer *a);
 uint64_t cli_seed(const cli *c, uint64_t turn);
 /* Answer ids as the options say; stream to standard output when show. a->seed is the caller's.
  * An interrupt ends the answer with TERN_FINISH_CANCELLED and TERN_OK. */
-TERN_CHECK tern_code cli_answer_run(cli *c, tern_session *s, const cli_ids *ids, bool show,
-                                    cli_answer *a, tern_err *err);
+TERN_CHECK tern_code cli_answer_run(cli *c, const tern_model *m, tern_session *s,
+                                    const cli_ids *ids, bool show, cli_answer *a, tern_err *err);
 /* Tokens per second after the first token; 0 when there were fewer than two. */
 double cli_answer_speed(const tern_request_stats *st);
 void cli_answer_print_stats(const cli *c, const tern_session *s, const cli_answer *a);

@@ -244,6 +244,8 @@ static cli_list *list_of(cli_options *o, cli_opt id)
         return &o->stop;
     case OPT_TENSOR_TYPE:
         return &o->tensor_type;
+    case OPT_CHOICE:
+        return &o->choice;
     case OPT_ALIAS:
         return &o->aliases;
     case OPT_API_KEY:

@@ -65,7 +65,7 @@ static tern_code answer(cli *c, tern_model *m, const cli_ids *ids, tern_err *err
     cli_answer_init(&a);
     a.seed = cli_seed(c, 0);
     cli_interrupt_init();
-    tern_code rc = cli_answer_run(c, s, ids, !c->json, &a, err);
+    tern_code rc = cli_answer_run(c, m, s, ids, !c->json, &a, err);
     if (c->json && rc == TERN_OK)
         rc = cli_print_json(cli_answer_json(c, &a), err);
     else if (!c->json && (rc == TERN_OK || a.text.len)) {

@@ -92,6 +92,31 @@ ok $? 'the banned token was chosen'
 run run $small -p 'Once upon a time' -n 1 --temp 0 -l 15+1e4 -l 432+-1 --json
 has_status 2
 
+# What an answer may be: it is that, hot as it may be, and ends by itself.
+run run $small -p 'Once' --temp 5 --choice yes --choice no --json
+json_is eog finish
+case "$("$E2E_JSON" text <"$out")" in yes | no) ok 0 '' ;; *) ok 1 'an answer that was not offered' ;; esac
+run run $small -p 'Once' --temp 0 --regex '[A-C]{3}-\d{2}'
+grep -qxE '[A-C]{3}-[0-9]{2}' "$out"
+ok $? 'not what the pattern says'
+run run $small -p 'Once' --temp 0 --grammar 'root ::= "<" [a-z]{2,5} ">"'
+grep -qxE '<[a-z]{2,5}>' "$out"
+ok $? 'not what the grammar says'
+printf 'root ::= "x" | "y"\n' >"$tmp/gbnf"
+run run $small -p 'Once' --temp 0 --grammar-file "$tmp/gbnf"
+grep -qxE '[xy]' "$out"
+ok $? 'not what the file says'
+schema='{"type":"object","properties":{"n":{"type":"integer","minimum":7,"maximum":7}},"required":["n"]}'
+run run $small -p 'Once' --temp 0 -j "$schema"
+grep -qxE '[{]"n": ?7[}]' "$out"
+ok $? 'not what the schema says'
+printf '%s' "$schema" >"$tmp/schema"
+run run $small -p 'Once' --temp 0 -jf "$tmp/schema"
+grep -qxE '[{]"n": ?7[}]' "$out"
+ok $? 'not what the file of the schema says'
+fails_with 2 "line 1: expected '::='" run $small -p x --grammar 'root'
+fails_with 2 'and another option' run $small -p x --regex a --choice b
+
 # A chat template, with and without a system message: tokens are those of the rendered text.
 jinja='{{bos_token}}{% for m in messages %}{{m.role}}: {{m.content}} {% endfor %}'
 run tokenize $small -p '<s>system: Be kind. user: Hello ' --no-special
