@@ -167,8 +167,10 @@ TERN_API void tern_model_close(tern_model *m);
  * it can be read, "model". A folder that is not there has none. */
 TERN_API TERN_CHECK tern_code tern_cache_describe(const char *cache_dir, char **json,
                                                   tern_err *err);
-/* Remove all calibrations and packed weights from a cache folder; *n_bytes: how much that was. Models that
- * are open go on. Codes: TERN_E_IO, TERN_E_NOMEM. */
+/* Files of prefixes in a cache folder, and their bytes. */
+TERN_API void tern_cache_prefixes(const char *cache_dir, uint64_t *n_file, uint64_t *n_bytes);
+/* Remove all calibrations, packed weights and prefixes from a cache folder; *n_bytes: how much that was. Models
+ * and schedulers that are open go on. Codes: TERN_E_IO, TERN_E_NOMEM. */
 TERN_API TERN_CHECK tern_code tern_cache_clear(const char *cache_dir, uint64_t *n_bytes,
                                                tern_err *err);
 
@@ -372,6 +374,16 @@ TERN_API void tern_session_rewind(tern_session *s, size_t n_tok);
 /* Any thread, also a signal handler: the running evaluation or request ends with
  * TERN_E_CANCELLED at the next step. The flag is cleared when a request or evaluation starts. */
 TERN_API void tern_session_cancel(tern_session *s);
+
+/* Write the tokens and their state to a file, which appears whole or not at all; for this model alone, on any
+ * machine. Codes: TERN_E_USAGE (no tokens), TERN_E_IO, TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_session_save(const tern_session *s, const char *path,
+                                                tern_err *err);
+/* Go on where a session was saved: its tokens take the place of those that are there; logits are those of
+ * no token. The file may hold any bytes: one that is damaged, or of another model or cache type, is refused.
+ * On failure the session is unchanged. Codes: TERN_E_NOT_FOUND, TERN_E_IO, TERN_E_FORMAT,
+ * TERN_E_LIMIT (more tokens than the context), TERN_E_NOMEM. */
+TERN_API TERN_CHECK tern_code tern_session_load(tern_session *s, const char *path, tern_err *err);
 
 /* ---- memory ------------------------------------------------------------------------------ */
 

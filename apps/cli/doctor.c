@@ -137,6 +137,20 @@ static void add_packed(const cli *c, json_t *all)
     tern_free(dir);
 }
 
+/* Prefixes that `tern serve` keeps, and where; null: no folder is known. */
+static void add_prefixes(const cli *c, json_t *all)
+{
+    char *dir = cli_cache_dir(c);
+    uint64_t n = 0, bytes = 0;
+    if (dir)
+        tern_cache_prefixes(dir, &n, &bytes);
+    (void)json_object_set_new(all, "prefixes",
+                              dir ? json_pack("{s:s, s:I, s:I}", "folder", dir, "files",
+                                              (json_int_t)n, "bytes", (json_int_t)bytes)
+                                  : json_null());
+    tern_free(dir);
+}
+
 /* What `tern pull` needs, or null. */
 static json_t *network(void)
 {
@@ -173,6 +187,7 @@ tern_code cli_doctor_facts(cli *c, json_t **out, tern_err *err)
     add_builtin(c, all);
     add_calibrations(c, all);
     add_packed(c, all);
+    add_prefixes(c, all);
     add_warnings(all);
     *out = all;
     return TERN_OK;
@@ -268,6 +283,15 @@ static void print_packed(const json_t *p)
                json_object_get(one, "model") ? text_at(one, "model") : text_at(one, "file"));
 }
 
+static void print_prefixes(const json_t *p)
+{
+    if (json_integer_value(json_object_get(p, "files")) == 0)
+        (void)puts("prefixes       none kept (tern serve keeps them)");
+    else
+        (void)printf("prefixes       %.1f MB, in %s (tern tune --clear removes them)\n",
+                     json_number_value(json_object_get(p, "bytes")) * 1e-6, text_at(p, "folder"));
+}
+
 static void print_report(const json_t *o)
 {
     const json_t *cpu = json_object_get(o, "cpu"), *lib = json_object_get(o, "libraries");
@@ -302,6 +326,7 @@ static void print_report(const json_t *o)
     print_builtin(json_object_get(o, "builtin_model"));
     print_calibrations(json_object_get(o, "calibrations"));
     print_packed(json_object_get(o, "packed_weights"));
+    print_prefixes(json_object_get(o, "prefixes"));
     const char *net = text_at(lib, "network");
     (void)printf("libraries      PCRE2 %s, jansson %s, utf8proc %s, libedit %s, %s\n",
                  text_at(lib, "pcre2"), text_at(lib, "jansson"), text_at(lib, "utf8proc"),

@@ -57,6 +57,34 @@ static tern_code read_prompt(const cli *c, tern_str *text, tern_err *err)
     return TERN_OK;
 }
 
+/* What --prompt-cache has: of a file that is of no use here a warning is all. */
+static tern_code load_cache(cli *c, tern_session *s, tern_err *err)
+{
+    const char *path = cli_text(&c->opt, OPT_PROMPT_CACHE);
+    tern_err why;
+    if (!path)
+        return TERN_OK;
+    tern_code rc = tern_session_load(s, path, &why);
+    if (rc == TERN_E_FORMAT || rc == TERN_E_LIMIT)
+        cli_warn(c, "%s; the prompt is read anew", why.msg);
+    else if (rc != TERN_OK && rc != TERN_E_NOT_FOUND)
+        return tern_fail(err, rc, "%s", why.msg);
+    return TERN_OK;
+}
+
+/* The prompt, without the answer, unless the file had it all. */
+static tern_code save_cache(const cli *c, tern_session *s, const cli_ids *ids, const cli_answer *a,
+                            tern_err *err)
+{
+    const char *path = cli_text(&c->opt, OPT_PROMPT_CACHE);
+    size_t n_tok;
+    if (!path || a->stats.n_cached + 1 >= ids->n)
+        return TERN_OK;
+    tern_session_rewind(s, ids->n);
+    (void)tern_session_tokens(s, &n_tok);
+    return n_tok ? tern_session_save(s, path, err) : TERN_OK;
+}
+
 static tern_code answer(cli *c, tern_model *m, const cli_ids *ids, tern_err *err)
 {
     tern_session *s;
@@ -65,7 +93,9 @@ static tern_code answer(cli *c, tern_model *m, const cli_ids *ids, tern_err *err
     cli_answer_init(&a);
     a.seed = cli_seed(c, 0);
     cli_interrupt_init();
-    tern_code rc = cli_answer_run(c, m, s, ids, !c->json, &a, err);
+    tern_code rc = load_cache(c, s, err);
+    if (rc == TERN_OK)
+        rc = cli_answer_run(c, m, s, ids, !c->json, &a, err);
     if (c->json && rc == TERN_OK)
         rc = cli_print_json(cli_answer_json(c, &a), err);
     else if (!c->json && (rc == TERN_OK || a.text.len)) {
@@ -77,6 +107,8 @@ static tern_code answer(cli *c, tern_model *m, const cli_ids *ids, tern_err *err
         cli_answer_print_stats(c, s, &a);
     if (rc == TERN_OK && c->verbose)
         (void)fprintf(stderr, "seed %llu\n", (unsigned long long)a.seed);
+    if (rc == TERN_OK)
+        rc = save_cache(c, s, ids, &a, err);
     if (rc == TERN_OK && a.finish == TERN_FINISH_CANCELLED)
         rc = tern_fail(err, TERN_E_CANCELLED, "interrupted");
     cli_answer_done(&a);

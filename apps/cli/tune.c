@@ -52,7 +52,7 @@ static tern_code clear(cli *c, tern_err *err)
         rc = cli_print_json(
             json_pack("{s:s?, s:I}", "folder", dir, "removed_bytes", (json_int_t)n_bytes), err);
     else if (rc == TERN_OK)
-        (void)printf("removed %.1f MB of calibrations and packed weights from %s\n",
+        (void)printf("removed %.1f MB of calibrations, packed weights and prefixes from %s\n",
                      (double)n_bytes * 1e-6, dir ? dir : "no folder: none is known");
     tern_free(dir);
     return rc == TERN_OK ? cli_flush(err) : rc;

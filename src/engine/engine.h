@@ -238,4 +238,16 @@ bool tern_model_screen_pays(const tern_model *m, size_t n_exact, size_t n_refine
 /* Choose and compile the model's chat template (engine/chat.c). */
 TERN_CHECK tern_code tern_chat_init(tern_model *m, const char *option, tern_err *err);
 
+/* Which model a state can be used with (engine/identity.c). Reads a little of each tensor. */
+uint64_t tern_model_identity(const tern_model *m);
+/* And gives the same bits with: also the file, this machine's instructions, this tern. */
+uint64_t tern_model_run_identity(const tern_model *m);
+/* Which form it has. */
+uint64_t tern_state_kind(const tern_kv_shape *s);
+
+/* Prefixes in a cache folder (engine/prefix_folder.c): where they are, free with tern_free, NULL without
+ * memory; all of them removed. */
+char *tern_prefix_folder(const char *cache_dir);
+void tern_prefixes_clear(const char *cache_dir, tern_clearing *c);
+
 #endif

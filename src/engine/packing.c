@@ -265,6 +265,7 @@ tern_code tern_cache_clear(const char *cache_dir, uint64_t *n_bytes, tern_err *e
         tern_folder_each(tern_str_get(&folder), clear_file, &c);
         (void)tern_folder_remove(tern_str_get(&folder)); /* stays while other files are in it */
         tern_calibrations_clear(cache_dir, &c);
+        tern_prefixes_clear(cache_dir, &c);
         *n_bytes = c.bytes;
     }
     tern_str_done(&folder);

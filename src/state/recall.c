@@ -13,18 +13,17 @@ static void reclaim(void *ctx, size_t most)
 {
     tern_recall *r = ctx;
     tern_prefix_reclaim(&r->tree, most);
-    if (r->budget.used > most && r->shelf)
+    if (r->budget->used > most && r->shelf)
         tern_shelf_give_up(r->shelf);
 }
 
-tern_code tern_recall_init(tern_recall *r, size_t limit, const tern_shelf_opts *shelf,
+tern_code tern_recall_init(tern_recall *r, tern_budget *budget, const tern_shelf_opts *shelf,
                            tern_err *err)
 {
-    *r = (tern_recall){.budget = {.limit = limit}};
-    r->ops = tern_seq_states(&r->budget);
+    *r = (tern_recall){.budget = budget, .ops = tern_seq_states(budget)};
     TERN_TRY(tern_prefix_init(&r->tree, &r->ops, err));
-    r->budget.reclaim = reclaim;
-    r->budget.ctx = r;
+    r->budget->reclaim = reclaim;
+    r->budget->ctx = r;
     if (!shelf)
         return TERN_OK;
     tern_shelf_opts o = *shelf;
@@ -106,7 +105,7 @@ void tern_recall_end(tern_recall *r, tern_recall_use *u, const int32_t *ids, int
 
 size_t tern_recall_kept_bytes(const tern_recall *r)
 {
-    return r->budget.kept + r->tree.own_bytes;
+    return r->budget->kept + r->tree.own_bytes;
 }
 
 void tern_recall_collect(tern_recall *r)
@@ -134,7 +133,7 @@ static void save_hottest(tern_recall *r, double wait_s)
 {
     uint64_t begin = tern_clock_ns(), bytes = 0;
     int n = 0;
-    r->budget.limit = SIZE_MAX; /* nothing is given up while the list is gone through */
+    r->budget->limit = SIZE_MAX; /* nothing is given up while the list is gone through */
     for (const tern_prefix_node *node = r->tree.newest; node && bytes < r->max_disk / 2;
          node = node->older) {
         double left = wait_s - (double)(tern_clock_ns() - begin) * 1e-9;

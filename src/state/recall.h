@@ -14,17 +14,17 @@
 
 /* Stays where it was initialised. */
 typedef struct tern_recall {
-    tern_budget budget;
+    tern_budget *budget; /* borrowed */
     tern_states ops;
     tern_prefix tree;
     tern_shelf *shelf; /* owned; NULL: memory only */
     uint64_t max_disk;
 } tern_recall;
 
-/* ops: their budget becomes &r->budget, of limit bytes. shelf: ops is set here; NULL: memory only. Codes:
- * TERN_E_NOMEM, TERN_E_IO (then it is ready all the same, without a shelf). */
-TERN_CHECK tern_code tern_recall_init(tern_recall *r, size_t limit, const tern_shelf_opts *shelf,
-                                      tern_err *err);
+/* Becomes the keeper of the budget, within which all sequences are that share something. shelf: ops is set
+ * here; NULL: memory only. Codes: TERN_E_NOMEM, TERN_E_IO (then it is ready all the same, without a shelf). */
+TERN_CHECK tern_code tern_recall_init(tern_recall *r, tern_budget *budget,
+                                      const tern_shelf_opts *shelf, tern_err *err);
 /* All uses are over, and all sequences within the budget are freed. Spends up to wait_s seconds on writing
  * what was used last. */
 void tern_recall_done(tern_recall *r, double wait_s);

@@ -126,16 +126,19 @@ typedef struct run_opts {
 
 static const run_opts usual = {.key = 77, .kind = 5, .max_bytes = 1 << 30};
 
+static tern_budget budget; /* of one program at a time */
+
 static void start(tern_recall *r, const run_opts *o)
 {
     tern_err err;
+    budget = (tern_budget){.limit = SIZE_MAX};
     const tern_shelf_opts so = {.dir = dir,
                                 .max_bytes = o->max_bytes,
                                 .key = o->key,
                                 .kind = o->kind,
                                 .title = "model",
                                 .warn = take_warning};
-    assert_int_equal(tern_recall_init(r, SIZE_MAX, &so, &err), TERN_OK);
+    assert_int_equal(tern_recall_init(r, &budget, &so, &err), TERN_OK);
 }
 
 /* A request of n tokens, of which n_keep are named; returns what was found. */
@@ -143,7 +146,7 @@ static int ask(tern_recall *r, uint64_t owner, const int32_t *ids, int n, int n_
 {
     tern_seq s;
     tern_recall_use u;
-    assert_int_equal(tern_seq_init_within(&s, &shape, N_CTX, &r->budget, NULL), TERN_OK);
+    assert_int_equal(tern_seq_init_within(&s, &shape, N_CTX, r->budget, NULL), TERN_OK);
     int found = tern_recall_begin(r, &u, owner, ids, n - 1, n_keep, &s);
     assert_true(rows_are_right(&s, ids, found));
     for (int at = found; at < n; at += 100) {
@@ -159,6 +162,8 @@ static int ask(tern_recall *r, uint64_t owner, const int32_t *ids, int n, int n_
 static void stop(tern_recall *r, double wait_s)
 {
     tern_recall_done(r, wait_s);
+    assert_int_equal(budget.used, 0);
+    assert_int_equal(budget.kept, 0);
 }
 
 /* The same as a killed program: nothing is written at the end. */
@@ -416,11 +421,12 @@ static void test_writing_gives_way_to_running(void **state)
     tern_err err;
     size_t one = tern_seq_bytes(&shape, 640);
     const tern_shelf_opts so = {.dir = dir, .max_bytes = 1 << 30, .key = 1, .kind = 2, .title = ""};
-    assert_int_equal(tern_recall_init(&r, one + one / 2, &so, &err), TERN_OK);
+    budget = (tern_budget){.limit = one + one / 2};
+    assert_int_equal(tern_recall_init(&r, &budget, &so, &err), TERN_OK);
     for (int i = 0; i < 30; i++) {
         count_up(a, 640, 1 + 1000 * i);
         assert_int_equal(ask(&r, 1, a, 640, 640), 0);
-        assert_true(r.budget.used <= r.budget.limit);
+        assert_true(budget.used <= budget.limit);
     }
     stop(&r, 0);
 }
