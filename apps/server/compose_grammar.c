@@ -133,14 +133,6 @@ static tern_code lease(grammar_cache *c, tern_grammar_kind kind, const char *tex
     return TERN_OK;
 }
 
-/* Until the library has schemas. */
-__attribute__((weak)) tern_code tern_schema_to_gbnf(const char *schema, size_t n,
-                                                    const char *prefix, char **gbnf, tern_err *err)
-{
-    (void)schema, (void)n, (void)prefix, (void)gbnf;
-    return tern_fail(err, TERN_E_UNSUPPORTED, "schemas are not there yet");
-}
-
 /* ---- rules -------------------------------------------------------------------------------------- */
 
 /* text[0..n) as GBNF writes it, ids of calls as a rule. */
