@@ -87,10 +87,12 @@ static tern_code make_lists(tern_scheduler *s, tern_err *err)
     return TERN_OK;
 }
 
-/* Signals are for the program's own threads. */
+/* Signals are for the program's own threads, but those that tell a thread of what it did itself: reading a
+ * file that was cut is one (base/os/map.h). */
 static tern_code start(tern_scheduler *s, tern_err *err)
 {
     pthread_condattr_t attr;
+    static const int own[] = {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
     sigset_t all, old;
     s->mu_ready = pthread_mutex_init(&s->mu, NULL) == 0;
     s->ended_ready = false;
@@ -103,6 +105,8 @@ static tern_code start(tern_scheduler *s, tern_err *err)
     if (!s->mu_ready || !s->wake_ready || !s->ended_ready)
         return tern_fail(err, TERN_E_NOMEM, "scheduler: the system has no room for locks");
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     s->thread_ready = pthread_create(&s->thread, NULL, tern_scheduler_run, s) == 0;
     pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -1,4 +1,5 @@
 /* Jobs of a scheduler: each answer is what a lone request gives, whoever joins and leaves beside it. */
+#include "engine/engine.h"
 #include "support/jobs.h"
 #include "support/model.h"
 #include "support/support.h"
@@ -80,11 +81,11 @@ static void test_answers_are_those_of_lone_requests(void **state)
     static const struct {
         int n_thread, n_slot, n_job;
         tern_spec_mode spec;
+        int n_row; /* of prompts in a pass; 0: as costs say */
     } cases[] = {
-        {1, 1, 6, TERN_SPEC_NGRAM},
-        {2, 3, 16, TERN_SPEC_OFF},
-        {2, 8, N_JOB, TERN_SPEC_NGRAM},
-        {2, 32, N_JOB, TERN_SPEC_ALWAYS},
+        {1, 1, 6, TERN_SPEC_NGRAM, 0},       {2, 3, 16, TERN_SPEC_OFF, 1},
+        {2, 8, N_JOB, TERN_SPEC_NGRAM, 0},   {2, 8, N_JOB, TERN_SPEC_OFF, 7},
+        {2, 32, N_JOB, TERN_SPEC_ALWAYS, 0}, {2, 32, N_JOB, TERN_SPEC_NGRAM, 50},
     };
     test_answer *want = calloc(N_JOB, sizeof *want);
     test_job *got = calloc(N_JOB, sizeof *got);
@@ -93,6 +94,7 @@ static void test_answers_are_those_of_lone_requests(void **state)
         tern_model *opened = open_model(&m, cases[c].n_thread);
         tern_scheduler *s = make(opened, cases[c].n_slot, N_JOB);
         talk t;
+        opened->cost.fixed_rows = cases[c].n_row;
         for (int i = 0; i < cases[c].n_job; i++) {
             plan(&t, i);
             t.o.gen.spec = TERN_SPEC_OFF;
