@@ -27,6 +27,50 @@ static tern_sample_params plain(void)
     return p;
 }
 
+/* Ids that do not exist are as if they were banned before anything else. */
+static void test_a_mask_is_a_ban(void **state)
+{
+    (void)state;
+    enum { MANY = 200 };
+    float logits[MANY];
+    uint32_t seed = 5, bits[MANY / 32 + 1];
+    for (int round = 0; round < 600; round++) {
+        tern_sample_params p = plain();
+        tern_logit_bias bias[MANY];
+        int n = 0;
+        memset(bits, 0, sizeof bits);
+        p.n_bias = 0;
+        for (int i = 0; i < MANY; i++) {
+            logits[i] = (float)(test_rand(&seed) % 1000) / 100.0f - 5.0f;
+            if (test_rand(&seed) % 8 < (uint32_t)(round % 8) && i != 77)
+                bias[p.n_bias++] = (tern_logit_bias){i, -INFINITY};
+            else
+                bits[i / 32] |= 1u << i % 32, n++;
+        }
+        p.temp = round % 5 ? 1.3f : 0.0f;
+        p.top_k = round % 3 ? 0 : 20;
+        p.top_p = round % 4 ? 1.0f : 0.8f;
+        p.min_p = round % 7 ? 0.0f : 0.1f;
+        p.typical_p = round % 11 ? 1.0f : 0.7f;
+        p.repeat_penalty = round % 2 ? 1.2f : 1.0f;
+        p.presence_penalty = 0.3f;
+        p.bias = bias;
+        tern_sampler *banned = sampler(&p, MANY);
+        p.n_bias = 0;
+        tern_sampler *masked = sampler(&p, MANY);
+        tern_sampler_allow(masked, bits, n);
+        for (int i = 0; i < 5; i++) {
+            tern_sampler_accept(banned, (int32_t)(7 * i));
+            tern_sampler_accept(masked, (int32_t)(7 * i));
+        }
+        for (uint64_t pos = 0; pos < 5; pos++)
+            assert_int_equal(tern_sampler_pick(masked, logits, pos),
+                             tern_sampler_pick(banned, logits, pos));
+        tern_sampler_free(banned);
+        tern_sampler_free(masked);
+    }
+}
+
 /* How often each id is drawn over many positions. */
 static void frequencies(const tern_sample_params *p, const float *logits, double *out)
 {
@@ -257,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_bias_moves_and_bans),
         cmocka_unit_test(test_a_ban_holds_against_infinity),
         cmocka_unit_test(test_the_key_alone_decides),
+        cmocka_unit_test(test_a_mask_is_a_ban),
         cmocka_unit_test(test_any_logits_give_an_id),
         cmocka_unit_test(test_parameters_out_of_range_are_named),
     };

@@ -315,6 +315,67 @@ static void together(void **state)
         }
 }
 
+/* Each id with a chance of 1 in `rare`, the 17th always; the number of them. */
+static int random_mask(uint32_t *bits, int n, uint32_t rare, uint32_t *seed)
+{
+    int n_set = 0;
+    memset(bits, 0, ((size_t)n + 31) / 32 * sizeof *bits);
+    for (int i = 0; i < n; i++)
+        if (i == 17 || test_rand(seed) % rare == 0) {
+            bits[i / 32] |= 1u << i % 32;
+            n_set++;
+        }
+    return n_set;
+}
+
+/* Only some ids exist, few or nearly all: the same choice again, one of them, and none of it stays. */
+static void some_allowed(void **state)
+{
+    (void)state;
+    static const uint32_t rare[] = {1, 2, 5, 50, 100000};
+    tern_logit_bias bias[] = {{3, -INFINITY}, {18, 5.0f}, {ROWS - 1, 30.0f}};
+    uint32_t bits[ROWS / 32 + 1];
+    for (int two = 0; two < 2; two++) {
+        head_model m;
+        uint32_t seed = (uint32_t)two + 900;
+        tally all = {0};
+        head_model_init(&m, TERN_DT_F16, ROWS, COLS, HEAD_GAUSS, seed);
+        for (int t = 0; t < 12; t++)
+            head_model_input(&m, t, t % 3, 31 * t + 5, &seed);
+        head_model_screen(&m, 0, two);
+        for (int i = 0; i < N_CHAIN; i++)
+            for (int k = 0; k < N(rare); k++) {
+                tern_sample_params p;
+                tally sum = {0};
+                bool screens = chain(i, &p);
+                if (k % 2) {
+                    p.repeat_penalty = 1.3f;
+                    p.bias = bias;
+                    p.n_bias = N(bias);
+                }
+                tern_sampler *s = sampler(&p, ROWS);
+                for (int t = 0; t < 12; t++) {
+                    int n = random_mask(bits, ROWS, rare[k], &seed);
+                    tern_sampler_accept(s, (int32_t)(test_rand(&seed) % ROWS));
+                    tern_sampler_allow(s, bits, n);
+                    bool screened = same_choice(&m, s, t, (uint64_t)t, &sum);
+                    int32_t id = tern_sampler_pick(s, head_model_logits(&m, t), (uint64_t)t);
+                    assert_true(bits[id / 32] >> id % 32 & 1);
+                    assert_true(screens || !screened);
+                    if (n <= 100) /* few are computed, whatever the bounds */
+                        assert_true(screened == screens);
+                    tern_sampler_allow(s, NULL, 0);
+                    same_choice(&m, s, t, (uint64_t)t, &sum);
+                }
+                all.n_pick += sum.n_pick;
+                all.n_screened += sum.n_screened;
+                tern_sampler_free(s);
+            }
+        assert_true(all.n_screened > all.n_pick / 3);
+        head_model_done(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +385,7 @@ int main(void)
         cmocka_unit_test(fewer_tokens_than_rows),
         cmocka_unit_test(all_logits_after_all),
         cmocka_unit_test(together),
+        cmocka_unit_test(some_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

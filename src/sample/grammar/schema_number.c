@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Bounds below 10^18; what has none upwards ends at 16 digits, or with as many as the other bound has. */
-#define MOST   999999999999999999
+#define MOST   1e18
 #define USUAL  9999999999999999
 #define DIGITS 20
 
