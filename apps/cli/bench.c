@@ -121,6 +121,8 @@ tern_code cli_bench(cli *c, tern_err *err)
     tern_code rc;
     if (cli_flag(&c->opt, OPT_BENCH_ARITH))
         return bench_arith(c, err);
+    if (cli_text(&c->opt, OPT_BENCH_SERVER))
+        return bench_server(c, err);
     tern_str_init(&t.foot, 1 << 16);
     cli_interrupt_init();
     t.list = json_array();

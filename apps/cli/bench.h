@@ -1,7 +1,7 @@
 /* What the parts of `tern bench` share: bench.c plans and sweeps, bench_run.c measures, bench_machine.c
  * describes the machine and its walls, bench_model.c makes synthetic models, bench_energy.c reads the
  * machine's energy counters, bench_profile.c asks where the time went, bench_baseline.c compares with an earlier run, bench_print.c writes the
- * rows. */
+ * rows. bench_server.c measures servers instead. */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
 
@@ -148,6 +148,11 @@ json_t *bench_energy_json(const bench_meter *m, const bench_row *row, double rat
 void bench_energy_text(const bench_meter *m, const bench_row *row, double rate, tern_str *out);
 /* `tern bench --arith-energy` */
 TERN_CHECK tern_code bench_arith(cli *c, tern_err *err);
+
+/* ---- bench_server.c ------------------------------------------------------------------------ */
+
+/* `tern bench --server` */
+TERN_CHECK tern_code bench_server(cli *c, tern_err *err);
 
 /* ---- bench_baseline.c ---------------------------------------------------------------------- */
 
