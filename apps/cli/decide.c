@@ -1,4 +1,4 @@
-/* Labels, yes or no and scores for texts, with probabilities. All options become one JSON object, the
+/* Labels, yes or no, scores and fields for texts, with probabilities. All options become one JSON object, the
  * same that the server takes, so both mean the same. */
 #include "decide.h"
 #include "base/alloc.h"
@@ -105,16 +105,24 @@ static tern_code set_range(json_t *o, const char *text, tern_err *err)
 static tern_code set_kind(json_t *o, const cli *c, tern_err *err)
 {
     const cli_options *p = &c->opt;
-    const char *labels = cli_text(p, OPT_DECIDE_LABELS), *range = cli_text(p, OPT_DECIDE_SCORE);
+    const char *labels = cli_text(p, OPT_DECIDE_LABELS), *range = cli_text(p, OPT_DECIDE_SCORE),
+               *schema = cli_text(p, OPT_DECIDE_EXTRACT);
     bool yes_no = cli_flag(p, OPT_DECIDE_YES_NO);
-    if ((labels != NULL) + (range != NULL) + yes_no > 1)
-        return tern_fail(err, TERN_E_USAGE, "--labels, --yes-no and --score exclude each other");
+    if ((labels != NULL) + (range != NULL) + (schema != NULL) + yes_no > 1)
+        return tern_fail(err, TERN_E_USAGE,
+                         "--labels, --yes-no, --score and --extract exclude each other");
     if (labels)
         return set_labels(o, labels, err);
     if (range)
         return set_range(o, range, err);
     if (yes_no)
         return set(o, "kind", json_string("yes_no"), err);
+    if (schema) {
+        json_t *v;
+        TERN_TRY(set(o, "kind", json_string("extract"), err));
+        TERN_TRY(decide_read_json(schema, &v, err));
+        return set(o, "schema", v, err);
+    }
     return TERN_OK;
 }
 
@@ -284,6 +292,7 @@ static tern_code decide_all(decide_verb *d, tern_err *err)
     TERN_TRY(make_base(d, err));
     while (d->n_done < d->n) {
         size_t n = d->n - d->n_done < most ? d->n - d->n_done : most;
+        d->host.first_item = d->n_done;
         tern_code rc = decide_run(&d->host, &d->task, d->items + d->n_done, n,
                                   d->has_map ? &d->map : NULL, d->r + d->n_done, err);
         if (rc == TERN_E_CANCELLED) {
@@ -424,9 +433,15 @@ tern_code cli_decide(cli *c, tern_err *err)
         return tern_fail(err, TERN_E_USAGE, "--fit and -o CAL.json need each other");
     TERN_TRY_GOTO(open_model(&d, err));
     TERN_TRY_GOTO(read_task(&d, err));
+    if (d.task.kind == DECIDE_EXTRACT && (reports || cli_text(o, OPT_DECIDE_CALIBRATION)))
+        TERN_TRY_GOTO(tern_fail(err, TERN_E_USAGE, "kind extract has no calibration"));
     TERN_TRY_GOTO(read_items(&d, err));
     TERN_TRY_GOTO(read_calibration(&d, err));
     cli_interrupt_init();
+    if (d.task.kind == DECIDE_EXTRACT) {
+        rc = decide_fields(&d, err);
+        goto fail;
+    }
     rc = decide_all(&d, err);
     cli_progress_end(c);
     if (rc == TERN_OK)

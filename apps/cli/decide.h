@@ -21,6 +21,8 @@ typedef struct decide_verb {
 
 /* Read a JSON file. */
 TERN_CHECK tern_code decide_read_json(const char *path, json_t **out, tern_err *err);
+/* Fields of each item, printed as they come (decide_fields.c). */
+TERN_CHECK tern_code decide_fields(decide_verb *d, tern_err *err);
 /* Figures of labelled items, before and after a calibration; with --fit also the calibration, as a file
  * (decide_report.c). */
 TERN_CHECK tern_code decide_report(decide_verb *d, tern_err *err);

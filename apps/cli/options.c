@@ -256,6 +256,8 @@ static cli_list *list_of(cli_options *o, cli_opt id)
         return &o->hosts;
     case OPT_LIMIT_SET:
         return &o->limits;
+    case OPT_DECIDE_SERVED:
+        return &o->calibrations;
     default:
         return &o->bias;
     }

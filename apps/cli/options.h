@@ -36,9 +36,9 @@ typedef struct cli_list {
 typedef struct cli_options {
     cli_verb verb;
     cli_value value[CLI_OPT_COUNT];
-    cli_list stop, bias, tensor_type, choice;       /* of the options of these names */
-    cli_list aliases, keys, origins, hosts, limits; /* the same of the server */
-    cli_list words;                                 /* arguments of verbs that take several */
+    cli_list stop, bias, tensor_type, choice; /* of the options of these names */
+    cli_list aliases, keys, origins, hosts, limits, calibrations; /* the same of the server */
+    cli_list words;    /* arguments of verbs that take several */
     const char *topic; /* of `tern help VERB` and `tern man VERB`; the task of `tern eval TASK` */
 } cli_options;
 

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "cli.h"
+#include "decide.h"
 
 #ifdef TERN_SERVER
 
@@ -108,9 +109,31 @@ static tern_code read_limits(cli *c, server_opts *o, tern_err *err)
     return TERN_OK;
 }
 
+/* "NAME=FILE" of --decide-calibration, read now: later the sandbox knows no such files. A new object. */
+static tern_code read_calibrations(const cli *c, json_t **out, tern_err *err)
+{
+    const cli_list *l = &c->opt.calibrations;
+    json_t *all = json_object();
+    tern_code rc = all ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory");
+    for (size_t i = 0; rc == TERN_OK && i < l->n; i++) {
+        const char *equal = strchr(l->item[i], '=');
+        json_t *v = NULL;
+        if (!equal || equal == l->item[i])
+            rc = tern_fail(err, TERN_E_USAGE, "--decide-calibration: expected NAME=CAL.json");
+        else
+            rc = decide_read_json(equal + 1, &v, err);
+        if (rc == TERN_OK &&
+            json_object_setn_new(all, l->item[i], (size_t)(equal - l->item[i]), v) != 0)
+            rc = tern_fail(err, TERN_E_USAGE, "--decide-calibration: the name is no UTF-8 text");
+    }
+    *out = all;
+    return rc;
+}
+
 tern_code cli_serve(cli *c, tern_err *err)
 {
     server_opts o;
+    json_t *calibrations = NULL;
     tern_str path;
     tern_code rc;
     server_opts_init(&o);
@@ -127,6 +150,9 @@ tern_code cli_serve(cli *c, tern_err *err)
     if (c->opt.value[OPT_API_KEY].source == CLI_ARG)
         cli_warn(c, "keys on the command line show in the list of processes; see --api-key-file");
     rc = read_limits(c, &o, err);
+    if (rc == TERN_OK)
+        rc = read_calibrations(c, &calibrations, err);
+    o.calibrations = calibrations;
     if (rc == TERN_OK && cli_text(&c->opt, OPT_MODEL))
         rc = cli_model_path(c, cli_text(&c->opt, OPT_MODEL), &path, NULL, err);
     o.path = tern_str_get(&path);
@@ -144,6 +170,7 @@ tern_code cli_serve(cli *c, tern_err *err)
         c->opt.value[OPT_MODEL].text = o.path;
     if (rc == TERN_OK)
         rc = server_run(&o, err);
+    json_decref(calibrations);
     tern_free(cache);
     tern_str_done(&path);
     return rc;

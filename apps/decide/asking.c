@@ -102,13 +102,26 @@ static void put_list(const decide_task *t, const decide_labels *l, tern_str *s)
     tern_str_puts(s, described ? "" : ".");
 }
 
+static void put_json(const json_t *v, tern_str *s)
+{
+    char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+    if (text)
+        tern_str_puts(s, text);
+    else
+        s->failed = true;
+    free(text);
+}
+
 /* What stands before the first input. Labels that an item brings stand behind it instead, so that inputs
  * still begin alike. */
 static void put_head(const decide_task *t, tern_str *s)
 {
     if (t->instruction && *t->instruction)
         tern_str_printf(s, "%s\n\n", t->instruction);
-    if (t->list && t->labels.n)
+    if (t->list && t->kind == DECIDE_EXTRACT) {
+        tern_str_puts(s, "Answer with a JSON object of this schema: ");
+        put_json(t->schema, s);
+    } else if (t->list && t->labels.n)
         put_list(t, &t->labels, s);
     else
         return;
@@ -118,18 +131,22 @@ static void put_head(const decide_task *t, tern_str *s)
 static void put_input(const decide_task *t, const decide_labels *l, const char *input, tern_str *s)
 {
     tern_str_puts(s, input);
-    if (t->list && t->labels.n == 0 && l && l->n) {
+    if (t->list && t->kind == DECIDE_CHOICE && t->labels.n == 0 && l && l->n) {
         tern_str_puts(s, "\n\n");
         put_list(t, l, s);
     }
 }
 
 /* An example's answer as it stands in the prompt. */
-static const char *example_answer(const decide_task *t, const json_t *e)
+static void put_answer(const decide_task *t, const json_t *e, tern_str *s)
 {
     const json_t *label = json_object_get(e, "label");
-    return t->labels.n ? shown_text(&t->labels.v[decide_label_find(&t->labels, label, false)])
-                       : json_string_value(label);
+    if (t->labels.n)
+        tern_str_puts(s, shown_text(&t->labels.v[decide_label_find(&t->labels, label, false)]));
+    else if (json_is_string(label))
+        tern_str_puts(s, json_string_value(label));
+    else
+        put_json(label, s);
 }
 
 /* ---- raw ----------------------------------------------------------------------------------- */
@@ -157,7 +174,9 @@ static tern_code raw_text(const decide_task *t, const decide_labels *l, const ch
     for (size_t i = 0; i < json_array_size(t->examples); i++) {
         const json_t *e = json_array_get(t->examples, i);
         put_asked(t, NULL, json_string_value(json_object_get(e, "input")), s);
-        tern_str_printf(s, " %s\n\n", example_answer(t, e));
+        tern_str_putc(s, ' ');
+        put_answer(t, e, s);
+        tern_str_puts(s, "\n\n");
     }
     put_asked(t, l, input, s);
     return s->failed ? tern_fail(err, TERN_E_NOMEM, "out of memory for the prompt") : TERN_OK;
@@ -177,8 +196,10 @@ static bool push_examples(const decide_task *t, json_t *messages, tern_str *s)
     for (size_t i = 0; ok && i < json_array_size(t->examples); i++) {
         const json_t *e = json_array_get(t->examples, i);
         put_input(t, NULL, json_string_value(json_object_get(e, "input")), s);
-        ok = !s->failed && push(messages, "user", tern_str_get(s)) &&
-             push(messages, "assistant", example_answer(t, e));
+        ok = !s->failed && push(messages, "user", tern_str_get(s));
+        tern_str_clear(s);
+        put_answer(t, e, s);
+        ok = ok && !s->failed && push(messages, "assistant", tern_str_get(s));
         tern_str_clear(s);
     }
     return ok;
@@ -401,40 +422,71 @@ static tern_code add_answers(const decide_host *h, const decide_labels *l, const
     return find_given(a, err);
 }
 
-tern_code decide_ask(const decide_host *h, const decide_task *t, const decide_labels *l,
-                     const char *input, decide_asked *out, tern_err *err)
+/* What answers continue: the prompt's ids, and as text what stands behind its last control token and what
+ * of the answer is there already, with which the ids of a->prompt then end. */
+static tern_code open_answer(const decide_host *h, const decide_task *t, const decide_labels *l,
+                             const char *input, const char *said, decide_asked *a, opening *o,
+                             decide_ids *before, tern_str *text, tern_err *err)
 {
-    opening o = {.before = &out->prompt, .gap = t->chat ? "" : " "};
-    tern_str raw;
-    char *text = NULL;
+    char *tail = NULL;
+    size_t n_tail = 0;
+    tern_code rc = TERN_OK;
+    if (t->chat) {
+        TERN_TRY(chat_prompt(h, t, l, input, before, err));
+        rc = find_opening(h, before, &o->n_before, &tail, &n_tail, err);
+        tern_str_put(text, tail, n_tail);
+        tern_string_free(tail);
+        if (rc != TERN_OK)
+            return rc;
+    } else {
+        TERN_TRY(raw_text(t, l, input, text, err));
+        o->flags = TERN_TOKENIZE_ADD_SPECIAL;
+    }
+    if (said) {
+        tern_str_puts(text, o->gap);
+        tern_str_puts(text, said);
+        o->gap = "";
+    }
+    if (text->failed)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for the prompt");
+    o->before = before;
+    o->text = tern_str_get(text);
+    o->n_text = text->len;
+    rc = decide_ids_put(&a->prompt, before->v, o->n_before, err);
+    return rc != TERN_OK ? rc : decide_ids_add(&a->prompt, h->m, o->text, o->n_text, o->flags, err);
+}
+
+static tern_code check_room(const decide_host *h, const decide_asked *a, tern_err *err)
+{
+    if (a->prompt.n > h->n_ctx)
+        return tern_fail(err, TERN_E_LIMIT, "a prompt of %zu tokens, the context holds %zu",
+                         a->prompt.n, h->n_ctx);
+    for (size_t i = 0; i < a->n_text; i++)
+        if (a->text[i].n > h->n_ctx + 1)
+            return tern_fail(err, TERN_E_LIMIT,
+                             "a prompt with answer of %zu tokens, the context holds %zu",
+                             a->text[i].n - 1, h->n_ctx);
+    return TERN_OK;
+}
+
+tern_code decide_ask(const decide_host *h, const decide_task *t, const decide_labels *l,
+                     const char *input, const char *said, decide_asked *out, tern_err *err)
+{
+    opening o = {.gap = t->chat ? "" : " "};
+    decide_ids before = {0};
+    tern_str text;
     tern_code rc;
     *out = (decide_asked){0};
-    tern_str_init(&raw, MAX_TEXT);
-    TERN_TRY_GOTO(end_ids(h, t, &o.end, err));
-    if (t->chat) {
-        TERN_TRY_GOTO(chat_prompt(h, t, l, input, &out->prompt, err));
-        TERN_TRY_GOTO(find_opening(h, &out->prompt, &o.n_before, &text, &o.n_text, err));
-        o.text = text ? text : "";
-    } else {
-        TERN_TRY_GOTO(raw_text(t, l, input, &raw, err));
-        o.text = tern_str_get(&raw);
-        o.n_text = raw.len;
-        o.flags = TERN_TOKENIZE_ADD_SPECIAL;
-        TERN_TRY_GOTO(decide_ids_add(&out->prompt, h->m, o.text, o.n_text, o.flags, err));
-    }
+    tern_str_init(&text, MAX_TEXT);
+    if (!said) /* what continues an answer ends with what continues it in turn */
+        TERN_TRY_GOTO(end_ids(h, t, &o.end, err));
+    TERN_TRY_GOTO(open_answer(h, t, l, input, said, out, &o, &before, &text, err));
     TERN_TRY_GOTO(add_answers(h, l, &o, out, err));
-    if (out->prompt.n > h->n_ctx)
-        rc = tern_fail(err, TERN_E_LIMIT, "a prompt of %zu tokens, the context holds %zu",
-                       out->prompt.n, h->n_ctx);
-    for (size_t i = 0; rc == TERN_OK && i < out->n_text; i++)
-        if (out->text[i].n > h->n_ctx + 1)
-            rc = tern_fail(err, TERN_E_LIMIT,
-                           "a prompt with answer of %zu tokens, the context holds %zu",
-                           out->text[i].n - 1, h->n_ctx);
+    rc = check_room(h, out, err);
 fail:
     decide_ids_done(&o.end);
-    tern_str_done(&raw);
-    tern_string_free(text);
+    decide_ids_done(&before);
+    tern_str_done(&text);
     if (rc != TERN_OK)
         decide_asked_done(out);
     return rc;

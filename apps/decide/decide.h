@@ -1,4 +1,5 @@
-/* Typed decisions: which of some labels fits a text, yes or no, a score, with probabilities. A task says what is asked and which answers there are; every answer's text is scored
+/* Typed decisions: which of some labels fits a text, yes or no, a score, fields of a schema, with
+ * probabilities. A task says what is asked and which answers there are; every answer's text is scored
  * exactly behind the prompt, so what comes out is a distribution and never free text (docs/DECIDE.md).
  * `tern decide` and POST /v1/decide make the same task from the same JSON object. */
 #ifndef DECIDE_DECIDE_H
@@ -15,7 +16,7 @@ enum {
     DECIDE_MAX_FREE = 16 /* texts without content */
 };
 
-typedef enum decide_kind { DECIDE_CHOICE, DECIDE_YES_NO, DECIDE_SCORE } decide_kind;
+typedef enum decide_kind { DECIDE_CHOICE, DECIDE_YES_NO, DECIDE_SCORE, DECIDE_EXTRACT } decide_kind;
 
 /* What becomes of a label's log-probability before labels are compared. */
 typedef enum decide_norm {
@@ -58,6 +59,8 @@ typedef struct decide_task {
     const char *instruction, *system, *cue, *end_text; /* NULL: none given */
     const json_t *examples;                            /* array or NULL */
     const json_t *content_free;                        /* array or NULL */
+    const json_t *schema;                              /* of DECIDE_EXTRACT */
+    int32_t max_tokens;                                /* the same: of an answer */
     decide_end end;
     bool chat; /* through the model's template */
     bool list; /* name the labels in the prompt */
@@ -114,6 +117,7 @@ typedef struct decide_host {
     tern_model *m; /* borrowed */
     size_t n_ctx;  /* most tokens of a prompt with an answer */
     tern_cache_type cache_k, cache_v;
+    size_t first_item;  /* what messages count items from; 0 */
     tern_session *base; /* as tern_score_opts has it, for prompts that begin so; may be NULL */
     /* Between passes, with items done and in all; false: stop. May be NULL. */
     bool (*progress)(void *ctx, size_t done, size_t total);
@@ -135,8 +139,10 @@ typedef struct decide_asked {
     size_t n_text, n_given;
 } decide_asked;
 
+/* said: how the answer begins already; NULL: not yet. */
 TERN_CHECK tern_code decide_ask(const decide_host *h, const decide_task *t, const decide_labels *l,
-                                const char *input, decide_asked *out, tern_err *err);
+                                const char *input, const char *said, decide_asked *out,
+                                tern_err *err);
 void decide_asked_done(decide_asked *a);
 
 /* ---- deciding ------------------------------------------------------------------------------ */
@@ -177,6 +183,16 @@ void decide_apply(const decide_map *m, const double *s, size_t n, double *p);
 TERN_CHECK tern_code decide_run(const decide_host *h, const decide_task *t,
                                 const decide_item *items, size_t n_item, const decide_map *map,
                                 decide_result *r, tern_err *err);
+/* Log-probabilities of labels behind what the answer has so far; r is emptied by decide_results_done. */
+TERN_CHECK tern_code decide_weigh_said(const decide_host *h, const decide_task *t,
+                                       const decide_labels *l, const char *input, const char *said,
+                                       decide_result *r, tern_err *err);
+/* The two halves of it: log-probabilities of some items, and, of all that one call is about, probabilities. */
+TERN_CHECK tern_code decide_weigh(const decide_host *h, const decide_task *t,
+                                  const decide_item *items, size_t n_item, decide_result *r,
+                                  tern_err *err);
+TERN_CHECK tern_code decide_conclude(const decide_task *t, size_t n_item, const decide_map *map,
+                                     decide_result *r, tern_err *err);
 void decide_results_done(decide_result *r, size_t n);
 decide_usage decide_usage_of(const decide_result *r, size_t n);
 /* {"label", "p", "probabilities", ...} as docs/DECIDE.md has it; NULL when memory is exhausted. */
@@ -187,6 +203,37 @@ json_t *decide_answer_json(const decide_task *t, const decide_labels *l, const d
 bool decide_is_withheld(const decide_task *t, const decide_result *r);
 /* Mean and standard deviation of a score. */
 void decide_expect(const decide_labels *l, const decide_result *r, double *mean, double *deviation);
+
+/* ---- extracting ---------------------------------------------------------------------------- */
+
+/* A value without parts, of what was extracted. */
+typedef struct decide_field {
+    char *path; /* owned; a JSON pointer: "/name" */
+    double p;   /* of the value behind all before it */
+    json_t *
+        others; /* owned; an object: how likely each value is that the schema lists; NULL: it lists none */
+} decide_field;
+
+typedef struct decide_extract {
+    char *text;          /* owned: what was written */
+    json_t *value;       /* owned; NULL: the answer did not end within the limit */
+    decide_field *field; /* owned; [n], in the order of the text */
+    size_t n, cap;
+    double p; /* of the least likely field; 1 without any */
+    size_t n_prompt, n_cached, n_answer;
+} decide_extract;
+
+/* The grammar of a task's schema: the caller's, tern_grammar_free. Codes: as of tern_grammar_new. */
+TERN_CHECK tern_code decide_schema(const tern_model *m, const decide_task *t, tern_grammar **out,
+                                   tern_err *err);
+/* Write the likeliest object token by token, held to the schema, in session s, which may hold the beginning of
+ * the prompt; then score the values that a field's schema lists. progress is called before each token,
+ * and with its NO the code is TERN_E_CANCELLED. */
+TERN_CHECK tern_code decide_extract_run(const decide_host *h, const decide_task *t, tern_grammar *g,
+                                        tern_session *s, const char *input, decide_extract *out,
+                                        tern_err *err);
+void decide_extract_done(decide_extract *x);
+json_t *decide_extract_json(const decide_task *t, const decide_extract *x);
 
 /* ---- calibration --------------------------------------------------------------------------- */
 
@@ -199,7 +246,7 @@ typedef struct decide_labelled {
 /* How a fit came about. */
 typedef struct decide_fit {
     decide_map map; /* of all examples */
-    double ridge;   /* of the biases; INFINITY: they are 0 */
+    double ridge;   /* of the biases; infinity: they are 0 */
     int n_fold;
     double *p; /* owned: probabilities of example i, [n] at p + at[i], from fits without its fold */
     size_t *at;

@@ -16,7 +16,7 @@
 /* One set of answers to be scored. */
 typedef struct question {
     const decide_labels *l;
-    const char *input;
+    const char *input, *said; /* said: see decide_ask */
     decide_result *r;
     size_t item; /* for messages */
 } question;
@@ -77,9 +77,9 @@ static tern_code ask_one(batch *b, tern_err *err)
     const question *q = &b->q[b->done + b->n_asked];
     decide_asked *a = &b->asked[b->n_asked];
     tern_err why;
-    tern_code rc = decide_ask(b->h, b->t, q->l, q->input, a, &why);
+    tern_code rc = decide_ask(b->h, b->t, q->l, q->input, q->said, a, &why);
     if (rc != TERN_OK)
-        return tern_fail(err, rc, "item %zu: %.200s", q->item + 1, why.msg);
+        return tern_fail(err, rc, "item %zu: %.200s", b->h->first_item + q->item + 1, why.msg);
     rc = result_init(q->r, q->l->n, err);
     q->r->n_prompt = a->prompt.n;
     q->r->n_cached = base_tokens(b);
@@ -188,8 +188,8 @@ static tern_session *usable_base(const batch *b)
     return b->h->base;
 }
 
-static tern_code weigh(const decide_host *h, const decide_task *t, question *q, size_t n,
-                       tern_err *err)
+static tern_code weigh_all(const decide_host *h, const decide_task *t, question *q, size_t n,
+                           tern_err *err)
 {
     batch b = {.h = h, .t = t, .q = q, .n = n};
     tern_score_opts o;
@@ -291,8 +291,8 @@ static size_t list_questions(const decide_task *t, const decide_item *items, siz
         const decide_labels *l = decide_labels_of(t, &items[i]);
         size_t set = t->labels.n ? 0 : i;
         for (size_t f = 0; f < per && (i == 0 || !t->labels.n); f++)
-            q[n++] = (question){l, free_text(t, f), &free_r[set * per + f], i};
-        q[n++] = (question){l, items[i].input, &r[i], i};
+            q[n++] = (question){l, free_text(t, f), NULL, &free_r[set * per + f], i};
+        q[n++] = (question){l, items[i].input, NULL, &r[i], i};
     }
     return n;
 }
@@ -316,7 +316,7 @@ static tern_code run(const decide_host *h, const decide_task *t, const decide_it
     if (!q)
         return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu items", n_item);
     size_t n = list_questions(t, items, n_item, r, free_r, q);
-    tern_code rc = weigh(h, t, q, n, err);
+    tern_code rc = weigh_all(h, t, q, n, err);
     tern_free(q);
     if (rc != TERN_OK && rc != TERN_E_CANCELLED)
         return rc;
@@ -347,21 +347,49 @@ static tern_code take_batch(size_t n, decide_result *r, size_t n_item, tern_err 
     return TERN_OK;
 }
 
-tern_code decide_run(const decide_host *h, const decide_task *t, const decide_item *items,
-                     size_t n_item, const decide_map *map, decide_result *r, tern_err *err)
+tern_code decide_weigh_said(const decide_host *h, const decide_task *t, const decide_labels *l,
+                            const char *input, const char *said, decide_result *r, tern_err *err)
+{
+    question q = {l, input, said, r, 0};
+    *r = (decide_result){0};
+    TERN_TRY(weigh_all(h, t, &q, 1, err));
+    choose(r, NULL);
+    return TERN_OK;
+}
+
+tern_code decide_weigh(const decide_host *h, const decide_task *t, const decide_item *items,
+                       size_t n_item, decide_result *r, tern_err *err)
 {
     size_t n_free_r = n_free(t) * (t->labels.n ? 1 : n_item);
     memset(r, 0, n_item * sizeof *r);
-    TERN_TRY(check_batch(t, n_item, err));
     decide_result *free_r = tern_calloc(n_free_r + 1, sizeof *free_r);
     if (!free_r)
         return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu items", n_item);
     tern_code rc = run(h, t, items, n_item, r, free_r, n_free_r, err);
-    if (rc == TERN_OK && t->calibrate == DECIDE_BATCH)
-        rc = take_batch(t->labels.n, r, n_item, err);
-    choose_all(r, n_item, map);
     decide_results_done(free_r, n_free_r);
     tern_free(free_r);
+    return rc;
+}
+
+tern_code decide_conclude(const decide_task *t, size_t n_item, const decide_map *map,
+                          decide_result *r, tern_err *err)
+{
+    TERN_TRY(check_batch(t, n_item, err));
+    if (t->calibrate == DECIDE_BATCH)
+        TERN_TRY(take_batch(t->labels.n, r, n_item, err));
+    choose_all(r, n_item, map);
+    return TERN_OK;
+}
+
+tern_code decide_run(const decide_host *h, const decide_task *t, const decide_item *items,
+                     size_t n_item, const decide_map *map, decide_result *r, tern_err *err)
+{
+    memset(r, 0, n_item * sizeof *r);
+    TERN_TRY(check_batch(t, n_item, err));
+    tern_code rc = decide_weigh(h, t, items, n_item, r, err);
+    if (rc == TERN_OK)
+        return decide_conclude(t, n_item, map, r, err);
+    choose_all(r, n_item, map); /* what is done before a cancellation */
     return rc;
 }
 

@@ -180,11 +180,8 @@ static tern_code read_bias(const decide_task *t, const json_t *bias, const char 
         return tern_fail(err, TERN_E_NOMEM, "%s: out of memory", name);
     for (size_t k = 0; k < m->n; k++) {
         const json_t *v = json_object_get(bias, t->labels.v[k].name);
-        char shown[48];
-        const char *label = t->labels.v[k].name;
         if (!json_is_number(v))
-            return tern_fail(err, TERN_E_USAGE, "%s: has no bias of label '%s'", name,
-                             tern_quote(shown, sizeof shown, label, strlen(label)));
+            return tern_fail(err, TERN_E_USAGE, "%s: has no bias of label %zu", name, k + 1);
         m->bias[k] = json_number_value(v);
     }
     return TERN_OK;

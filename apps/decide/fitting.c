@@ -16,7 +16,7 @@ enum { N_FOLD = 5, MAX_STEP = 60, MAX_BIAS = 64 };
 /* A model that knows nothing still may not turn its own order around. */
 #define LEAST_A 1e-3
 
-static const double ridges[] = {INFINITY, 1.0, 0.1, 0.01, 0.001};
+static const double ridges[] = {HUGE_VAL, 1.0, 0.1, 0.01, 0.001};
 #define N_RIDGE (sizeof ridges / sizeof ridges[0])
 
 typedef struct fitter {
@@ -198,7 +198,7 @@ static void fit_part(fitter *f, const part *s, double ridge, size_t n_bias)
 /* The ridge whose fits predict what they have not seen best, within a part. */
 static double choose_ridge(fitter *f, const part *within, size_t n_bias)
 {
-    double best = INFINITY, least = HUGE_VAL;
+    double best = HUGE_VAL, least = HUGE_VAL;
     for (size_t r = 0; r < (n_bias ? N_RIDGE : 1); r++) {
         double sum = 0.0;
         size_t n_all = 0, n;

@@ -9,8 +9,9 @@
 /* ---- members ------------------------------------------------------------------------------- */
 
 static const char *const members[] = {
-    "kind", "labels", "range",       "instruction", "system",    "examples",     "cue",
-    "end",  "chat",   "list_labels", "normalize",   "calibrate", "content_free", "min_p",
+    "kind",      "schema",    "max_tokens",   "labels", "range", "instruction",
+    "system",    "examples",  "cue",          "end",    "chat",  "list_labels",
+    "normalize", "calibrate", "content_free", "min_p",
 };
 
 static bool is_listed(const char *key, const char *const *list)
@@ -25,15 +26,17 @@ static tern_code check_members(const json_t *o, const char *const *extra, tern_e
 {
     const char *key;
     json_t *v;
-    char shown[48];
     json_object_foreach((json_t *)(uintptr_t)o, key, v)
     {
         bool known = is_listed(key, extra);
         for (size_t i = 0; !known && i < sizeof members / sizeof members[0]; i++)
             known = strcmp(key, members[i]) == 0;
-        if (!known)
-            return tern_fail(err, TERN_E_USAGE, "unknown member '%s' of a decision",
-                             tern_quote(shown, sizeof shown, key, strlen(key)));
+        if (!known) /* a server's messages do not repeat what it was sent */
+            return tern_fail(err, TERN_E_USAGE,
+                             "a decision has an unknown member; known are kind, labels, range, "
+                             "schema, max_tokens, "
+                             "instruction, system, examples, cue, end, chat, list_labels, "
+                             "normalize, calibrate, content_free and min_p");
     }
     return TERN_OK;
 }
@@ -139,13 +142,11 @@ static tern_code read_label(decide_label *l, const json_t *v, const char *what, 
 
 static tern_code check_distinct(const decide_labels *l, const char *what, tern_err *err)
 {
-    char shown[48];
     for (size_t i = 0; i < l->n; i++)
         for (size_t k = 0; k < i; k++)
             if (strcmp(l->v[i].name, l->v[k].name) == 0)
-                return tern_fail(
-                    err, TERN_E_USAGE, "%s: '%s' stands there twice", what,
-                    tern_quote(shown, sizeof shown, l->v[i].name, strlen(l->v[i].name)));
+                return tern_fail(err, TERN_E_USAGE, "%s: items %zu and %zu have one name", what,
+                                 k + 1, i + 1);
     return TERN_OK;
 }
 
@@ -228,7 +229,7 @@ static tern_code read_labels(decide_task *t, tern_err *err)
     labels = is_there(labels) ? labels : NULL;
     if (t->kind != DECIDE_SCORE && is_there(json_object_get(t->source, "range")))
         return tern_fail(err, TERN_E_USAGE, "'range' is for kind score");
-    if (labels && t->kind == DECIDE_SCORE)
+    if (labels && (t->kind == DECIDE_SCORE || t->kind == DECIDE_EXTRACT))
         return tern_fail(err, TERN_E_USAGE, "'labels' are for kinds choice and yes_no");
     if (t->kind == DECIDE_SCORE)
         return score_labels(t, err);
@@ -273,7 +274,7 @@ static tern_code check_examples(const decide_task *t, tern_err *err)
                              "'examples': item %zu: expected {\"input\": text, \"label\": answer}",
                              i + 1);
         bool fits = t->labels.n ? decide_label_find(&t->labels, label, false) < t->labels.n
-                                : json_is_string(label);
+                                : t->kind == DECIDE_EXTRACT || json_is_string(label);
         if (!fits)
             return tern_fail(err, TERN_E_USAGE, "'examples': item %zu: its label is none of these",
                              i + 1);
@@ -317,11 +318,29 @@ static tern_code read_numbers(decide_task *t, tern_err *err)
     return TERN_OK;
 }
 
+static tern_code read_schema(decide_task *t, tern_err *err)
+{
+    const json_t *schema = json_object_get(t->source, "schema"),
+                 *most = json_object_get(t->source, "max_tokens");
+    bool extracts = t->kind == DECIDE_EXTRACT;
+    if (extracts != json_is_object(schema) || (!extracts && is_there(schema)))
+        return tern_fail(err, TERN_E_USAGE, "'schema': an object, of kind extract and no other");
+    if (is_there(most) && (!extracts || !json_is_integer(most) || json_integer_value(most) < 1 ||
+                           json_integer_value(most) > 65536))
+        return tern_fail(err, TERN_E_USAGE,
+                         "'max_tokens': of kind extract, a whole number from 1 to 65536");
+    if (extracts && (t->calibrate != DECIDE_PLAIN || t->norm != DECIDE_SUM))
+        return tern_fail(err, TERN_E_USAGE, "'calibrate' and 'normalize' are not for kind extract");
+    t->schema = schema;
+    t->max_tokens = is_there(most) ? (int32_t)json_integer_value(most) : 512;
+    return TERN_OK;
+}
+
 static tern_code read_all(decide_task *t, bool has_template, tern_err *err)
 {
     const json_t *o = t->source;
     unsigned kind, norm, calibrate;
-    TERN_TRY(get_choice(o, "kind", "choice|yes_no|score", DECIDE_CHOICE, &kind, err));
+    TERN_TRY(get_choice(o, "kind", "choice|yes_no|score|extract", DECIDE_CHOICE, &kind, err));
     TERN_TRY(get_choice(o, "normalize", "sum|tokens|bytes", DECIDE_SUM, &norm, err));
     TERN_TRY(get_choice(o, "calibrate", "none|contextual|batch", DECIDE_PLAIN, &calibrate, err));
     t->kind = (decide_kind)kind;
@@ -337,6 +356,7 @@ static tern_code read_all(decide_task *t, bool has_template, tern_err *err)
     TERN_TRY(read_content_free(t, err));
     TERN_TRY(read_numbers(t, err));
     TERN_TRY(read_labels(t, err));
+    TERN_TRY(read_schema(t, err));
     return check_examples(t, err);
 }
 

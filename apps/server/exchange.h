@@ -75,6 +75,8 @@ typedef struct serving {
     int64_t loaded_unix; /* seconds */
     double load_s;
     bool any_model; /* requests may name any model (--any-model) */
+    const json_t *calibrations; /* of decisions, by name: --decide-calibration; NULL: none */
+    struct decider *decider;    /* owned by what has the model; see decider.h */
 } serving;
 
 /* NULL on routes without ROUTE_MODEL while nothing is loaded. */

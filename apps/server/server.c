@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/num.h"
+#include "server/decider.h"
 #include "server/generate.h"
 #include "server/http.h"
 #include "server/pressure.h"
@@ -111,6 +112,7 @@ void loaded_unref(loaded *l)
 
 static void loaded_free(loaded *l)
 {
+    decider_free(l->s.decider);
     generate_words_free(l->s.words);
     tern_scheduler_free(l->s.scheduler);
     tern_model_close(l->s.model);
@@ -145,6 +147,8 @@ static tern_code load(server *srv, loaded **out, tern_err *err)
         rc = tern_scheduler_new(l->s.model, &o->scheduler, &l->s.scheduler, err);
     if (rc == TERN_OK)
         rc = generate_words_new(l->s.model, &l->s.words, err);
+    if (rc == TERN_OK)
+        rc = decider_new(l->s.model, l->s.scheduler, &o->scheduler, &l->s.decider, err);
     if (rc != TERN_OK) {
         loaded_free(l);
         return rc;
@@ -156,6 +160,7 @@ static tern_code load(server *srv, loaded **out, tern_err *err)
     l->s.path = o->path;
     l->s.state = o->slot_dir;
     l->s.any_model = o->any_model;
+    l->s.calibrations = o->calibrations;
     l->s.loaded_unix = (int64_t)time(NULL);
     l->s.load_s = (double)(tern_clock_ns() - begin) * 1e-9;
     *out = l;

@@ -46,6 +46,7 @@ typedef struct server_opts {
     const char *path;     /* of the model; "" of the built-in one */
     const char *slot_dir; /* --slot-save-path; NULL */
     bool any_model;
+    const json_t *calibrations; /* an object, borrowed; NULL */
     /* Opens the model, also again on SIGHUP. */
     tern_code (*open)(void *ctx, tern_model **out, tern_err *err);
     void (*warn)(void *ctx, const char *line); /* any thread */

@@ -91,6 +91,26 @@ run decide $model $labels --fit "$tmp/gold" -o "$tmp/again" -q
 cmp -s "$tmp/cal" "$tmp/again"
 ok $? 'another fit of the same examples'
 
+# Fields: always of the schema, the listed ones the likeliest.
+printf '{"type":"object","properties":{"wet":{"type":"boolean"},"hue":{"enum":["red","redder",3]},"days":{"type":"array","items":{"type":"boolean"},"minItems":2,"maxItems":2}},"required":["wet","hue","days"],"additionalProperties":false}' >"$tmp/schema"
+run decide $model -c 600 -no-cnv --extract "$tmp/schema" -i 'Say' -f "$tmp/lines" --json -q
+has_status 0
+for i in 0 1 2; do
+    got=$("$E2E_JSON" results $i answer wet <"$out")
+    [ "$got" = true ] || [ "$got" = false ]
+    ok $? "a boolean is $got"
+    awk -v a="$("$E2E_JSON" results $i fields /wet p <"$out")" -v b="$("$E2E_JSON" results $i fields /wet probabilities $got <"$out")" \
+        'BEGIN { exit !(a == b && a >= 0.5) }'
+    ok $? 'the value is not the likeliest one'
+    json_has results $i fields /hue probabilities 3
+    json_has results $i fields /days/1 probabilities true
+done
+run decide $model -c 600 -no-cnv --extract "$tmp/schema" -p 'sand' --min-p 1 --demand -q
+has_status 7
+[ "$(cut -f 1 "$out")" = null ]
+ok $? 'the answer is not withheld'
+fails_with 2 'no calibration' decide $model -no-cnv --extract "$tmp/schema" --evaluate "$tmp/gold"
+
 # Labels of the items: choices of a published set by their numbers.
 head -n 12 tests/golden/eval/other/arc.jsonl >"$tmp/arc"
 run decide $model -c 400 -no-cnv --evaluate "$tmp/arc" --normalize bytes --json -q
@@ -106,7 +126,7 @@ err_has '1 items have the same label twice'
 fails_with 2 'no labels' decide $model -no-cnv -p x
 fails_with 2 'exclude each other' decide $model --labels a,b --yes-no -p x
 fails_with 2 "expected a range, as 1..5" decide $model --score 1-5 -p x
-fails_with 2 'stands there twice' decide $model --labels a,a -p x
+fails_with 2 'have one name' decide $model --labels a,a -p x
 fails_with 2 'need each other' decide $model --labels a,b --fit "$tmp/gold"
 fails_with 2 'expected "label"' decide $model --labels a,b --evaluate "$tmp/gold"
 printf '{"input": "x", "label": "b"}\n' >"$tmp/one"

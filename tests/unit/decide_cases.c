@@ -106,6 +106,63 @@ static void test_cases_follow_from_transformers(void **state)
     json_decref(all);
 }
 
+/* Fields whose values are listed: the likelihoods that transformers gives them behind what was written. */
+static void check_extract(const decide_host *h, tern_session *s, json_t *c, size_t which)
+{
+    tern_err err;
+    decide_task t;
+    tern_grammar *g;
+    decide_extract x;
+    const char *key, *said = json_string_value(json_object_get(c, "said"));
+    json_t *v;
+    if (decide_task_read(&t, json_object_get(c, "task"), true, NULL, &err) != TERN_OK ||
+        decide_schema(h->m, &t, &g, &err) != TERN_OK ||
+        decide_extract_run(h, &t, g, s, json_string_value(json_object_get(c, "input")), &x, &err) !=
+            TERN_OK)
+        fail_msg("extract %zu: %s", which, err.msg);
+    said += *said == ' '; /* the blank behind a cue is no part of the answer */
+    assert_non_null(x.text);
+    assert_memory_equal(x.text + (*x.text == ' '), said, strlen(said));
+    assert_int_equal(x.n, 2);
+    assert_string_equal(x.field[0].path, "/wet");
+    assert_string_equal(x.field[1].path, "/hue");
+    assert_int_equal(json_object_size(x.field[1].others), 3);
+    double most = 0;
+    json_object_foreach(json_object_get(c, "probabilities"), key, v)
+    {
+        double p = json_number_value(v);
+        near(json_number_value(json_object_get(x.field[0].others, key)), p, 1e-4, which, key);
+        most = fmax(most, p);
+    }
+    near(x.field[0].p, most, 1e-4, which, "the likeliest value");
+    assert_true(json_is_boolean(json_object_get(x.value, "wet")));
+    assert_true(x.p <= x.field[0].p && x.p <= x.field[1].p);
+    decide_extract_done(&x);
+    tern_grammar_free(g);
+    decide_task_done(&t);
+}
+
+static void test_fields_follow_from_transformers(void **state)
+{
+    tern_err err;
+    tern_session *s;
+    tern_session_opts so;
+    (void)state;
+    json_t *all = load(FOLDER "cases.json"), *c;
+    tern_model *m = open_model(json_string_value(json_object_get(all, "template")));
+    decide_host h = {.m = m, .n_ctx = 600, .cache_k = TERN_CACHE_F32, .cache_v = TERN_CACHE_F32};
+    tern_session_opts_init(&so);
+    so.n_ctx = 600;
+    so.cache_k = so.cache_v = TERN_CACHE_F32;
+    assert_int_equal(tern_session_new(m, &so, &s, &err), TERN_OK);
+    size_t i;
+    json_array_foreach(json_object_get(all, "extracts"), i, c) check_extract(&h, s, c, i);
+    assert_int_equal(i, 4);
+    tern_session_free(s);
+    tern_model_close(m);
+    json_decref(all);
+}
+
 /* A session with what the task's prompts share changes no bit, and is not evaluated again. */
 static void test_a_base_changes_no_bit(void **state)
 {
@@ -242,10 +299,10 @@ static void test_what_is_refused(void **state)
     } bad[] = {
         {"[]", "a JSON object"},
         {"{\"labels\": [\"a\"]}", "2 to 256 labels"},
-        {"{\"labels\": [\"a\", \"a\"]}", "stands there twice"},
+        {"{\"labels\": [\"a\", \"a\"]}", "have one name"},
         {"{\"labels\": [\"a\", \"\"]}", "'labels': item 2"},
         {"{\"labels\": [\"a\", {\"name\": \"b\", \"text\": []}]}", "no text"},
-        {"{\"labels\": [\"a\", \"b\"], \"lables\": 1}", "unknown member 'lables'"},
+        {"{\"labels\": [\"a\", \"b\"], \"lables\": 1}", "an unknown member"},
         {"{\"kind\": \"guess\"}", "'kind': expected one of"},
         {"{\"kind\": \"score\"}", "'range'"},
         {"{\"kind\": \"score\", \"range\": [5, 1]}", "'range'"},
@@ -263,6 +320,11 @@ static void test_what_is_refused(void **state)
          "its label is none"},
         {"{\"labels\": [\"a\", \"b\"], \"examples\": [\"x\"]}", "'examples': item 1"},
         {"{\"normalize\": \"chars\"}", "'normalize'"},
+        {"{\"kind\": \"extract\"}", "'schema'"},
+        {"{\"schema\": {}}", "'schema'"},
+        {"{\"kind\": \"extract\", \"schema\": {}, \"max_tokens\": 0}", "'max_tokens'"},
+        {"{\"kind\": \"extract\", \"schema\": {}, \"calibrate\": \"batch\"}",
+         "not for kind extract"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -312,6 +374,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases_follow_from_transformers),
+        cmocka_unit_test(test_fields_follow_from_transformers),
         cmocka_unit_test(test_a_base_changes_no_bit),
         cmocka_unit_test(test_fits_follow_from_scipy),
         cmocka_unit_test(test_what_is_refused),

@@ -3,7 +3,7 @@
 
     python make.py         (needs torch, transformers, scipy)
 
-cases.json   tasks as docs/DECIDE.md has them, for tests/golden/folders/qwen2, with each label's
+cases.json   extracts: of some fields whose values a schema lists, how likely each is; cases: tasks as docs/DECIDE.md has them, for tests/golden/folders/qwen2, with each label's
              log-probability and probability
 fits.json    labelled log-probabilities, the temperature and biases that SciPy finds for them, held-out
              probabilities, and figures
@@ -58,6 +58,8 @@ def labels_of(task, item):
 
 
 def listing(task, labels):
+    if task.get("kind") == "extract":
+        return "Answer with a JSON object of this schema: " + json.dumps(task["schema"], separators=(",", ":"))
     if task.get("kind") == "yes_no":
         return "Answer yes or no."
     if task.get("kind") == "score":
@@ -70,7 +72,7 @@ def listing(task, labels):
 
 
 def shared_labels(task):
-    return task.get("labels") or task.get("kind") in ("yes_no", "score")
+    return task.get("labels") or task.get("kind") in ("yes_no", "score", "extract")
 
 
 def head(task, labels, listed):
@@ -160,6 +162,24 @@ def decide(case):
     return case
 
 
+def extract(case):
+    """How likely the values of a field are behind what an answer has said before, with what follows it."""
+    p = prompt(case["task"], {"input": case["input"]}, []) + case["said"]
+    texts = [ids(p + json.dumps(v) + case["next"]) for v in case["values"]]
+    n_given = min(common(ids(p), t) for t in texts)
+    case["probabilities"] = dict(zip(map(json.dumps, case["values"]),
+                                     softmax([log_prob(t, n_given) for t in texts]).tolist()))
+    return case
+
+
+SCHEMA = {"type": "object", "properties": {"wet": {"type": "boolean"}, "hue": {"enum": ["red", "redder", 3]}},
+          "required": ["wet", "hue"], "additionalProperties": False}
+# said: what the model has written before the field's value, blanks as it likes them.
+EXTRACTS = [
+    {"task": {"kind": "extract", "schema": SCHEMA, "chat": chat, "instruction": "Say"}, "input": text, "path": "/wet",
+     "said": said, "next": ",", "values": [True, False]}
+    for chat, text, said in ((True, "a boat", '{"wet": '), (True, "sand", '{"wet": '), (False, "a boat", ' {"wet": '),
+                             (False, "sand", ' {"wet":'))]
 I = lambda *texts: [{"input": t} for t in texts]
 CASES = [
     {"task": {"chat": False, "labels": ["yes", "yes, but", "no"]}, "items": I("Is it wet?", "cab\n")},
@@ -301,6 +321,7 @@ if __name__ == "__main__":
         return [rounded(v) for v in x] if isinstance(x, list) else x
 
     with open(os.path.join(HERE, "cases.json"), "w") as f:
-        json.dump({"template": TEMPLATE, "cases": rounded([decide(c) for c in CASES])}, f, indent=1)
+        json.dump({"template": TEMPLATE, "cases": rounded([decide(c) for c in CASES]),
+                   "extracts": rounded([extract(c) for c in EXTRACTS])}, f, indent=1)
     with open(os.path.join(HERE, "fits.json"), "w") as f:
         json.dump(rounded([fit(1, 120, 3, 2.5, [1.0, 0.0, -1.0]), fit(2, 60, 2, 0.6, None), fit(3, 80, 0, 3.0, None)]), f)
