@@ -256,7 +256,7 @@ static json_t *content_json(const reply *r, const generate_answer *a)
     bool fine = content != NULL;
     if (fine && a->reasoning.len > 0)
         fine = add_thinking(r, a, content);
-    if (fine && (a->text.len > 0 || a->n_call == 0))
+    if (fine && (a->text.len > 0 || (a->n_call == 0 && a->reasoning.len == 0)))
         fine = json_array_append_new(content, json_pack("{s:s,s:s%}", "type", "text", "text",
                                                         tern_str_get(&a->text), a->text.len)) == 0;
     for (size_t i = 0; fine && i < a->n_call; i++)

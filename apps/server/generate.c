@@ -656,7 +656,11 @@ const char *generate_fingerprint(const generate_words *w)
 
 bool generate_can_think(const generate_words *w)
 {
-    return w->think != NULL;
+    tern_model_info info = {.size = sizeof info};
+    tern_model_info_get(w->m, &info);
+    const char *t = info.chat_template;
+    return t &&
+           (strstr(t, w->think) || strstr(t, "enable_thinking") || strstr(t, "reasoning_content"));
 }
 
 /* ---- start ------------------------------------------------------------------------------------------- */

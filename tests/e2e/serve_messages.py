@@ -153,6 +153,61 @@ def prefill():
         check(texts(got) == want["content"], f"{got} {want}")
 
 
+THINKING = """{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>
+{{ m.content }}<|end|>
+{% endfor %}{% if add_generation_prompt %}<|assistant|>
+{% if enable_thinking %}<think>
+{% else %}<think></think>{% endif %}{% endif %}"""
+
+
+def thinking():
+    with Server("--chat-template", THINKING) as s:
+        for kind, on in [({"type": "enabled", "budget_tokens": 1024}, True), ({"type": "adaptive"}, True),
+                         ({"type": "disabled"}, False), (None, False)]:
+            ask = dict(TALK, thinking=kind)
+            _, _, m = post(s, ask)
+            got = rebuild(stream(s, ask))
+            check([b["type"] for b in m["content"]] == (["thinking"] if on else ["text"]), f"{kind}: {m}")
+            check(got["content"] == m["content"], f"{got} {m}")
+            n = m["usage"]["output_tokens_details"]["thinking_tokens"]
+            check(n == (m["usage"]["output_tokens"] if on else 0), f"{m}")
+        _, _, m = post(s, dict(TALK, thinking={"type": "adaptive", "display": "omitted"}))
+        check(m["content"] == [{"type": "thinking", "thinking": "", "signature": ""}], f"{m}")
+        back = TALK["messages"] + [
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": ""},
+                                              {"type": "redacted_thinking", "data": "x"},
+                                              {"type": "text", "text": "Yes."}]},
+            {"role": "user", "content": "Why?"}]
+        status, _, m = post(s, dict(TALK, messages=back))
+        check(status == 200, f"{status} {m}")
+
+
+def words():
+    """What templates see of blocks: /apply-template has the same conversation as plain messages."""
+    with Server() as s:
+        def count(messages, **more):
+            status, _, got = post(s, dict({"model": "tern-stories", "messages": messages}, **more),
+                                  "/v1/messages/count_tokens")
+            check(status == 200, f"{got}")
+            return got["input_tokens"]
+
+        def plain(messages):
+            _, _, got = post(s, {"messages": messages}, "/apply-template", {})
+            _, _, got = post(s, {"content": got["prompt"]}, "/tokenize", {})
+            return len(got["tokens"])
+        user = {"role": "user", "content": "Hi"}
+        check(count([user]) == plain([user]), "one message")
+        check(count([user], system="Be kind.") == plain([{"role": "system", "content": "Be kind."}, user]), "system")
+        check(count([{"role": "system", "content": "Be kind."}, user], system="Be brief.") > count([user], system="Be brief."),
+              "a second system message")
+        document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Hi"}}
+        check(count([{"role": "user", "content": [document]}]) == plain([user]), "a document")
+        twice = count([user, user])  # one turn
+        check(plain([user]) < twice < plain([user, user]), f"{twice}")
+        status, headers, _ = s.ask("POST", "/v1/messages", dict(TALK, wings=2, max_tokens=1), KEYS)
+        check(status == 200 and headers["Tern-Ignored"] == "wings", f"{headers}")
+
+
 def tools():
     with Server() as s:
         ask = dict(TALK, tools=TOOLS, max_tokens=120)
@@ -250,4 +305,4 @@ def errors():
         check(status == 200, f"{status} {e}")
 
 
-run_all([whole, streamed, stops, prefill, tools, schemas, errors])
+run_all([whole, streamed, stops, prefill, thinking, words, tools, schemas, errors])

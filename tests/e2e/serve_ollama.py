@@ -56,6 +56,28 @@ def chat():
         check("".join(t["token"] for t in got["logprobs"]) == got["message"]["content"], f"{got}")
 
 
+THINKING = """{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>
+{{ m.content }}<|end|>
+{% endfor %}{% if add_generation_prompt %}<|assistant|>
+{% if enable_thinking %}<think>
+{% endif %}{% endif %}"""
+
+
+def thinking():
+    with Server("--chat-template", THINKING) as s:
+        _, _, got = post(s, "/api/chat", dict(TALK, stream=False, think=True))
+        check(got["message"]["thinking"] and got["message"]["content"] == "", f"{got}")
+        out = lines(s, "/api/chat", dict(TALK, think="high"))
+        check("".join(x["message"].get("thinking", "") for x in out) == got["message"]["thinking"], f"{out}")
+        _, _, got = post(s, "/api/chat", dict(TALK, stream=False, think=False))
+        check("thinking" not in got["message"] and got["message"]["content"], f"{got}")
+        out = lines(s, "/api/generate", {"model": NAME, "prompt": "Hi", "think": True,
+                                         "options": {"num_predict": 5, "temperature": 0}})
+        check("".join(x.get("thinking", "") for x in out) and not "".join(x["response"] for x in out), f"{out}")
+        _, _, got = post(s, "/api/show", {"model": NAME})
+        check("thinking" in got["capabilities"], f"{got}")
+
+
 def stops():
     with Server() as s:
         _, _, got = post(s, "/api/chat", dict(TALK, stream=False, options={"temperature": 0, "num_predict": 40}))
@@ -141,7 +163,7 @@ def models():
         check(re.match(r"^\d+\.\d+\.\d+$", v["version"]), f"{v}")
         for body in ({"model": NAME}, {"name": "tern-stories"}, {"model": NAME, "verbose": True}):
             status, _, got = post(s, "/api/show", body)
-            check(status == 200 and "completion" in got["capabilities"], f"{status} {got}")
+            check(status == 200 and got["capabilities"] == ["completion", "tools", "embedding"], f"{status} {got}")
             check("<|assistant|>" in got["template"], f"{got}")
             info = got["model_info"]
             check(info["general.architecture"] == "bitnet-b1.58" and
@@ -197,4 +219,4 @@ def errors():
             check(status == 404 and set(e) == {"error"} and "zebra" not in e["error"], f"{path}: {status} {e}")
 
 
-run_all([chat, stops, formats, tools, generate, models, vectors, errors])
+run_all([chat, thinking, stops, formats, tools, generate, models, vectors, errors])
