@@ -7,6 +7,9 @@
 /* A plan must promise this much more than none, so that errors of measurement do not cost anything. */
 #define MARGIN 1.03
 
+/* Chance of a token that is as good as certain, before anything is learnt. */
+#define SURE 0.8
+
 /* Longest agreement of each bucket, and the chance of a proposal there before anything is learnt. */
 static const int longest[TERN_SPEC_BUCKETS] = {1, 2, 3, 4, 6, 9, 15, 31, TERN_NGRAM_LONGEST};
 static const double prior[TERN_SPEC_BUCKETS] = {0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.8, 0.9, 0.95};
@@ -63,6 +66,24 @@ void tern_spec_offer(tern_spec *s, int n_room)
     }
     for (int i = 0; s->always && i < n && s->source.found; i++)
         s->n_draft++;
+}
+
+void tern_spec_offer_sure(tern_spec *s, int n, int n_room)
+{
+    double each = (s->sure_hit + PRIOR_WEIGHT * SURE) / (s->sure_seen + PRIOR_WEIGHT), all = 1.0;
+    int most = n_room < s->n_max ? n_room : s->n_max;
+    n = n < most ? n : most;
+    s->n_draft = s->always && n > 0 ? n : 0;
+    for (int i = 0; i < TERN_MAX_DRAFT; i++) {
+        all *= i < n ? each : 0.0;
+        s->gain[i] = all;
+    }
+}
+
+void tern_spec_accept_sure(tern_spec *s, bool hit)
+{
+    s->sure_seen += 1.0 - s->sure_seen / MEMORY;
+    s->sure_hit += hit - s->sure_hit / MEMORY;
 }
 
 /* The request whose next drafted row promises most; NULL: none promises anything. */

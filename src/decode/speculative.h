@@ -23,6 +23,7 @@ typedef struct tern_spec {
     bool always; /* whatever they cost */
     /* How often a proposal came true by how long the text had agreed with its place: recent counts. */
     double hit[TERN_SPEC_BUCKETS], seen[TERN_SPEC_BUCKETS];
+    double sure_hit, sure_seen; /* the same of tokens that were as good as certain */
     /* The plan for one pass, made by tern_spec_plan. */
     int n_draft;
     double gain[TERN_MAX_DRAFT]; /* chance that draft i and all before it come true */
@@ -38,6 +39,10 @@ void tern_spec_read(tern_spec *s, int32_t id);
 void tern_spec_accept(tern_spec *s, int32_t id);
 /* Before tern_spec_plan: at most n_room tokens may be drafted now. */
 void tern_spec_offer(tern_spec *s, int n_room);
+/* The same where the next n tokens are as good as certain, whatever the text so far says: a grammar leaves no
+ * choice but how its text is cut into tokens. After the choice of the first one, whether it was that. */
+void tern_spec_offer_sure(tern_spec *s, int n, int n_room);
+void tern_spec_accept_sure(tern_spec *s, bool hit);
 /* Set n_draft of each of list, whose tokens are among the n_row that the pass has anyway: as many as
  * give the most tokens per time over all. */
 void tern_spec_plan(tern_spec *list, int n_row, const tern_cost *cost);

@@ -80,3 +80,19 @@ tern_code tern_schema_to_gbnf(const char *schema, size_t n, const char *prefix, 
     tern_str_done(&rules);
     return rc;
 }
+
+int tern_matcher_forced(tern_matcher *m, const tern_tokenizer *tok, int32_t *ids, int cap)
+{
+    char text[64];
+    tern_ids list = {0};
+    int n = 0;
+    if (tern_tokenizer_pads(tok)) /* it would put a space before them */
+        return 0;
+    int n_text = tern_matcher_must(m, text, sizeof text);
+    if (n_text > 0 &&
+        tern_tokenize(tok, text, (size_t)n_text, false, false, &list, NULL) == TERN_OK)
+        for (; n < cap && (size_t)n < list.n; n++)
+            ids[n] = list.v[n];
+    tern_ids_done(&list);
+    return n;
+}

@@ -170,6 +170,10 @@ bool tern_session_catch_up(tern_session *s, int32_t id);
 /* Forget what was evaluated ahead. */
 void tern_session_settle(tern_session *s);
 
+/* Tokens for the text that a grammar leaves no choice about, at most cap; 0: there is none, or it is not known
+ * how tokens would cut it (engine/constrain.c). */
+int tern_matcher_forced(tern_matcher *m, const tern_tokenizer *tok, int32_t *ids, int cap);
+
 /* s[0..n) as a JSON string, U+FFFD in place of bytes that are no UTF-8: files may hold any. NULL when
  * memory is exhausted (engine/describe.c). */
 json_t *tern_json_text(const char *s, size_t n);

@@ -29,7 +29,10 @@ struct tern_request {
     uint64_t n_feed;            /* of the session, when this request fed it last */
     bool has_row;               /* and the token to choose next has its row */
     bool drafts;
-    tern_spec spec; /* if drafts */
+    tern_spec spec;               /* if drafts */
+    int32_t sure[TERN_MAX_DRAFT]; /* what the grammar leaves no choice about, after next[0] */
+    int n_sure;
+    bool judges_sure; /* the next choice tells how good they were */
     /* Of one call. */
     bool fed;      /* the session's feed is this request's */
     bool chooses;  /* its next row is there */
@@ -345,6 +348,29 @@ static int draft_room(const tern_request *r)
     return room;
 }
 
+/* What the grammar leaves no choice about, else what the text so far suggests. */
+static void offer_drafts(tern_request *r)
+{
+    if (r->matcher)
+        r->n_sure = tern_matcher_forced(r->matcher, r->s->m->tok, r->sure, TERN_MAX_DRAFT);
+    r->judges_sure = r->n_sure > 0;
+    if (r->n_sure)
+        tern_spec_offer_sure(&r->spec, r->n_sure, draft_room(r));
+    else
+        tern_spec_offer(&r->spec, draft_room(r));
+}
+
+/* Tokens to follow next[0] in the pass, as many as were planned. */
+static int put_drafts(tern_request *r)
+{
+    int n = r->spec.n_draft;
+    if (!r->n_sure)
+        return tern_ngram_draft(&r->spec.source, r->next + 1, n);
+    n = n < r->n_sure ? n : r->n_sure;
+    memcpy(r->next + 1, r->sure, (size_t)n * sizeof *r->sure);
+    return n;
+}
+
 /* Begin a call. Sets fed if a pass is needed; the feed itself is made by feed() after the plan. */
 static void prepare(tern_request *r)
 {
@@ -364,8 +390,9 @@ static void prepare(tern_request *r)
     else if (!r->has_row)
         r->has_row = !r->reading && tern_session_catch_up(s, r->next[0]);
     r->fed = r->rc == TERN_OK && !r->has_row;
+    r->n_sure = 0;
     if (r->fed && !r->reading && r->drafts)
-        tern_spec_offer(&r->spec, draft_room(r));
+        offer_drafts(r);
 }
 
 /* Give the session what is wanted: the rest of the prompt, or the token chosen last and its drafts. */
@@ -381,7 +408,7 @@ static void feed(tern_request *r)
     } else {
         int n = 1;
         if (r->drafts)
-            n += tern_ngram_draft(&r->spec.source, r->next + 1, r->spec.n_draft);
+            n += put_drafts(r);
         if (r->matcher) /* what may not come will not be chosen */
             n = 1 + tern_matcher_agrees(r->matcher, r->next + 1, n - 1);
         r->rc = tern_session_feed(s, r->next, (size_t)n, n, NULL, NULL, &r->err);
@@ -538,6 +565,9 @@ static void take_token(tern_request *r, int32_t id)
         return;
     }
     tern_sampler_accept(r->sampler, id);
+    if (r->judges_sure)
+        tern_spec_accept_sure(&r->spec, id == r->sure[0]);
+    r->judges_sure = false;
     if (r->drafts)
         tern_spec_accept(&r->spec, id);
     tern_detok_push(&r->detok, id, &r->piece);

@@ -155,6 +155,31 @@ static void whatever_the_way(void **state)
     tern_model_close(screened);
 }
 
+/* What the grammar leaves no choice about rides along: fewer passes, the same answer. */
+static void forced_text(void **state)
+{
+    (void)state;
+    static answer a, b;
+    tern_model *m = open_model(TERN_HEAD_AUTO);
+    tern_grammar *g = compile(m, TERN_GRAMMAR_REGEX,
+                              "The name of the little cat is [A-Z][a-z]{2,6} and her friend's name "
+                              "is [A-Z][a-z]{2,6}\\.");
+    size_t n_pass = 0, n_plain = 0;
+    for (int i = 0; i < 4; i++) {
+        tern_gen_opts o = options(g, i);
+        o.spec = TERN_SPEC_OFF;
+        ask(m, &o, &a);
+        o.spec = TERN_SPEC_ALWAYS;
+        ask(m, &o, &b);
+        same_answer(&a, &b);
+        n_plain += a.stats.n_pass;
+        n_pass += b.stats.n_pass;
+    }
+    assert_true(n_pass * 3 < n_plain * 2);
+    tern_grammar_free(g);
+    tern_model_close(m);
+}
+
 /* Where nothing else may follow the answer ends at once, also if ends are to be ignored. */
 static void the_end(void **state)
 {
@@ -296,9 +321,9 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whatever_the_way), cmocka_unit_test(the_end),
-        cmocka_unit_test(behind_a_trigger), cmocka_unit_test(shared),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(whatever_the_way), cmocka_unit_test(forced_text),
+        cmocka_unit_test(the_end),          cmocka_unit_test(behind_a_trigger),
+        cmocka_unit_test(shared),           cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
