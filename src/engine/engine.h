@@ -127,6 +127,9 @@ bool tern_request_lacks_memory(const tern_request *r);
 /* What it has to read before its next token; *n is 0 when that is over. */
 const int32_t *tern_request_ids(const tern_request *r, size_t *n);
 
+/* While it reads, its session got tokens of what it reads from elsewhere: it goes on behind them. */
+void tern_request_gained(tern_request *r);
+
 /* A prompt that was read, for further answers to it. */
 typedef struct tern_stem {
     tern_seq seq;

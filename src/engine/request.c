@@ -16,6 +16,7 @@ struct tern_request {
         *ids; /* owned; [n_id]: what the session has to hold before the next choice: the prompt, or
                      all so far where the state was given up */
     size_t n_id;
+    size_t n_own; /* of the ids read by itself, in feeds that were given up for more than that */
     int32_t n_predict;
     tern_sampler *sampler; /* owned */
     tern_stop *stop;       /* owned; NULL: no stop strings */
@@ -258,6 +259,7 @@ tern_code tern_request_park(tern_request *r, tern_err *err)
         r->reading = true;
     }
     r->has_row = false;
+    r->n_own = 0;
     return TERN_OK;
 }
 
@@ -327,9 +329,16 @@ static tern_code feed_ids(tern_request *r, tern_err *err)
         keep++;
     tern_session_rewind(s, keep);
     if (!r->started)
-        r->stats.n_cached = keep;
+        r->stats.n_cached = keep > r->n_own ? keep - r->n_own : 0;
     r->echo_from = keep;
     return tern_session_feed(s, r->ids + keep, r->n_id - keep, 1, echoes ? echo_row : NULL, r, err);
+}
+
+void tern_request_gained(tern_request *r)
+{
+    if (r->n_feed && r->n_feed == r->s->n_feed)
+        r->n_own += r->s->feed.n_done;
+    r->s->n_feed++;
 }
 
 /* Its feed is still there, half done: nobody used the session since. */

@@ -120,6 +120,7 @@ static tern_code init(tern_scheduler *s, tern_err *err)
     TERN_TRY(check_opts(s, err));
     TERN_TRY(plan_memory(s, err));
     TERN_TRY(make_lists(s, err));
+    TERN_TRY(tern_scheduler_prefix_open(s, err));
     return start(s, err);
 }
 
@@ -182,6 +183,7 @@ void tern_scheduler_free(tern_scheduler *s)
         pthread_mutex_unlock(&s->mu);
         pthread_join(s->thread, NULL);
     }
+    tern_scheduler_prefix_close(s);
     if (s->wake_ready)
         pthread_cond_destroy(&s->wake);
     if (s->ended_ready)

@@ -9,6 +9,7 @@
 #define TERN_ENGINE_SCHEDULER_H
 
 #include "engine/engine.h"
+#include "state/recall.h"
 
 /* Most slots and answers of a job: a pass holds a row of each. */
 #define TERN_MAX_SLOT 64
@@ -34,6 +35,9 @@ typedef struct tern_answer {
     int n_tok;      /* that its state has */
     bool fresh;     /* the slot is new: it has no state yet */
     bool begun;     /* it had one before */
+    bool uses;      /* prefixes, by */
+    tern_recall_use use;
+    bool shared; /* all pages of its prompt are in the tree */
 } tern_answer;
 
 struct tern_job {
@@ -84,6 +88,8 @@ struct tern_scheduler {
     tern_slot *view; /* owned; [o.n_slot]: of the slots, as others may see them */
     /* The thread's. */
     tern_budget budget;
+    tern_recall recall; /* keeper of the budget, if */
+    bool reuses;        /* prefixes are kept */
     uint64_t n_row;
     tern_answer **slots; /* owned; [o.n_slot]; NULL: free */
     tern_request **list; /* owned; [o.n_slot]: of one pass, with their answers and events */
@@ -126,5 +132,24 @@ void tern_answer_grow(tern_scheduler *s, tern_answer *a);
 void tern_answer_end(tern_scheduler *s, tern_answer *a);
 /* There is not enough memory: put an answer back into the queue. False: nothing is to be had. */
 bool tern_scheduler_yield(tern_scheduler *s);
+
+/* Prefixes (engine/scheduler_prefix.c). */
+
+/* Before the thread begins, and after its end. Codes: TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_scheduler_prefix_open(tern_scheduler *s, tern_err *err);
+void tern_scheduler_prefix_close(tern_scheduler *s);
+/* Bring the statistics of memory up to date; s->mu is held, by the thread. */
+void tern_scheduler_prefix_count(tern_scheduler *s);
+/* The answer's state is new and empty: it gets what is known of its text. has_stem: it will get another
+ * one, and only leaves what it adds to it. */
+void tern_answer_recall(tern_scheduler *s, tern_answer *a, bool has_stem);
+/* All that read take over what others have read meanwhile. */
+void tern_scheduler_recall(tern_scheduler *s);
+/* After a pass: others may have what it has read. */
+void tern_answer_share(tern_scheduler *s, tern_answer *a);
+/* Its state is about to go. */
+void tern_answer_leave(tern_scheduler *s, tern_answer *a);
+/* Whether who[i] lets another one of who[0..n) read what both need next. */
+bool tern_answer_waits(tern_answer *const *who, size_t n, size_t i);
 
 #endif

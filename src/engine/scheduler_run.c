@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "engine/scheduler.h"
 
+#include <string.h>
+
 /* ---- events: no lock is held ------------------------------------------------------------------- */
 
 static void tell(tern_job *j, const tern_job_event *ev)
@@ -104,12 +106,6 @@ static void set_code(tern_job *j, tern_code code, const char *why)
 }
 
 /* s->mu is held. */
-static void count_bytes(tern_scheduler *s)
-{
-    s->stats.kv_bytes = s->budget.used - s->budget.kept;
-    s->stats.prefix_bytes = s->budget.kept;
-}
-
 /* All its answers are over, or it failed: the last event, after which it may be gone. */
 static void end_job(tern_scheduler *s, tern_job *j)
 {
@@ -129,7 +125,7 @@ static void end_job(tern_scheduler *s, tern_job *j)
     *(j->prev ? &j->prev->next : &s->jobs) = j->next;
     *(j->next ? &j->next->prev : &s->last) = j->prev;
     tern_owner_leave(s, j->owner);
-    count_bytes(s);
+    tern_scheduler_prefix_count(s);
     j->ended = true;
     pthread_cond_broadcast(&s->ended);
     pthread_mutex_unlock(&s->mu);
@@ -174,6 +170,10 @@ static size_t list_running(tern_scheduler *s)
         s->who[n++] = a;
     }
     tern_scheduler_sort(s->who, n);
+    for (size_t i = n; i-- > 0;) /* from behind: who waits is looked at no more */
+        if (tern_answer_waits(s->who, n, i)) {
+            memmove(&s->who[i], &s->who[i + 1], (--n - i) * sizeof(tern_answer *));
+        }
     for (size_t i = 0; i < n; i++)
         s->list[i] = s->who[i]->r;
     return n;
@@ -286,7 +286,7 @@ static void count(tern_scheduler *s, const tern_request_stats *a, const tern_req
     s->stats.n_accepted += b->n_accepted - a->n_accepted;
     s->stats.n_pass++;
     s->stats.n_row = s->n_row;
-    count_bytes(s);
+    tern_scheduler_prefix_count(s);
     pthread_mutex_unlock(&s->mu);
 }
 
@@ -318,6 +318,7 @@ void *tern_scheduler_run(void *arg)
     tern_scheduler *s = arg;
     while (wait_for_work(s)) {
         begin(s);
+        tern_scheduler_recall(s);
         pass(s, list_running(s));
         for (tern_job *j; (j = next_ending(s)) != NULL;)
             end_job(s, j);

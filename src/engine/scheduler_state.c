@@ -50,8 +50,7 @@ static void drop_stem(tern_job *j)
     j->has_stem = false;
 }
 
-/* A sequence within the budget with as much of the ids as is known already: this is where prefixes come
- * in. */
+/* A sequence within the budget with as much of the ids as is known already. */
 static tern_code get_state(tern_scheduler *s, tern_answer *a, tern_err *err)
 {
     tern_seq seq;
@@ -59,6 +58,7 @@ static tern_code get_state(tern_scheduler *s, tern_answer *a, tern_err *err)
         return TERN_OK;
     TERN_TRY(tern_seq_init_within(&seq, &s->shape, s->n_ctx, &s->budget, err));
     tern_session_adopt(a->s, &seq);
+    tern_answer_recall(s, a, a->job->has_stem && !a->begun && a->index > 0);
     return TERN_OK;
 }
 
@@ -89,6 +89,7 @@ void tern_answer_grow(tern_scheduler *s, tern_answer *a)
     a->n_row += (uint64_t)n_new;
     s->n_row += (uint64_t)n_new;
     a->n_tok = n_tok;
+    tern_answer_share(s, a);
     (void)tern_request_ids(a->r, &n_left);
     if (n_left > 0 || j->prompt_read)
         return;
@@ -98,7 +99,8 @@ void tern_answer_grow(tern_scheduler *s, tern_answer *a)
 
 void tern_answer_end(tern_scheduler *s, tern_answer *a)
 {
-    (void)s;
+    if (a->s)
+        tern_answer_leave(s, a);
     tern_request_free(a->r);
     tern_session_free(a->s);
     a->r = NULL;
@@ -119,6 +121,7 @@ static void put_back(tern_scheduler *s, tern_answer *a)
         j->err = err;
         j->code = err.code;
     }
+    tern_answer_leave(s, a); /* what is left of it shortens the second reading */
     tern_session_adopt(a->s, &none);
     a->n_tok = 0;
     pthread_mutex_lock(&s->mu);
