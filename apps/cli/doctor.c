@@ -5,6 +5,9 @@
 #include "base/memory.h"
 #include "cli.h"
 #include "net/http.h"
+#ifdef TERN_SERVER
+#include "server/server.h"
+#endif
 #include "store/digest.h"
 
 #include <stdlib.h>
@@ -158,6 +161,16 @@ static json_t *network(void)
                          : json_null();
 }
 
+/* What `tern serve` needs, or null. */
+static json_t *server(void)
+{
+#ifdef TERN_SERVER
+    return json_string(server_libraries());
+#else
+    return json_null();
+#endif
+}
+
 tern_code cli_doctor_facts(cli *c, json_t **out, tern_err *err)
 {
     json_t *all, *one;
@@ -181,6 +194,7 @@ tern_code cli_doctor_facts(cli *c, json_t **out, tern_err *err)
     (void)json_object_set_new(json_object_get(all, "libraries"), "libedit",
                               json_boolean(HAS_LIBEDIT));
     (void)json_object_set_new(json_object_get(all, "libraries"), "network", network());
+    (void)json_object_set_new(json_object_get(all, "libraries"), "server", server());
     (void)json_object_set_new(json_object_get(all, "compute"), "int8_macs_per_s_1_thread",
                               json_real(macs(one)));
     json_decref(one);
@@ -328,10 +342,12 @@ static void print_report(const json_t *o)
     print_packed(json_object_get(o, "packed_weights"));
     print_prefixes(json_object_get(o, "prefixes"));
     const char *net = text_at(lib, "network");
-    (void)printf("libraries      PCRE2 %s, jansson %s, utf8proc %s, libedit %s, %s\n",
+    const char *web = text_at(lib, "server");
+    (void)printf("libraries      PCRE2 %s, jansson %s, utf8proc %s, libedit %s, %s, %s\n",
                  text_at(lib, "pcre2"), text_at(lib, "jansson"), text_at(lib, "utf8proc"),
                  json_is_true(json_object_get(lib, "libedit")) ? "yes" : "no",
-                 *net ? net : "no network (tern pull needs libcurl and nettle)");
+                 *net ? net : "no network (tern pull needs libcurl and nettle)",
+                 *web ? web : "no server (tern serve needs libmicrohttpd and nettle)");
     json_array_foreach(warnings, i, line)(void) printf("warning: %s\n", json_string_value(line));
     if (json_array_size(warnings) == 0)
         (void)puts("no warnings");

@@ -134,7 +134,7 @@ static const char *bearer(const exchange *x)
     return exchange_header(x, "x-api-key");
 }
 
-static bool check_key(exchange *x)
+static void check_key(exchange *x)
 {
     server *srv = x->srv;
     const char *secret = bearer(x);
@@ -152,7 +152,6 @@ static bool check_key(exchange *x)
                              secret ? "this key is not valid"
                                     : "a key is needed: Authorization: Bearer KEY, or x-api-key");
     }
-    return ok;
 }
 
 /* ---- what is asked for ---------------------------------------------------------------------- */
@@ -268,7 +267,8 @@ void check_request(exchange *x)
     check_origin(x);
     if (x->refused_status == 0 && options && allow[0])
         preflight(x, allow);
-    (void)check_key(x);
+    if (x->refused_status == 0)
+        check_key(x);
     if (x->refused_status == 0)
         check_route(x, allow);
     if (x->refused_status == 0)

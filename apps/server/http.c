@@ -55,7 +55,8 @@ static void add_header(struct MHD_Response *r, const char *name, const char *val
     (void)MHD_add_response_header(r, name, value); /* fails for a lack of memory alone */
 }
 
-/* With x->mu. */
+/* Without x->mu: the library holds a lock of the response while it calls the reader, which takes that one. What
+ * is looked at does not change once there is a reply. */
 static enum MHD_Result send_reply(exchange *x)
 {
     uint64_t size = x->streaming ? MHD_SIZE_UNKNOWN : x->n_total;
@@ -91,16 +92,13 @@ static enum MHD_Result send_reply(exchange *x)
 /* The reply if there is one, else the connection waits for it. */
 static enum MHD_Result reply_or_wait(exchange *x)
 {
-    enum MHD_Result ok = MHD_YES;
     pthread_mutex_lock(&x->mu);
-    bool replied = x->replied;
-    if (x->gone)
-        ok = MHD_NO;
-    else if (replied)
-        ok = send_reply(x);
+    bool replied = x->replied, gone = x->gone;
     pthread_mutex_unlock(&x->mu);
     watch_phase(x->srv, x->wire, replied ? PHASE_SEND : PHASE_WAIT, x);
-    return ok;
+    if (gone)
+        return MHD_NO;
+    return replied ? send_reply(x) : MHD_YES;
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -271,9 +269,9 @@ static void end_request(void *ctx, struct MHD_Connection *conn, void **request,
     pthread_mutex_unlock(&x->mu);
     if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK)
         exchange_lose(x);
-    log_exchange(x);
+    uint64_t n_token = log_exchange(x);
     if (x->counted)
-        key_end(&x->key, tern_clock_ns(), x->count[COUNT_PROMPT] + x->count[COUNT_GENERATED]);
+        key_end(&x->key, tern_clock_ns(), n_token);
     exchange_drop(x);
 }
 

@@ -230,7 +230,8 @@ void listen_close(listening *l);
 void listen_notify(const char *text);
 
 /* log.c */
-void log_exchange(const exchange *x);
+/* Its line, and what the metrics count; returns its tokens. */
+uint64_t log_exchange(exchange *x);
 void log_line(const server *srv, const char *level, const char *text);
 
 #endif

@@ -12,6 +12,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#ifdef TERN_SECCOMP
+#include <seccomp.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,7 +79,19 @@ void server_opts_init(server_opts *o)
 
 const char *server_libraries(void)
 {
-    return MHD_get_version();
+    static const char *text;
+    static char buf[64];
+    if (!text) {
+#ifdef TERN_SECCOMP
+        const struct scmp_version *v = seccomp_version();
+        (void)snprintf(buf, sizeof buf, "libmicrohttpd %s, libseccomp %u.%u.%u", MHD_get_version(),
+                       v->major, v->minor, v->micro);
+#else
+        (void)snprintf(buf, sizeof buf, "libmicrohttpd %s, no libseccomp", MHD_get_version());
+#endif
+        text = buf;
+    }
+    return text;
 }
 
 /* ---- the model ------------------------------------------------------------------------------ */

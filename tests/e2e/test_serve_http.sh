@@ -1,0 +1,10 @@
+# tern serve: routes, framing, limits, names of the host, slow clients.
+. tests/e2e/lib.sh
+last='tern serve'
+if "$TERN" serve --api-prefix x 2>&1 | grep -q 'built without'; then
+    echo 'built without a server'
+    exit 77
+fi
+python3 tests/e2e/serve_http.py "$@" >"$out" 2>"$err"
+ok $? "$(cat "$out")"
+finish

@@ -1,0 +1,10 @@
+# tern serve under load: vanished and stalled clients, too many, reloads, the end.
+. tests/e2e/lib.sh
+last='tern serve'
+if "$TERN" serve --api-prefix x 2>&1 | grep -q 'built without'; then
+    echo 'built without a server'
+    exit 77
+fi
+python3 tests/e2e/serve_load.py "$@" >"$out" 2>"$err"
+ok $? "$(cat "$out")"
+finish
