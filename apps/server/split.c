@@ -59,15 +59,15 @@ static void skip_blank(split_fixed *f)
     }
 }
 
+/* Both texts but for their first skip bytes. */
 static void fixed_begin(split_fixed *f, const char *first, const char *second, size_t skip)
 {
-    *f = (split_fixed){.first = first, .second = second};
-    while (skip > 0 && f->first[f->at]) {
-        f->at++;
-        skip--;
-        if (!f->first[f->at] && f->second)
-            *f = (split_fixed){.first = f->second};
-    }
+    size_t n = strlen(first);
+    *f = (split_fixed){.first = first, .second = second, .at = skip};
+    if (skip >= n && second)
+        *f = (split_fixed){.first = second, .at = skip - n};
+    if (f->at > strlen(f->first))
+        f->at = strlen(f->first);
     skip_blank(f);
 }
 
