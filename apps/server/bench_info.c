@@ -28,13 +28,14 @@ static void measure(int32_t n_thread, server_machine *out)
     tern_string_free(text);
 }
 
-/* Measured once, by the first request that finds nothing running: beside other work it would say too little,
- * and slow that work. False: not yet. */
-static bool machine_get(server *srv, const serving *s, bool idle, server_machine *out)
+/* Measured by the first request that finds nothing running, and by those that ask for it: beside other work
+ * it would say too little, and slow that work. False: not yet. */
+static bool machine_get(server *srv, const serving *s, bool idle, bool again, server_machine *out)
 {
     bool mine = false;
     pthread_mutex_lock(&srv->mu);
-    if (srv->machine.state == MACHINE_UNKNOWN && idle) {
+    if (idle &&
+        (srv->machine.state == MACHINE_UNKNOWN || (again && srv->machine.state == MACHINE_KNOWN))) {
         srv->machine.state = MACHINE_MEASURED_NOW;
         mine = true;
     }
@@ -64,7 +65,8 @@ void server_bench_info(exchange *x)
     tern_scheduler_stats st = {.size = sizeof st};
     tern_model_counters c = {.size = sizeof c};
     tern_scheduler_stats_get(s->scheduler, &st);
-    bool known = machine_get(x->srv, s, st.n_running + st.n_queued == 0, &m);
+    bool known = machine_get(x->srv, s, st.n_running + st.n_queued == 0,
+                             exchange_query(x, "measure") != NULL, &m);
     tern_scheduler_stats_get(s->scheduler, &st);
     tern_model_counters_get(s->model, &c);
     json_t *now = json_pack(

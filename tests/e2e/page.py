@@ -56,6 +56,8 @@ def bench_info():
         b = json.loads(s.ask("GET", "/bench/info")[2])
         check(a["machine"]["read_bytes_per_s"] > 1e8 and a["machine"]["int8_macs_per_s"] > 1e8, "the machine is measured")
         check(a["machine"] == b["machine"], "once")
+        c = json.loads(s.ask("GET", "/bench/info?measure=1")[2])
+        check(c["machine"] != a["machine"] and c["machine"]["read_bytes_per_s"] > 1e8, "and when asked to")
         # 6 layers of (2 * (4 + 2) * 64 * 256 + 3 * 256 * 1024), as models/README.md has its shape
         check(a["model"]["n_mac"] == 5898240, "multiply-adds of a token")
         check(b["now"]["time_s"] > a["now"]["time_s"] and b["now"]["n_running"] == 0, "now")

@@ -1,9 +1,9 @@
 /* Made by web/build.mjs of the page beside it. */
-#define WEB_PAGE_TAG "4fd5b7c780ea45783f809ff683ed2019"
+#define WEB_PAGE_TAG "b1fe6e711b82d5699b094c940f45e35f"
 #define WEB_PAGE_POLICY \
     "default-src 'none'; " \
-    "script-src 'sha256-/rPcOd94d9wvTtYNWpZwQOp+5Uk4kYKL7WuEPScb3nc='; " \
-    "style-src 'sha256-l2Qt3p9pkBYF0cuvGS7qL07viflYzcMomq2Xm5ZfLac='; " \
+    "script-src 'sha256-h3s2R8KFB2ga9xG4SSKiYTYXQpUxqID84zhHvtXi52Y='; " \
+    "style-src 'sha256-PAyn6oA4iJqdRIz6iMvIWb0/WQA2Gh2ZWH8vNaNwokM='; " \
     "img-src data:; " \
     "connect-src 'self'; " \
     "base-uri 'none'; " \

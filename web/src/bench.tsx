@@ -31,6 +31,7 @@ const EVERY = 500; // ms
 const samples = signal<Sample[]>([]);
 const info = signal<Info | null>(null);
 const absent = signal(false);
+let again = false; // the machine is to be measured again
 
 function mine(now: number): number {
     let n = 0;
@@ -60,7 +61,8 @@ function useLive() {
             if (document.visibilityState === 'visible') {
                 let next: Info | null = null;
                 try {
-                    next = (await api.getJson('/bench/info')) as Info;
+                    next = (await api.getJson(again ? '/bench/info?measure=1' : '/bench/info')) as Info;
+                    again = false;
                     absent.value = false;
                 } catch (e) {
                     if (e instanceof ApiError && e.problem.kind === 'request') absent.value = true;
@@ -118,7 +120,8 @@ function Live() {
                 <p class="lead">
                     Each pass over the model reads {size(i.model.read_bytes)} of weights, so memory allows {roof >= 1000 ? Math.round(roof).toLocaleString('en') : roof.toFixed(0)} passes a second
                     {i.machine?.cpu ? ` on this machine (${i.machine.cpu}, ${i.machine.threads ?? i.machine.cpus} threads)` : ''}. Several answers share a pass: together they may exceed that rate.
-                    Weights that fit the processor’s caches may pass 100 %.
+                    Weights that fit the processor’s caches may pass 100 %.{' '}
+                    <button type="button" class="link" onClick={() => (again = true)}>Measure the machine again</button>
                 </p>
             ) : null}
         </section>

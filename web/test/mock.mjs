@@ -61,7 +61,7 @@ export async function startMock() {
             let n = 0;
             for (const w of words) {
                 if (gone) return undefined;
-                if (n === b.breakAfter) return res.destroy();
+                if (n === b.breakAfter) { await sleep(200); return res.destroy(); } // what was said is on its way
                 if (n === b.errorAfter) { res.end('event: error\ndata: {"error":{"message":"it broke","type":"server_error","code":null}}\n\n'); return undefined; }
                 say({ choices: [piece(w)] });
                 n++; counts.n_generated++; counts.n_pass++; counts.n_row++; counts.read_bytes += 2.6e8;
