@@ -19,7 +19,10 @@ static tern_code write_list(json_t *list, tern_str *out, tern_err *err)
         tern_str_puts(out, i ? " | " : "");
         tern_gbnf_put_text(out, json_string_value(v), json_string_length(v));
     }
-    return out->failed ? tern_fail(err, TERN_E_LIMIT, "choice: the texts are too long") : TERN_OK;
+    if (!out->failed)
+        return TERN_OK;
+    return out->len < out->max / 2 ? tern_fail(err, TERN_E_NOMEM, "choice: out of memory")
+                                   : tern_fail(err, TERN_E_LIMIT, "choice: the texts are too long");
 }
 
 tern_code tern_choice_write(const char *list, size_t n, tern_str *out, tern_err *err)

@@ -9,7 +9,7 @@
 /* Calls within calls; deeper ones are as if they were not in the grammar. */
 #define TERN_LAZY_DEPTH 1024
 /* Places looked at for one token; a grammar that needs more is refused there. */
-#define TERN_LAZY_WORK ((uint64_t)32000000)
+#define TERN_LAZY_WORK ((uint64_t)8000000)
 /* Memory that one token may make it take. */
 #define TERN_LAZY_BYTES ((size_t)192 << 20)
 /* Places of one state. */

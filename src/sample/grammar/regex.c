@@ -506,5 +506,8 @@ tern_code tern_regex_to_gbnf(const char *pattern, size_t n, const tern_regex_opt
     TERN_TRY(read_choice(&r));
     if (r.p < r.end)
         return wrong(&r, "')' without '('");
-    return out->failed ? tern_fail(err, TERN_E_LIMIT, "pattern: too long") : TERN_OK;
+    if (!out->failed)
+        return TERN_OK;
+    return out->len < out->max / 2 ? tern_fail(err, TERN_E_NOMEM, "pattern: out of memory")
+                                   : tern_fail(err, TERN_E_LIMIT, "pattern: too long");
 }

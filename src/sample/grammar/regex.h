@@ -12,7 +12,7 @@ typedef struct tern_regex_opts {
     const char *around;
 } tern_regex_opts;
 
-/* Append to out. Codes: TERN_E_USAGE, TERN_E_UNSUPPORTED (names the construct), TERN_E_LIMIT. */
+/* Append to out. Codes: TERN_E_USAGE, TERN_E_UNSUPPORTED (names the construct), TERN_E_LIMIT, TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_regex_to_gbnf(const char *pattern, size_t n, const tern_regex_opts *o,
                                         tern_str *out, tern_err *err);
 

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Longest pointer that messages show the whole of. */
+#define MAX_PATH 4000
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 tern_code tern_schema_fail(const tern_schema *c, tern_code code, const char *fmt, ...)
@@ -29,11 +32,12 @@ tern_code tern_schema_no_memory(const tern_schema *c)
     return tern_fail(c->err, TERN_E_NOMEM, "schema: out of memory");
 }
 
-/* Text that did not fit is a grammar that is too large. */
-static tern_code check_text(const tern_schema *c, const tern_str *s)
+tern_code tern_schema_check(const tern_schema *c, const tern_str *s)
 {
     if (!s->failed)
         return TERN_OK;
+    if (s->len < s->max / 2) /* it would have fitted */
+        return tern_schema_no_memory(c);
     return tern_fail(c->err, TERN_E_LIMIT, "schema: its grammar is longer than %zu bytes",
                      TERN_GRAMMAR_TEXT);
 }
@@ -86,13 +90,13 @@ tern_code tern_schema_count(const tern_schema *c, json_t *s, const char *key, js
 tern_code tern_schema_put_rule(tern_schema *c, tern_str *body, tern_str *out)
 {
     int number = ++c->n_rule;
-    tern_code rc = check_text(c, body);
+    tern_code rc = tern_schema_check(c, body);
     if (rc == TERN_OK) {
         tern_str_printf(&c->rules, "%s-%d ::= ", c->prefix, number);
         tern_str_put(&c->rules, tern_str_get(body), body->len);
         tern_str_putc(&c->rules, '\n');
         tern_str_printf(out, "%s-%d", c->prefix, number);
-        rc = check_text(c, &c->rules);
+        rc = tern_schema_check(c, &c->rules);
     }
     tern_str_done(body);
     return rc;
@@ -172,7 +176,7 @@ tern_code tern_schema_put_value(tern_schema *c, json_t *v, tern_str *out)
         return tern_schema_fail(c, TERN_E_USAGE, "a value that JSON cannot express");
     tern_gbnf_put_text(out, text, strlen(text));
     free(text);
-    return check_text(c, out);
+    return tern_schema_check(c, out);
 }
 
 /* ---- references ------------------------------------------------------------------------------ */
@@ -228,7 +232,9 @@ tern_code tern_schema_find(const tern_schema *c, const char *ref, json_t **out)
         p++;
         at = decode_step(&p, &key) ? step_into(at, tern_str_get(&key)) : NULL;
     }
+    tern_code rc = tern_schema_check(c, &key);
     tern_str_done(&key);
+    TERN_TRY(rc);
     if (!at)
         return tern_schema_fail(c, TERN_E_USAGE, "'$ref' to '%s', which is not there",
                                 tern_quote(shown, sizeof shown, ref, strlen(ref)));
@@ -644,7 +650,7 @@ tern_code tern_schema_put(tern_schema *c, json_t *s, tern_str *out)
     c->depth++;
     tern_code rc = put_schema(c, s, out);
     c->depth--;
-    return rc == TERN_OK ? check_text(c, out) : rc;
+    return rc == TERN_OK ? tern_schema_check(c, out) : rc;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -662,7 +668,7 @@ static tern_code write_refs(tern_schema *c)
             tern_str_printf(&c->rules, "%s-%d ::= ", c->prefix, r.number);
             tern_str_put(&c->rules, tern_str_get(&body), body.len);
             tern_str_putc(&c->rules, '\n');
-            rc = check_text(c, &c->rules);
+            rc = tern_schema_check(c, &c->rules);
         }
         tern_str_done(&body);
         TERN_TRY(rc);
@@ -680,8 +686,8 @@ static tern_code write_all(tern_schema *c, tern_str *out)
     tern_str_putc(out, '\n');
     TERN_TRY(write_refs(c));
     tern_str_put(out, tern_str_get(&c->rules), c->rules.len);
-    TERN_TRY(check_text(c, &c->rules));
-    return check_text(c, out);
+    TERN_TRY(tern_schema_check(c, &c->rules));
+    return tern_schema_check(c, out);
 }
 
 static bool is_prefix(const char *s)
@@ -709,8 +715,14 @@ tern_code tern_schema_write(const char *schema, size_t n, const char *prefix, te
     if (!c.root)
         return tern_fail(err, TERN_E_USAGE, "schema: line %d: %s", why.line, why.text);
     tern_str_init(&c.rules, TERN_GRAMMAR_TEXT);
-    tern_str_init(&c.path, 1 << 12);
-    tern_code rc = write_all(&c, out);
+    tern_str_init(&c.path, MAX_PATH);
+    for (int i = 0; i < MAX_PATH;
+         i++) /* all of it at once: messages are made where memory is short too */
+        tern_str_putc(&c.path, '/');
+    tern_code rc = c.path.failed ? tern_schema_no_memory(&c) : TERN_OK;
+    tern_str_clear(&c.path);
+    if (rc == TERN_OK)
+        rc = write_all(&c, out);
     for (size_t i = 0; i < c.n_ref; i++)
         tern_free(c.ref[i].pointer);
     tern_free(c.ref);

@@ -64,6 +64,8 @@ TERN_CHECK tern_code tern_schema_put_value(tern_schema *c, json_t *v, tern_str *
 tern_code tern_schema_fail(const tern_schema *c, tern_code code, const char *fmt, ...)
     TERN_PRINTF(3, 4);
 tern_code tern_schema_no_memory(const tern_schema *c);
+/* A text that has failed: TERN_E_LIMIT or TERN_E_NOMEM. */
+TERN_CHECK tern_code tern_schema_check(const tern_schema *c, const tern_str *s);
 /* A whole number at key, absent: fallback. Codes: TERN_E_USAGE. */
 TERN_CHECK tern_code tern_schema_count(const tern_schema *c, json_t *s, const char *key,
                                        json_int_t fallback, json_int_t *out);

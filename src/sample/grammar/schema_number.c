@@ -182,6 +182,7 @@ static void put_fractions(tern_str *out, size_t begin, const char *sign, const r
         separate(out, begin);
         tern_str_printf(out, "%s\"%lld\" \".0\"?", sign, (long long)r->hi);
     }
+    out->failed |= s.failed;
     tern_str_done(&s);
 }
 
@@ -193,6 +194,7 @@ static void put_whole(tern_str *out, size_t begin, const char *sign, const range
         separate(out, begin);
         tern_str_printf(out, "%s%s", sign, tern_str_get(&s));
     }
+    out->failed |= s.failed;
     tern_str_done(&s);
 }
 
@@ -223,7 +225,7 @@ tern_code tern_schema_put_number(tern_schema *c, json_t *s, bool whole, tern_str
                    lo_strict};
         put(&body, 0, "\"-\" ", &r);
     }
-    if (body.len)
+    if (body.len || body.failed)
         return tern_schema_put_rule(c, &body, out);
     tern_str_done(&body);
     return tern_schema_fail(c, TERN_E_USAGE, "no number lies between its bounds");

@@ -234,14 +234,19 @@ static tern_code put_optional(tern_schema *c, const object *o, tern_str *out)
         rc = put_pair(c, &o->p[i], &pair);
         if (rc == TERN_OK)
             rc = tern_schema_put_rule(c, &pair, &name);
+        if (rc == TERN_OK)
+            rc = tern_schema_check(c, &name);
+        if (rc == TERN_OK)
+            rc = tern_schema_check(c, &rest);
         if (rc == TERN_OK) {
             tern_str_printf(&all, "%s%s %s", all.len ? " | " : "", tern_str_get(&name),
                             tern_str_get(&rest));
+        }
+        if (rc == TERN_OK && i > 0) { /* nothing comes before the first */
             tern_str_printf(&body, "(" TERN_SCHEMA_COMMA " %s)? %s", tern_str_get(&name),
                             tern_str_get(&rest));
             tern_str_clear(&rest);
-            if (i > 0)
-                rc = tern_schema_put_rule(c, &body, &rest);
+            rc = tern_schema_put_rule(c, &body, &rest);
         }
         tern_str_done(&pair);
         tern_str_done(&name);

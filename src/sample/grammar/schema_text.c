@@ -46,6 +46,7 @@ static tern_code put_pattern(tern_schema *c, const char *keyword, const char *pa
         tern_schema_put_shared(c, TERN_SCHEMA_CHAR, &around);
         tern_str_putc(&around, '*');
     }
+    body.failed |= around.failed;
     tern_regex_opts o = {.json = true, .around = search ? tern_str_get(&around) : NULL};
     tern_str_puts(&body, "\"\\\"\" (");
     tern_code rc = tern_regex_to_gbnf(pattern, n, &o, &body, &why);
@@ -54,6 +55,8 @@ static tern_code put_pattern(tern_schema *c, const char *keyword, const char *pa
     if (rc == TERN_OK)
         return tern_schema_put_rule(c, &body, out);
     tern_str_done(&body);
+    if (rc == TERN_E_NOMEM)
+        return tern_schema_no_memory(c);
     return tern_schema_fail(c, rc, "'%s': %s", keyword, why.msg);
 }
 
