@@ -338,8 +338,12 @@ static const struct keyword *find_keyword(const char *name)
 /* Keywords that say nothing with this value. */
 static bool is_idle(const char *name, json_t *v)
 {
-    if (strncmp(name, "x-", 2) == 0)
+    const json_t *type = json_object_get(v, "type");
+    if (strncmp(name, "x-", 2) == 0 || (strcmp(name, "id") == 0 && json_is_string(v)))
         return true;
+    if (strcmp(name, "propertyNames") == 0) /* they are strings anyway */
+        return json_object_size(v) == 1 && json_is_string(type) &&
+               strcmp(json_string_value(type), "string") == 0;
     if (strcmp(name, "uniqueItems") == 0)
         return json_is_false(v);
     if (strcmp(name, "minProperties") == 0 || strcmp(name, "minContains") == 0)
