@@ -44,14 +44,6 @@ double load_percentile(load_samples *s, double q)
     return s->v[k > 0 ? k - 1 : 0];
 }
 
-double load_mean(const load_samples *s)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < s->n; i++)
-        sum += s->v[i];
-    return s->n ? sum / (double)s->n : (double)NAN;
-}
-
 void load_samples_done(load_samples *s)
 {
     tern_free(s->v);

@@ -41,7 +41,6 @@ typedef struct load_samples {
 void load_samples_add(load_samples *s, double v);
 /* The value that a share q of them does not pass; NAN without any. Sorts. */
 double load_percentile(load_samples *s, double q);
-double load_mean(const load_samples *s);
 void load_samples_done(load_samples *s);
 
 /* One request, and its whole reply's body, which may be NULL. For /v1/models and the like. */
