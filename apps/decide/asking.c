@@ -395,15 +395,50 @@ static tern_code find_given(decide_asked *a, tern_err *err)
     return TERN_OK;
 }
 
-static tern_code check_distinct(const decide_asked *a, tern_err *err)
+/* By their tokens behind what all share, beginnings before what goes on from them. */
+static int compare_texts(const void *pa, const void *pb, void *ctx)
 {
+    const decide_asked *a = ctx;
+    const decide_ids *x = &a->text[*(const size_t *)pa], *y = &a->text[*(const size_t *)pb];
+    size_t most = x->n < y->n ? x->n : y->n;
+    for (size_t i = a->n_given; i < most; i++)
+        if (x->v[i] != y->v[i])
+            return x->v[i] < y->v[i] ? -1 : 1;
+    return (x->n > y->n) - (x->n < y->n);
+}
+
+static bool begins_with(const decide_asked *a, size_t longer, size_t shorter)
+{
+    const decide_ids *x = &a->text[longer], *y = &a->text[shorter];
+    return y->n <= x->n &&
+           memcmp(x->v + a->n_given, y->v + a->n_given, (y->n - a->n_given) * sizeof *y->v) == 0;
+}
+
+/* In sorted order what a text begins with is the text before it, or one of its parents. */
+static tern_code find_parents(decide_asked *a, tern_err *err)
+{
+    size_t *order = tern_calloc(a->n_text, sizeof *order);
+    a->parent = tern_calloc(a->n_text, sizeof *a->parent);
+    if (!order || !a->parent) {
+        tern_free(order);
+        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu answers", a->n_text);
+    }
+    tern_code rc = TERN_OK;
     for (size_t i = 0; i < a->n_text; i++)
-        for (size_t k = 0; k < i; k++)
-            if (a->text[i].n == a->text[k].n && common(&a->text[i], &a->text[k]) == a->text[i].n)
-                return tern_fail(err, TERN_E_USAGE,
-                                 "two answers are the same tokens: their texts %zu and %zu", k + 1,
-                                 i + 1);
-    return TERN_OK;
+        order[i] = i;
+    qsort_r(order, a->n_text, sizeof *order, compare_texts, a);
+    for (size_t i = 0; rc == TERN_OK && i < a->n_text; i++) {
+        size_t p = i > 0 ? order[i - 1] : SIZE_MAX;
+        if (i > 0 && compare_texts(&order[i - 1], &order[i], a) == 0)
+            rc = tern_fail(err, TERN_E_USAGE,
+                           "two answers are the same tokens: their texts %zu and %zu",
+                           order[i - 1] + 1, order[i] + 1);
+        while (p != SIZE_MAX && !begins_with(a, order[i], p))
+            p = a->parent[p];
+        a->parent[order[i]] = p;
+    }
+    tern_free(order);
+    return rc;
 }
 
 static tern_code add_answers(const decide_host *h, const decide_labels *l, const opening *o,
@@ -412,14 +447,17 @@ static tern_code add_answers(const decide_host *h, const decide_labels *l, const
     size_t n = 0;
     for (size_t i = 0; i < l->n; i++)
         n += l->v[i].n_text;
+    if (n > DECIDE_MAX_ALL)
+        return tern_fail(err, TERN_E_LIMIT, "labels with %zu texts in all, at most %d", n,
+                         DECIDE_MAX_ALL);
     a->text = tern_calloc(n, sizeof *a->text);
     if (!a->text)
         return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu answers", n);
     for (size_t i = 0; i < l->n; i++)
         for (size_t k = 0; k < l->v[i].n_text; k++)
             TERN_TRY(add_answer(h, o, l->v[i].text[k], &a->text[a->n_text++], err));
-    TERN_TRY(check_distinct(a, err));
-    return find_given(a, err);
+    TERN_TRY(find_given(a, err));
+    return find_parents(a, err);
 }
 
 /* What answers continue: the prompt's ids, and as text what stands behind its last control token and what
@@ -497,6 +535,7 @@ void decide_asked_done(decide_asked *a)
     for (size_t i = 0; i < a->n_text; i++)
         decide_ids_done(&a->text[i]);
     tern_free(a->text);
+    tern_free(a->parent);
     decide_ids_done(&a->prompt);
     *a = (decide_asked){0};
 }

@@ -12,6 +12,7 @@
 enum {
     DECIDE_MAX_LABEL = 256, /* answers to one question */
     DECIDE_MAX_TEXT = 16,   /* texts of one label */
+    DECIDE_MAX_ALL = 1024,  /* texts of all labels */
     DECIDE_MAX_EXAMPLE = 256,
     DECIDE_MAX_FREE = 16 /* texts without content */
 };
@@ -136,6 +137,8 @@ TERN_CHECK tern_code decide_prefix(const decide_host *h, const decide_task *t, d
 typedef struct decide_asked {
     decide_ids prompt;
     decide_ids *text; /* owned; [n_text]: prompt and answer, label after label */
+    size_t
+        *parent; /* owned; [n_text]: the longest text that this one begins with; SIZE_MAX: none */
     size_t n_text, n_given;
 } decide_asked;
 

@@ -120,23 +120,13 @@ static tern_code ask(batch *b, tern_err *err)
 
 /* ---- scores -------------------------------------------------------------------------------- */
 
-/* Texts that begin with text i of an asked item are counted for themselves, not for it: the likelihood
- * of i alone, from those of all texts. */
+/* Texts that begin with another one are counted for themselves, not for that one: the likelihood of text i
+ * alone, from those of all. What goes on from one that goes on from i is counted with that. */
 static double alone(const decide_asked *a, const tern_score *s, size_t i)
 {
     double lost = 0.0, whole = s[i].log_prob;
-    for (size_t k = 0; k < a->n_text; k++) {
-        if (k == i || a->text[k].n <= a->text[i].n ||
-            common(&a->text[i], &a->text[k]) != a->text[i].n)
-            continue;
-        bool nearest = true; /* else it is counted with the one between */
-        for (size_t j = 0; nearest && j < a->n_text; j++)
-            nearest = j == i || j == k || a->text[j].n <= a->text[i].n ||
-                      a->text[j].n >= a->text[k].n ||
-                      common(&a->text[i], &a->text[j]) != a->text[i].n ||
-                      common(&a->text[j], &a->text[k]) != a->text[j].n;
-        lost += nearest ? exp(s[k].log_prob - whole) : 0.0;
-    }
+    for (size_t k = 0; k < a->n_text; k++)
+        lost += a->parent[k] == i ? exp(s[k].log_prob - whole) : 0.0;
     return lost >= 1.0 ? LEAST : fmax(whole + log1p(-lost), LEAST);
 }
 

@@ -74,7 +74,7 @@ typedef struct serving {
     const char *state;   /* folder for what /slots saves, --slot-save-path; NULL: none */
     int64_t loaded_unix; /* seconds */
     double load_s;
-    bool any_model; /* requests may name any model (--any-model) */
+    bool any_model;             /* requests may name any model (--any-model) */
     const json_t *calibrations; /* of decisions, by name: --decide-calibration; NULL: none */
     struct decider *decider;    /* owned by what has the model; see decider.h */
 } serving;

@@ -339,6 +339,36 @@ static void test_what_is_refused(void **state)
     }
 }
 
+/* Beginnings of beginnings, in any order, and the same text twice. */
+static void test_parents_are_the_longest_beginnings(void **state)
+{
+    static const char *const text[] = {"abab", "b", "a", "abc", "ab", "aba", "bb", "bbb"};
+    static const size_t parent[] = {4, SIZE_MAX, SIZE_MAX, 4, SIZE_MAX, 4, 1, 6};
+    tern_err err;
+    decide_label v[8] = {0};
+    decide_asked a;
+    (void)state;
+    tern_model *m = open_model(NULL);
+    decide_host h = {.m = m, .n_ctx = 128};
+    for (size_t i = 0; i < 8; i++)
+        v[i] = (decide_label){.name = text[i], .text = {text[i]}, .n_text = 1};
+    decide_labels l = {v, 8, NULL};
+    decide_task t = {.labels = l, .cue = ":"};
+    assert_int_equal(decide_ask(&h, &t, &l, "x", NULL, &a, &err), TERN_OK);
+    /* "ab" is one token, which does not begin with "a". */
+    for (size_t i = 0; i < 8; i++)
+        if (a.parent[i] != parent[i])
+            fail_msg("'%s': parent %zu", text[i], a.parent[i]);
+    decide_asked_done(&a);
+    v[6].text[0] = "aba";
+    assert_int_equal(decide_ask(&h, &t, &l, "x", NULL, &a, &err), TERN_E_USAGE);
+    assert_non_null(strstr(err.msg, "the same tokens: their texts 6 and 7") ||
+                            strstr(err.msg, "the same tokens: their texts 7 and 6")
+                        ? err.msg
+                        : NULL);
+    tern_model_close(m);
+}
+
 static void test_a_calibration_fits_its_labels(void **state)
 {
     tern_err err;
@@ -377,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_fields_follow_from_transformers),
         cmocka_unit_test(test_a_base_changes_no_bit),
         cmocka_unit_test(test_fits_follow_from_scipy),
+        cmocka_unit_test(test_parents_are_the_longest_beginnings),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_a_calibration_fits_its_labels),
     };
