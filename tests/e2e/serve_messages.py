@@ -1,5 +1,6 @@
 """Anthropic's Messages: bytes, the order of events, errors."""
 import json
+import threading
 
 from serve import Server, check, run_all
 
@@ -305,4 +306,22 @@ def errors():
         check(status == 200, f"{status} {e}")
 
 
-run_all([whole, streamed, stops, prefill, thinking, words, tools, schemas, errors])
+def busy():
+    """More than the server takes: its clients know 529, and when to come again."""
+    with Server("-np", "1", "--queue", "0") as s:
+        got = []
+
+        def ask():
+            got.append(post(s, dict(TALK, max_tokens=300)))
+        many = [threading.Thread(target=ask) for _ in range(12)]
+        for t in many:
+            t.start()
+        for t in many:
+            t.join()
+        refused = [(h, e) for status, h, e in got if status == 529]
+        check({status for status, _, _ in got} == {200, 529}, f"{[status for status, _, _ in got]}")
+        for h, e in refused:
+            check(e["error"]["type"] == "overloaded_error" and int(h["Retry-After"]) > 0, f"{h} {e}")
+
+
+run_all([whole, streamed, stops, prefill, thinking, words, tools, schemas, errors, busy])
