@@ -94,7 +94,6 @@ static void read_names(cli *c, server_opts *o)
     o->aliases = opt->aliases.item;
     o->n_alias = opt->aliases.n;
     o->any_model = cli_flag(opt, OPT_ANY_MODEL);
-    o->slot_dir = cli_text(opt, OPT_SLOT_SAVE_PATH);
 }
 
 static tern_code read_limits(cli *c, server_opts *o, tern_err *err)
@@ -162,7 +161,6 @@ tern_code cli_serve(cli *c, tern_err *err)
         {o.key_file, false, true},
         {cli_text(&c->opt, OPT_TEMPLATE_FILE), false, false},
         {cache, true, false},
-        {o.slot_dir, true, false},
     };
     o.paths = paths;
     o.n_path = sizeof paths / sizeof paths[0];

@@ -71,7 +71,6 @@ typedef struct serving {
     const char *const *aliases; /* n_alias further names */
     size_t n_alias;
     const char *path;    /* "" of the built-in one */
-    const char *state;   /* folder for what /slots saves, --slot-save-path; NULL: none */
     int64_t loaded_unix; /* seconds */
     double load_s;
     bool any_model;             /* requests may name any model (--any-model) */

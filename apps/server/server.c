@@ -173,7 +173,6 @@ static tern_code load(server *srv, loaded **out, tern_err *err)
     l->s.aliases = o->aliases;
     l->s.n_alias = o->n_alias;
     l->s.path = o->path;
-    l->s.state = o->slot_dir;
     l->s.any_model = o->any_model;
     l->s.calibrations = o->calibrations;
     l->s.loaded_unix = (int64_t)time(NULL);

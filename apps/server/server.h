@@ -43,8 +43,7 @@ typedef struct server_opts {
     const char *name; /* the model's */
     const char *const *aliases;
     size_t n_alias;
-    const char *path;     /* of the model; "" of the built-in one */
-    const char *slot_dir; /* --slot-save-path; NULL */
+    const char *path; /* of the model; "" of the built-in one */
     bool any_model;
     const json_t *calibrations; /* an object, borrowed; NULL */
     /* Opens the model, also again on SIGHUP. */
