@@ -1,6 +1,7 @@
 /* What the server shows of itself: /metrics in the text format of Prometheus, /props and /slots. */
 #include "base/memory.h"
 #include "server/http.h"
+#include "server/params.h"
 
 #define MAX_TEXT ((size_t)4 << 20)
 
@@ -186,6 +187,19 @@ static json_t *limits_json(const server_limits *l)
     return o;
 }
 
+/* What a chat that asks for nothing gets. */
+static json_t *defaults_json(int32_t n_ctx)
+{
+    params p;
+    params_init(&p, PARAM_CHAT);
+    return json_pack("{s:i, s:{s:f, s:I, s:f, s:f, s:f, s:f, s:I, s:f, s:f, s:I}}", "n_ctx", n_ctx,
+                     "params", "temperature", p.temperature, "top_k", (json_int_t)p.top_k, "top_p",
+                     p.top_p, "min_p", p.min_p, "typical_p", p.typical_p, "repeat_penalty",
+                     p.repeat_penalty, "repeat_last_n", (json_int_t)p.repeat_last_n,
+                     "frequency_penalty", p.frequency_penalty, "presence_penalty",
+                     p.presence_penalty, "max_tokens", (json_int_t)p.max_tokens);
+}
+
 void server_props(exchange *x)
 {
     const serving *s = exchange_serving(x);
@@ -193,12 +207,12 @@ void server_props(exchange *x)
     tern_scheduler_stats st = {.size = sizeof st};
     tern_scheduler_stats_get(s->scheduler, &st);
     exchange_reply_json(x, 200,
-                        json_pack("{s:s, s:s, s:i, s:{s:i}, s:i, s:i, s:s, s:b, s:I, s:o}",
+                        json_pack("{s:s, s:s, s:i, s:o, s:i, s:i, s:s, s:b, s:I, s:o}",
                                   "build_info", tern_version(), "model_alias", s->name,
-                                  "total_slots", st.n_slot, "default_generation_settings", "n_ctx",
-                                  st.n_ctx, "n_ctx", st.n_ctx, "n_ctx_train", s->info.n_ctx_train,
-                                  "architecture", s->info.arch, "has_chat_template",
-                                  (int)s->info.has_chat_template, "loaded",
+                                  "total_slots", st.n_slot, "default_generation_settings",
+                                  defaults_json(st.n_ctx), "n_ctx", st.n_ctx, "n_ctx_train",
+                                  s->info.n_ctx_train, "architecture", s->info.arch,
+                                  "has_chat_template", (int)s->info.has_chat_template, "loaded",
                                   (json_int_t)s->loaded_unix, "limits", limits_json(&srv->limits)));
 }
 

@@ -12,7 +12,7 @@ function defaultOf(f: Field): string {
         const v = app.server.value.defaults[k];
         if (typeof v === 'number') return String(Math.round(v * 1e4) / 1e4);
     }
-    return f.fallback === undefined ? '' : String(f.fallback);
+    return '';
 }
 
 function NumberField({ f }: { f: Field }) {

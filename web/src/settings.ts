@@ -15,15 +15,14 @@ export interface Field {
     whole?: boolean;
     /** names of the server's default in /props, first found */
     from: string[];
-    fallback?: number;
 }
 
 export const FIELDS: Field[] = [
-    { key: 'temperature', label: 'Temperature', hint: '0 takes the likeliest token each time', min: 0, max: 2, step: 'any', from: ['temperature'], fallback: 0.8 },
-    { key: 'top_k', label: 'Top-k', hint: 'Only the k likeliest; 0 is off', min: 0, max: 1000000, step: 1, whole: true, from: ['top_k'], fallback: 40 },
-    { key: 'top_p', label: 'Top-p', hint: 'The likeliest that make up this share; 1 is off', min: 0, max: 1, step: 'any', from: ['top_p'], fallback: 0.95 },
-    { key: 'min_p', label: 'Min-p', hint: 'None below this share of the likeliest; 0 is off', min: 0, max: 1, step: 'any', from: ['min_p'], fallback: 0.05 },
-    { key: 'repeat_penalty', label: 'Repeat penalty', hint: 'Above 1 avoids what was said; 1 is off', min: 0.01, max: 10, step: 'any', from: ['repeat_penalty'], fallback: 1 },
+    { key: 'temperature', label: 'Temperature', hint: '0 takes the likeliest token each time', min: 0, max: 2, step: 'any', from: ['temperature'] },
+    { key: 'top_k', label: 'Top-k', hint: 'Only the k likeliest; 0 is off', min: 0, max: 1000000, step: 1, whole: true, from: ['top_k'] },
+    { key: 'top_p', label: 'Top-p', hint: 'The likeliest that make up this share; 1 is off', min: 0, max: 1, step: 'any', from: ['top_p'] },
+    { key: 'min_p', label: 'Min-p', hint: 'None below this share of the likeliest; 0 is off', min: 0, max: 1, step: 'any', from: ['min_p'] },
+    { key: 'repeat_penalty', label: 'Repeat penalty', hint: 'Above 1 avoids what was said; 1 is off', min: 0.01, max: 10, step: 'any', from: ['repeat_penalty'] },
     { key: 'max_tokens', label: 'Longest answer', hint: 'Tokens; empty: as long as it fits', min: 1, max: 1000000, step: 1, whole: true, from: [] },
     { key: 'seed', label: 'Seed', hint: 'The same seed gives the same answer; empty: a new one each time', min: 0, max: 4294967295, step: 1, whole: true, from: [] },
 ];

@@ -147,6 +147,9 @@ test('a key is asked for, and the policy of the real server holds', async () => 
     await t.page.getByRole('button', { name: /^Model/ }).click();
     await t.page.getByText('7.0 million').waitFor();
     await accessible(t.page, 'model');
+    await t.page.keyboard.press('Escape');
+    await t.page.getByRole('button', { name: /^Settings/ }).click();
+    for (const [label, value] of [['Temperature', '0.8'], ['Top-k', '40'], ['Top-p', '0.95'], ['Min-p', '0.05'], ['Repeat penalty', '1']]) assert.equal(await t.page.getByLabel(label, { exact: true }).getAttribute('placeholder'), value, label);
     await t.end();
     await s.end();
 });
