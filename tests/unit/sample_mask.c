@@ -92,7 +92,7 @@ static void close_fixture(fixture *f)
 static tern_grammar *compile(const fixture *f, const char *kind, const char *text, size_t cache)
 {
     tern_net net;
-    tern_grammar *g;
+    tern_grammar *g = NULL;
     tern_str rules;
     tern_err err = {0};
     tern_str_init(&rules, 1 << 16);

@@ -106,6 +106,37 @@ static void verdicts_of_patterns(void **state)
     json_decref(rows);
 }
 
+/* Every number of a span against its bounds, as arithmetic has them: quarters for "number". */
+static void bounds(void **state)
+{
+    uint32_t seed = 3;
+    (void)state;
+    for (int round = 0; round < 60; round++) {
+        bool whole = round % 2, lo_out = test_rand(&seed) % 2, hi_out = test_rand(&seed) % 2;
+        int span = round % 3 ? 40 : 1300,
+            lo = (int)(test_rand(&seed) % (2 * (uint32_t)span)) - span;
+        int hi = lo + 1 + (int)(test_rand(&seed) % (uint32_t)span);
+        char schema[160], text[32];
+        tern_net net;
+        hi += whole && lo_out && hi_out && hi == lo + 1;
+        (void)snprintf(schema, sizeof schema, "{\"type\":\"%s\",\"%s\":%d,\"%s\":%d}",
+                       whole ? "integer" : "number", lo_out ? "exclusiveMinimum" : "minimum", lo,
+                       hi_out ? "exclusiveMaximum" : "maximum", hi);
+        compile_schema(schema, &net);
+        for (int q = 4 * (lo - 12); q <= 4 * (hi + 12); q += whole ? 4 : 1) {
+            bool in = (lo_out ? q > 4 * lo : q >= 4 * lo) && (hi_out ? q < 4 * hi : q <= 4 * hi);
+            int n = abs(q);
+            if (n % 4)
+                (void)snprintf(text, sizeof text, "%s%d.%d", q < 0 ? "-" : "", n / 4, n % 4 * 25);
+            else
+                (void)snprintf(text, sizeof text, "%d", q / 4);
+            if (accepts(&net, text) != in)
+                fail_msg("%s: %s, expected %d", schema, text, in);
+        }
+        tern_net_done(&net);
+    }
+}
+
 /* Strings hold no control characters, no lone surrogates and no NUL, whatever the schema. */
 static void strings(void **state)
 {
@@ -295,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verdicts_of_schemas),
         cmocka_unit_test(verdicts_of_patterns),
+        cmocka_unit_test(bounds),
         cmocka_unit_test(strings),
         cmocka_unit_test(any_object),
         cmocka_unit_test(refusals),

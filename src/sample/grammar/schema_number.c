@@ -176,7 +176,7 @@ static void put_fractions(tern_str *out, size_t begin, const char *sign, const r
     }
     if (r->lo_strict && r->lo < r->hi) {
         separate(out, begin);
-        tern_str_printf(out, "%s\"%lld.\" [0-9]{0,15} [1-9]", sign, (long long)r->lo);
+        tern_str_printf(out, "%s\"%lld.\" \"0\"{0,15} [1-9] [0-9]{0,15}", sign, (long long)r->lo);
     }
     if (!r->hi_strict && (r->lo < r->hi || (r->lo == r->hi && !r->lo_strict))) {
         separate(out, begin);
