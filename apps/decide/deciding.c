@@ -379,7 +379,10 @@ tern_code decide_run(const decide_host *h, const decide_task *t, const decide_it
     tern_code rc = decide_weigh(h, t, items, n_item, r, err);
     if (rc == TERN_OK)
         return decide_conclude(t, n_item, map, r, err);
-    choose_all(r, n_item, map); /* what is done before a cancellation */
+    /* What is done before a cancellation stands, but for a mean over all that there is not. */
+    for (size_t i = 0; t->calibrate == DECIDE_BATCH && i < n_item; i++)
+        r[i].done = false;
+    choose_all(r, n_item, map);
     return rc;
 }
 
