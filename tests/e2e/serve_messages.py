@@ -306,6 +306,21 @@ def errors():
         check(status == 200, f"{status} {e}")
 
 
+def cached():
+    """What was read once is not read again, and usage says so; never for another key."""
+    ask = dict(TALK, max_tokens=2, system="Once upon a time there was a kind dog. " * 20)
+    with Server("--api-key", SECRET, "--api-key", SECRET + "4") as s:
+        def usage(key):
+            status, _, m = post(s, ask, headers={"x-api-key": key})
+            check(status == 200, f"{m}")
+            return m["usage"]
+        first, second, other = usage(SECRET), usage(SECRET), usage(SECRET + "4")
+        check(first["cache_read_input_tokens"] < 20, f"{first}")
+        check(second["cache_read_input_tokens"] > 150, f"{second}")
+        check(other["cache_read_input_tokens"] == first["cache_read_input_tokens"], f"{other}")
+        check(len({u["input_tokens"] + u["cache_read_input_tokens"] for u in (first, second, other)}) == 1, "sums")
+
+
 def busy():
     """More than the server takes: its clients know 529, and when to come again."""
     with Server("-np", "1", "--queue", "0") as s:
@@ -324,4 +339,4 @@ def busy():
             check(e["error"]["type"] == "overloaded_error" and int(h["Retry-After"]) > 0, f"{h} {e}")
 
 
-run_all([whole, streamed, stops, prefill, thinking, words, tools, schemas, errors, busy])
+run_all([whole, streamed, stops, prefill, thinking, words, tools, schemas, errors, cached, busy])

@@ -152,6 +152,7 @@ def models():
         for method in ("GET", "HEAD"):
             status, h, data = s.ask(method, "/api/tags")
             check(status == 200 and (data == b"") == (method == "HEAD"), f"{status}")
+        check(s.ask("HEAD", "/")[0] == 200, "clients look whether somebody is there")
         m = json.loads(s.ask("GET", "/api/tags")[2])["models"][0]
         check(m["name"] == m["model"] == NAME and m["size"] == 3752672 and len(m["digest"]) >= 12, f"{m}")
         check(m["details"]["format"] == "gguf" and m["details"]["family"] == "bitnet-b1.58", f"{m}")

@@ -69,6 +69,11 @@ words = client.messages.create(**ask).content[0].text.split()
 m = client.messages.create(**ask, stop_sequences=[words[2]])
 assert m.stop_reason == "stop_sequence" and m.stop_sequence == words[2], m
 
+# what is in beta asks the same routes
+assert [m.id for m in client.models.list()] == ["tern-stories"]
+m = client.beta.messages.create(**ask, betas=["none-2026-01-01"])
+assert m.content[0].text == text
+
 # failures have types of their own
 for change, kind in [({"max_tokens": 0}, anthropic.BadRequestError), ({"model": "none"}, anthropic.NotFoundError),
                      ({"messages": [{"role": "user", "content": "Once upon a time " * 400}]},
