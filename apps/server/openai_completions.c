@@ -120,8 +120,22 @@ static json_t *head(const completion *c)
                      generate_fingerprint(c->s->words));
 }
 
+/* How far a token takes the text: what the vocabulary puts before a text, a BOS or a space, is not in it. */
+static size_t token_chars(const json_t *token, const tern_str *prompt, size_t offset)
+{
+    const char *name = json_string_value(json_object_get(token, "token"));
+    const char *text = tern_str_get(prompt);
+    size_t n = strlen(name);
+    if (offset == 0 && json_is_null(json_object_get(token, "logprob")) &&
+        strncmp(text, name, n) != 0 && name[0] != ' ')
+        return 0;
+    if (offset == 0 && name[0] == ' ' && text[0] != ' ' && prompt->len)
+        return n_chars(name, n) - 1;
+    return n_chars(name, n);
+}
+
 /* Tokens as this endpoint's clients know them: lists side by side. *offset goes on behind them. */
-static json_t *logprobs_json(const json_t *tokens, bool top, size_t *offset)
+static json_t *logprobs_json(const json_t *tokens, bool top, const tern_str *prompt, size_t *offset)
 {
     json_t *names = json_array(), *values = json_array(), *likeliest = json_array(),
            *offsets = json_array();
@@ -141,7 +155,7 @@ static json_t *logprobs_json(const json_t *tokens, bool top, size_t *offset)
         (void)json_array_append_new(likeliest, none ? json_null() : json_incref(others));
         (void)json_array_append_new(offsets, json_integer((json_int_t)*offset));
         json_decref(others);
-        *offset += n_chars(json_string_value(name), json_string_length(name));
+        *offset += token_chars(t, prompt, *offset);
     }
     if (!top) {
         json_decref(likeliest);
@@ -176,7 +190,8 @@ static void send_text(completion *c, const generate_event *ev)
         json_t *tokens = json_array();
         for (size_t i = 0; i < ev->n_token; i++)
             (void)json_array_append_new(tokens, generate_token_json(c->s->model, &ev->tokens[i]));
-        logprobs = logprobs_json(tokens, c->p.logprobs_k > 0, &c->offset[ev->answer]);
+        logprobs = logprobs_json(tokens, c->p.logprobs_k > 0, &c->echo[ev->answer / c->n_each],
+                                 &c->offset[ev->answer]);
         json_decref(tokens);
     }
     send_chunk(c,
@@ -258,7 +273,7 @@ static json_t *answer_json(completion *c, size_t prompt, size_t k)
         tern_str_put(&text, tern_str_get(&c->echo[prompt]), c->echo[prompt].len);
     tern_str_put(&text, tern_str_get(&a->text), a->text.len);
     if (c->p.logprobs_k >= 0)
-        logprobs = logprobs_json(a->tokens, c->p.logprobs_k > 0,
+        logprobs = logprobs_json(a->tokens, c->p.logprobs_k > 0, &c->echo[prompt],
                                  &c->offset[prompt * (size_t)c->n_each + k]);
     json_t *choice =
         choice_json(prompt * (size_t)c->p.n + k, openai_text(tern_str_get(&text), text.len),

@@ -115,6 +115,11 @@ def probabilities():
         lp = r["choices"][0]["logprobs"]
         check(len(lp["tokens"]) == 4 == len(lp["token_logprobs"]) == len(lp["top_logprobs"]), f"{lp}")
         check(lp["text_offset"][0] == 9 and "".join(lp["tokens"]) == r["choices"][0]["text"], f"{lp}")
+        c = post(s, {"prompt": "Once upon a", "max_tokens": 2, "temperature": 0, "logprobs": 1, "echo": True}, "/v1/completions")[2]["choices"][0]
+        lp = c["logprobs"]
+        check(lp["token_logprobs"][0] is None and all(v < 0 for v in lp["token_logprobs"][1:]), f"{lp}")
+        check(all(c["text"][at:].startswith(t) for t, at in list(zip(lp["tokens"], lp["text_offset"]))[1:]), f"{lp}")
+        check("".join(lp["tokens"][1:]) == c["text"], "prompt and answer")
         banned = int(post(s, {"content": " upon"}, "/tokenize")[2]["tokens"][-1])
         plain = {"prompt": "Once", "max_tokens": 1, "temperature": 0}
         check(post(s, plain, "/v1/completions")[2]["choices"][0]["text"] == " upon", "the likeliest")
