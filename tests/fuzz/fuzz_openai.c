@@ -1,4 +1,4 @@
-/* Any JSON as a body of OpenAI's endpoints, which run whole, on a small model, but without HTTP: what is here
+/* Any JSON as a body of the endpoints of all dialects, which run whole, on a small model, but without HTTP: what is here
  * stands for the exchange. The first byte chooses the endpoint. Each request must be answered exactly once, a
  * stream must end, and nothing may be left. */
 #include "fuzz/fuzz.h"
@@ -16,6 +16,7 @@ struct exchange {
     _Atomic int refs;
     pthread_mutex_t mu;
     pthread_cond_t done;
+    exchange_dialect dialect;
     bool answered, streams, over; /* guarded by mu */
     int status;
 };
@@ -39,8 +40,7 @@ void exchange_unref(exchange *x)
 
 exchange_dialect exchange_dialect_get(const exchange *x)
 {
-    (void)x;
-    return DIALECT_OPENAI;
+    return x->dialect;
 }
 
 const char *exchange_param(const exchange *x, const char *name)
@@ -97,6 +97,20 @@ void exchange_reply_json(exchange *x, int status, json_t *value)
     answer(x, status);
 }
 
+void exchange_reply(exchange *x, int status, const char *type, const void *bytes, size_t n)
+{
+    json_t *v = json_loadb(bytes, n, 0, NULL);
+    fuzz_must(v && strcmp(type, "application/json") == 0);
+    json_decref(v);
+    answer(x, status);
+}
+
+const char *exchange_id(const exchange *x)
+{
+    (void)x;
+    return "req_0";
+}
+
 void exchange_refuse(exchange *x, int status, const char *code, const char *param, const char *fmt,
                      ...)
 {
@@ -122,14 +136,17 @@ void exchange_stream_begin(exchange *x, const char *type)
 {
     answer(x, 200);
     pthread_mutex_lock(&x->mu);
-    fuzz_must(strcmp(type, "text/event-stream") == 0);
+    fuzz_must(strcmp(type, x->dialect == DIALECT_OLLAMA ? "application/x-ndjson"
+                                                        : "text/event-stream") == 0);
     x->streams = true;
     pthread_mutex_unlock(&x->mu);
 }
 
 bool exchange_stream_write(exchange *x, const void *bytes, size_t n)
 {
-    fuzz_must(x->streams && n >= 2 && memcmp((const char *)bytes + n - 2, "\n\n", 2) == 0);
+    const char *end = x->dialect == DIALECT_OLLAMA ? "\n" : "\n\n";
+    size_t n_end = strlen(end);
+    fuzz_must(x->streams && n >= n_end && memcmp((const char *)bytes + n - n_end, end, n_end) == 0);
     return true;
 }
 
@@ -202,8 +219,9 @@ static const serving *get_serving(void)
 /* What would only take time. */
 static void shorten(json_t *body)
 {
-    static const char *const most[] = {"max_tokens", "max_completion_tokens", "max_output_tokens"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const most[] = {"max_tokens", "max_completion_tokens", "max_output_tokens",
+                                       "n_predict", "num_predict"};
+    for (size_t i = 0; i < sizeof most / sizeof most[0]; i++) {
         const json_t *v = json_object_get(body, most[i]);
         if (!v || json_is_null(v) ||
             (json_is_integer(v) && (json_integer_value(v) > 24 || json_integer_value(v) < 0)))
@@ -213,8 +231,27 @@ static void shorten(json_t *body)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const handlers[])(exchange * x) = {
-        openai_chat, openai_completions, openai_responses, openai_embeddings, openai_input_tokens};
+    static const struct {
+        void (*run)(exchange *x);
+        exchange_dialect dialect;
+    } handlers[] = {
+        {openai_chat, DIALECT_OPENAI},
+        {openai_completions, DIALECT_OPENAI},
+        {openai_responses, DIALECT_OPENAI},
+        {openai_embeddings, DIALECT_OPENAI},
+        {openai_input_tokens, DIALECT_OPENAI},
+        {server_messages, DIALECT_ANTHROPIC},
+        {server_messages_count, DIALECT_ANTHROPIC},
+        {server_ollama_chat, DIALECT_OLLAMA},
+        {server_ollama_generate, DIALECT_OLLAMA},
+        {server_ollama_embed, DIALECT_OLLAMA},
+        {server_ollama_embeddings, DIALECT_OLLAMA},
+        {server_ollama_show, DIALECT_OLLAMA},
+        {server_tokenize, DIALECT_OPENAI},
+        {server_detokenize, DIALECT_OPENAI},
+        {server_apply_template, DIALECT_OPENAI},
+        {server_completion, DIALECT_OPENAI},
+    };
     if (size == 0)
         return 0;
     exchange x = {
@@ -224,9 +261,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         json_decref(x.body);
         return 0;
     }
+    size_t which = data[0] % (sizeof handlers / sizeof handlers[0]);
+    x.dialect = handlers[which].dialect;
     shorten(x.body);
+    if (json_is_object(json_object_get(x.body, "options")))
+        shorten(json_object_get(x.body, "options"));
+    else if (x.dialect == DIALECT_OLLAMA && !json_object_get(x.body, "options"))
+        json_object_set_new(x.body, "options", json_pack("{s:i}", "num_predict", 24));
     atomic_init(&x.refs, 1);
-    handlers[data[0] % (sizeof handlers / sizeof handlers[0])](&x);
+    handlers[which].run(&x);
     exchange_unref(&x);
     pthread_mutex_lock(&x.mu);
     while (!x.over)
