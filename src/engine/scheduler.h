@@ -90,6 +90,7 @@ struct tern_scheduler {
     tern_budget budget;
     tern_recall recall; /* keeper of the budget, if */
     bool reuses;        /* prefixes are kept */
+    bool starves;       /* the last pass lacked memory: what runs has what there is */
     uint64_t n_row;
     tern_answer **slots; /* owned; [o.n_slot]; NULL: free */
     tern_request **list; /* owned; [o.n_slot]: of one pass, with their answers and events */
@@ -109,7 +110,7 @@ tern_owner *tern_owner_join(tern_scheduler *s, uint64_t id);
 /* One job of it less; it may be gone after that. */
 void tern_owner_leave(tern_scheduler *s, tern_owner *o);
 /* The answer that is next to get a slot; NULL: none waits. */
-tern_answer *tern_scheduler_pick(tern_scheduler *s);
+tern_answer *tern_scheduler_next(tern_scheduler *s);
 /* Take a slot, which must be free; leave it, if it has one. */
 void tern_answer_take_slot(tern_scheduler *s, tern_answer *a);
 void tern_answer_leave_slot(tern_scheduler *s, tern_answer *a);

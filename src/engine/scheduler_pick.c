@@ -42,9 +42,11 @@ void tern_owner_leave(tern_scheduler *s, tern_owner *o)
     tern_free(o);
 }
 
+/* One that was put back while it is held would only be in the way. */
 static bool waits(const tern_answer *a)
 {
-    return !a->has_slot && !a->over && (a->index == 0 || a->job->prompt_read);
+    return !a->has_slot && !a->over && (a->index == 0 || a->job->prompt_read) &&
+           !(a->begun && a->job->skips);
 }
 
 /* a before b, where a is older. */
@@ -58,14 +60,14 @@ static bool before(const tern_answer *a, const tern_answer *b)
     return j->owner->n_slot <= k->owner->n_slot;
 }
 
-tern_answer *tern_scheduler_pick(tern_scheduler *s)
+tern_answer *tern_scheduler_next(tern_scheduler *s)
 {
     tern_answer *best = NULL;
     for (tern_job *j = s->jobs; j; j = j->next)
         for (int32_t i = 0; i < j->n_answer && j->code == TERN_OK; i++)
             if (waits(&j->answers[i]) && (!best || !before(best, &j->answers[i])))
                 best = &j->answers[i];
-    return best && tern_answer_fits(s, best) ? best : NULL;
+    return best;
 }
 
 static double expected_rows(const tern_answer *a)

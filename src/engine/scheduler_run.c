@@ -82,14 +82,6 @@ static void tell_echoes(tern_answer *a)
 
 /* ---- slots ------------------------------------------------------------------------------------- */
 
-/* s->mu is held. */
-static void fill_slots(tern_scheduler *s)
-{
-    tern_answer *a;
-    while (s->n_running < s->o.n_slot && (a = tern_scheduler_pick(s)) != NULL)
-        tern_answer_take_slot(s, a);
-}
-
 static void leave_slot(tern_scheduler *s, tern_answer *a)
 {
     pthread_mutex_lock(&s->mu);
@@ -179,6 +171,23 @@ static size_t list_running(tern_scheduler *s)
     return n;
 }
 
+/* s->mu is held. */
+static void fill_slots(tern_scheduler *s)
+{
+    tern_answer *a;
+    if (s->starves && list_running(s) > 0)
+        return;
+    while (s->n_running < s->o.n_slot && (a = tern_scheduler_next(s)) != NULL &&
+           tern_answer_fits(s, a))
+        tern_answer_take_slot(s, a);
+}
+
+/* Nobody runs, and what is held has the memory that the next one needs. s->mu is held. */
+static bool is_blocked(tern_scheduler *s)
+{
+    return s->n_running > 0 && s->n_running < s->o.n_slot && tern_scheduler_next(s) != NULL;
+}
+
 /* Whether there is anything for a step to do. s->mu is held. */
 static bool has_work(tern_scheduler *s)
 {
@@ -200,6 +209,13 @@ static bool wait_for_work(tern_scheduler *s)
         works = has_work(s);
         if (works || s->quits)
             break;
+        if (is_blocked(s)) {
+            pthread_mutex_unlock(&s->mu);
+            bool had_some = tern_scheduler_yield(s);
+            pthread_mutex_lock(&s->mu);
+            if (had_some)
+                continue;
+        }
         struct timespec at = {.tv_sec = (time_t)(next / 1000000000u),
                               .tv_nsec = (long)(next % 1000000000u)};
         if (next == UINT64_MAX)
@@ -307,6 +323,7 @@ static void pass(tern_scheduler *s, size_t n)
         else if (s->who[i]->job->code == TERN_OK)
             starved = s->who[i];
     }
+    s->starves = starved != NULL;
     /* Of several some have ended, if none can yield: what was theirs is free now. */
     if (starved && !tern_scheduler_yield(s) && n == 1)
         set_code(starved->job, TERN_E_NOMEM, starved->s->feed.err.msg);

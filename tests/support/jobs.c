@@ -113,6 +113,7 @@ static void on_event(void *ctx, const tern_job_event *ev)
     hear(t, ev);
     if (ev->kind == TERN_JOB_PROMPT)
         memcpy(frees, t->frees, sizeof frees);
+    hold |= ev->kind == TERN_JOB_TOKEN && t->n_token == t->hold_at;
     cancel = ev->kind == TERN_JOB_TOKEN && t->n_token == t->cancel_at;
     pthread_cond_broadcast(&t->heard);
     pthread_mutex_unlock(&t->mu);

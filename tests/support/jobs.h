@@ -34,6 +34,7 @@ struct test_job {
     tern_code code;
     tern_err err;
     size_t cancel_at; /* cancels itself at this token; 0: never */
+    size_t hold_at;   /* holds itself at this token; 0: never */
     bool holds;       /* itself, from its start on */
     size_t *clock;    /* shared by jobs of one scheduler, counts events; NULL: none */
     size_t started_at, ended_at;

@@ -264,6 +264,59 @@ static void test_probabilities_are_softmax_of_logits(void **state)
 
 /* ---- memory ------------------------------------------------------------------------------------ */
 
+/* The least that is accepted: one full context. */
+static void least_memory(fixture *f, tern_scheduler_opts *so)
+{
+    tern_err err;
+    size_t refused = 0;
+    tern_scheduler_free(f->s);
+    for (size_t step = 1 << 20; step >= 64; step /= 2) {
+        for (so->mem_bytes = refused + step;; so->mem_bytes += step) {
+            if (tern_scheduler_new(f->m, so, &f->s, &err) == TERN_OK)
+                break;
+            refused = so->mem_bytes;
+        }
+        if (step > 64)
+            tern_scheduler_free(f->s);
+    }
+    assert_int_equal(stats(f->s).mem_bytes, so->mem_bytes);
+}
+
+/* What is held has the memory: it goes to who can use it. */
+static void test_held_jobs_do_not_block_others(void **state)
+{
+    (void)state;
+    test_answer *want = calloc(2, sizeof *want);
+    test_job *t = calloc(2, sizeof *t);
+    fixture f;
+    tern_scheduler_opts so = slots(2, 4);
+    int32_t ids[2][300];
+    set_up(&f, &so);
+    least_memory(&f, &so);
+    for (int i = 0; i < 2; i++) {
+        tern_job_opts o = ask(40, (uint64_t)i);
+        fill_prompt(ids[i], 300, i);
+        test_answer_alone(&want[i], f.m, 0, ids[i], 300, &o.gen);
+        test_job_init(&t[i]);
+        t[i].hold_at = i == 0 ? 5 : 0;
+        test_job_submit(&t[i], f.s, ids[i], 300, &o);
+        if (i == 0)
+            test_job_wait_token(&t[0], 5);
+    }
+    assert_int_equal(test_job_wait(&t[1]), TERN_OK);
+    assert_false(t[0].ended);
+    tern_job_hold(t[0].job, false);
+    assert_int_equal(test_job_wait(&t[0]), TERN_OK);
+    for (int i = 0; i < 2; i++) {
+        test_answer_same(&want[i], &t[i].answers[0]);
+        test_job_done(&t[i]);
+    }
+    assert_true(stats(f.s).n_preempted > 0);
+    free(t);
+    free(want);
+    tear_down(&f);
+}
+
 static void test_little_memory_gives_the_same_answers(void **state)
 {
     (void)state;
@@ -274,18 +327,7 @@ static void test_little_memory_gives_the_same_answers(void **state)
     tern_scheduler_opts so = slots(4, N);
     int32_t ids[N][100];
     set_up(&f, &so);
-    tern_scheduler_free(f.s);
-    /* The least that is accepted: one full context, of which each of these jobs takes more than half. */
-    so.mem_bytes = 1;
-    tern_err err = {0};
-    size_t one = 0;
-    for (size_t step = 1 << 20; step >= 64; step /= 2)
-        for (so.mem_bytes = one + step;; so.mem_bytes += step) {
-            if (tern_scheduler_new(f.m, &so, &f.s, &err) == TERN_OK)
-                break;
-            one = so.mem_bytes;
-        }
-    assert_int_equal(stats(f.s).mem_bytes, so.mem_bytes);
+    least_memory(&f, &so); /* of which each of these jobs takes more than half */
     f.m->cost.fixed_rows = 16;
     for (int i = 0; i < N; i++) {
         tern_job_opts o = ask(i % 3 ? 120 : 60, (uint64_t)i);
@@ -435,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_cancelling_frees_slots),
         cmocka_unit_test(test_answers_from_one_prompt),
         cmocka_unit_test(test_probabilities_are_softmax_of_logits),
+        cmocka_unit_test(test_held_jobs_do_not_block_others),
         cmocka_unit_test(test_little_memory_gives_the_same_answers),
         cmocka_unit_test(test_owners_get_equal_parts),
         cmocka_unit_test(test_priorities),
