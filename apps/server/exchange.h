@@ -136,6 +136,8 @@ typedef enum exchange_count {
 
 /* For the log line, the metrics and the key's limits. */
 void exchange_log(exchange *x, exchange_count what, uint64_t n);
+/* A warning among the log's lines, of nothing that a client may keep to itself. */
+void exchange_note(const exchange *x, const char *text);
 /* One token came, now: counts it, and its time for the first token and between tokens. */
 void exchange_token(exchange *x);
 

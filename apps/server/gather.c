@@ -1,6 +1,6 @@
 /* What endpoints share: bodies read by the table, whole replies gathered from events, faults and events as
  * JSON. */
-#include "server/generate.h"
+#include "server/words.h"
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -235,6 +235,38 @@ static bool check_model(exchange *x, const params *p)
     return false;
 }
 
+/* Whether a name is met for the first time; of no more than a few it is told. */
+static bool is_new(generate_words *w, const char *name, size_t n)
+{
+    bool known = n >= sizeof w->seen[0];
+    pthread_mutex_lock(&w->seen_mu);
+    for (size_t i = 0; i < w->n_seen && !known; i++)
+        known = strlen(w->seen[i]) == n && memcmp(w->seen[i], name, n) == 0;
+    if (!known && w->n_seen < WORDS_MAX_SEEN)
+        memcpy(w->seen[w->n_seen++], name, n);
+    else
+        known = true;
+    pthread_mutex_unlock(&w->seen_mu);
+    return !known;
+}
+
+/* Each field that is ignored stands in the log once. */
+static void note_unknown(exchange *x, const char *names)
+{
+    const serving *s = exchange_serving(x);
+    while (s && s->words && *names) {
+        size_t n = strcspn(names, ",");
+        char line[160];
+        if (is_new(s->words, names, n)) {
+            snprintf(line, sizeof line, "a request has the field %.*s, which is ignored", (int)n,
+                     names);
+            exchange_note(x, line);
+        }
+        names += n;
+        names += *names == ',';
+    }
+}
+
 bool generate_read(exchange *x, param_endpoint endpoint, json_t **body, params *p)
 {
     fault f = {0};
@@ -245,8 +277,10 @@ bool generate_read(exchange *x, param_endpoint endpoint, json_t **body, params *
         ok = params_read(*body, endpoint, p, &unknown, &f) == TERN_OK;
     if (!ok)
         fault_reply(x, &f);
-    else if (unknown.len)
+    else if (unknown.len) {
         (void)exchange_set_header(x, "Tern-Ignored", tern_str_get(&unknown));
+        note_unknown(x, tern_str_get(&unknown));
+    }
     tern_str_done(&unknown);
     ok = ok && check_model(x, p);
     if (!ok) {

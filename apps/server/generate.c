@@ -627,6 +627,7 @@ tern_code generate_words_new(const tern_model *m, generate_words **out, tern_err
     if (!w)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     w->m = m;
+    pthread_mutex_init(&w->seen_mu, NULL);
     make_fingerprint(w);
     tern_code rc = words_learn(w, err);
     if (rc == TERN_OK)
@@ -646,6 +647,7 @@ void generate_words_free(generate_words *w)
     if (w->keeper)
         keeper_free(w->keeper);
     words_forget(w);
+    pthread_mutex_destroy(&w->seen_mu);
     tern_free(w);
 }
 

@@ -149,3 +149,8 @@ void log_line(const server *srv, const char *level, const char *text)
     free(line);
     json_decref(o);
 }
+
+void exchange_note(const exchange *x, const char *text)
+{
+    log_line(x->srv, "warning", text);
+}

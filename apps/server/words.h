@@ -9,6 +9,8 @@
 
 #include "server/generate.h"
 
+#include <pthread.h>
+
 /* head open NAME mid ARGUMENTS close (sep open NAME mid ARGUMENTS close)* tail. The byte FRAME_ID stands for
  * an id of the call. */
 typedef struct tool_frame {
@@ -17,6 +19,8 @@ typedef struct tool_frame {
     bool single;   /* an answer has one call at most */
 } tool_frame;
 #define FRAME_ID '\1'
+
+#define WORDS_MAX_SEEN 64
 
 struct generate_words {
     const tern_model *m; /* borrowed */
@@ -28,8 +32,12 @@ struct generate_words {
     bool knows_tool_role, knows_system_role;
     bool ids;                      /* the frame has ids */
     const char *think, *think_end; /* static: marks of reasoning */
-    bool show_control;     /* some of these words are control tokens, which do not show otherwise */
-    bool trigger_control;  /* the frame's trigger is */
+    bool show_control;    /* some of these words are control tokens, which do not show otherwise */
+    bool trigger_control; /* the frame's trigger is */
+    pthread_mutex_t seen_mu;
+    char seen[WORDS_MAX_SEEN]
+             [68]; /* guarded by seen_mu: fields that were ignored, and told of in the log */
+    size_t n_seen;
     struct keeper *keeper; /* owned; what looks after generations (generate.c) */
 };
 
