@@ -651,6 +651,9 @@ TERN_API TERN_CHECK tern_code tern_scheduler_new(tern_model *m, const tern_sched
 /* No new jobs from now on. Waits until those that are there have ended, after wait_s seconds by
  * cancelling them. */
 TERN_API void tern_scheduler_drain(tern_scheduler *s, double wait_s);
+/* The machine is short of memory: give up what is kept of prompts and no job uses, with the next pass. Any
+ * thread. */
+TERN_API void tern_scheduler_trim(tern_scheduler *s);
 /* Drained if it is not; all jobs are freed before. */
 TERN_API void tern_scheduler_free(tern_scheduler *s);
 

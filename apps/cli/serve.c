@@ -164,6 +164,8 @@ tern_code cli_serve(cli *c, tern_err *err)
     };
     o.paths = paths;
     o.n_path = sizeof paths / sizeof paths[0];
+    o.scheduler.no_prefix = c->opt.value[OPT_PREFIX_CACHE].num >= 2.0;
+    o.scheduler.cache_dir = c->opt.value[OPT_PREFIX_CACHE].num < 1.0 ? cache : NULL;
     if (rc == TERN_OK && o.path[0]) /* what a name stands for is settled */
         c->opt.value[OPT_MODEL].text = o.path;
     if (rc == TERN_OK)

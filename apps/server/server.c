@@ -279,8 +279,12 @@ static void look_at_memory(server *srv, pressure *level)
                                            : "memory is short: prefixes are dropped");
     else if (*level == PRESSURE_NONE && was != PRESSURE_NONE)
         log_line(srv, "info", "there is memory again");
-    if (*level != PRESSURE_NONE)
+    loaded *l = *level != PRESSURE_NONE ? loaded_ref(srv) : NULL;
+    if (l) {
+        tern_scheduler_trim(l->s.scheduler);
+        loaded_unref(l);
         tern_alloc_trim();
+    }
 }
 
 #define MEMORY_MS 1000

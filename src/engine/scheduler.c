@@ -172,6 +172,14 @@ void tern_scheduler_drain(tern_scheduler *s, double wait_s)
     pthread_mutex_unlock(&s->mu);
 }
 
+void tern_scheduler_trim(tern_scheduler *s)
+{
+    pthread_mutex_lock(&s->mu);
+    s->trims = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->mu);
+}
+
 void tern_scheduler_free(tern_scheduler *s)
 {
     if (!s)

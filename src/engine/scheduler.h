@@ -82,7 +82,7 @@ struct tern_scheduler {
     /* Guarded by mu. */
     tern_job *jobs, *last; /* in the order of arrival */
     tern_owner *owners;    /* owned, each */
-    bool draining, cancels_all, quits;
+    bool draining, cancels_all, quits, trims;
     int32_t n_queued, n_running; /* jobs without a slot so far; slots taken */
     tern_scheduler_stats stats;
     tern_slot *view; /* owned; [o.n_slot]: of the slots, as others may see them */

@@ -197,12 +197,26 @@ static bool has_work(tern_scheduler *s)
     return list_running(s) > 0;
 }
 
+/* With s->mu, which others may have meanwhile: prefixes that nobody uses go. */
+static void trim(tern_scheduler *s)
+{
+    s->trims = false;
+    if (!s->reuses)
+        return;
+    pthread_mutex_unlock(&s->mu);
+    s->budget.reclaim(s->budget.ctx, 0);
+    pthread_mutex_lock(&s->mu);
+    tern_scheduler_prefix_count(s);
+}
+
 /* Until there is something to do; false: nothing will ever be. */
 static bool wait_for_work(tern_scheduler *s)
 {
     bool works;
     pthread_mutex_lock(&s->mu);
     for (;;) {
+        if (s->trims)
+            trim(s);
         uint64_t next = look(s);
         fill_slots(s);
         tern_scheduler_look(s);

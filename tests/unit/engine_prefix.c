@@ -252,6 +252,35 @@ static void test_memory_stays_within_its_limit(void **state)
 
 /* ---- disk ---------------------------------------------------------------------------------------- */
 
+static void test_prefixes_go_when_memory_is_short(void **state)
+{
+    (void)state;
+    int32_t prompt[200];
+    tern_job_opts o;
+    test_job *t = calloc(1, sizeof *t);
+    tern_scheduler_stats st = {.size = sizeof st};
+    tern_scheduler *s = make(TERN_CACHE_Q8, false, NULL, 0);
+    assert_non_null(t);
+    options(&o, 3);
+    make_prompt(prompt, 200, 200, 0);
+    assert_int_equal(ask(t, s, prompt, 200, &o), 0);
+    test_job_done(t);
+    assert_true(ask(t, s, prompt, 200, &o) > 0);
+    test_job_done(t);
+    tern_scheduler_stats_get(s, &st);
+    assert_true(st.prefix_bytes > 0);
+    tern_scheduler_trim(s);
+    for (int i = 0; i < 1000 && st.prefix_bytes > 0; i++) {
+        (void)usleep(5000);
+        tern_scheduler_stats_get(s, &st);
+    }
+    assert_int_equal(st.prefix_bytes, 0);
+    assert_int_equal(ask(t, s, prompt, 200, &o), 0);
+    test_job_done(t);
+    tern_scheduler_free(s);
+    free(t);
+}
+
 static void test_the_next_program_finds_it(void **state)
 {
     (void)state;
@@ -332,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_what_is_common_is_read_once),
         cmocka_unit_test(test_owners_share_nothing_and_some_want_nothing),
         cmocka_unit_test(test_memory_stays_within_its_limit),
+        cmocka_unit_test(test_prefixes_go_when_memory_is_short),
         cmocka_unit_test(test_the_next_program_finds_it),
         cmocka_unit_test(test_without_a_folder_it_goes_on),
     };
