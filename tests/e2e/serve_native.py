@@ -1,7 +1,7 @@
 """The native routes: text and tokens, prompts in llama.cpp's form, the document of the interface."""
 import json
 
-from serve import Server, check, error_of, run_all
+from serve import Server, check, error_of, run_all, wait_until
 
 SMALL = "models/test/stories260K.gguf"
 with open("tests/golden/tinystories/expected.json") as f:
@@ -154,8 +154,11 @@ def slots():
         check(status == 200 and [g["id"] for g in got] == [0, 1, 2], f"slots: {status} {got}")
         check(not any(g["is_processing"] for g in got), f"idle: {got}")
         post(s, "/completion", {"prompt": "Once upon a time", "n_predict": 4, "temperature": 0})
-        got = json.loads(s.ask("GET", "/slots")[2])
-        check(not any(g["is_processing"] for g in got), f"idle again: {got}")
+
+        def slots_now():
+            return json.loads(s.ask("GET", "/slots")[2])
+        check(wait_until(lambda: not any(g["is_processing"] for g in slots_now())), "never idle again")
+        got = slots_now()
         check(1 <= sum(g.get("n_decoded", 0) for g in got) <= 4, f"what ran last: {got}")
 
 
