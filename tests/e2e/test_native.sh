@@ -1,3 +1,11 @@
 # Native routes and llama.cpp's form of completions, over HTTP.
-"$TERN" serve --help >/dev/null || exit 77
-exec python3 tests/e2e/serve_native.py
+. tests/e2e/lib.sh
+last='serve_native.py'
+if "$TERN" serve --api-prefix x 2>&1 | grep -q 'built without'; then
+    echo 'built without a server'
+    exit 77
+fi
+python3 tests/e2e/serve_native.py >"$out" 2>"$err"
+ok $? 'checks'
+cat "$out"
+finish

@@ -1,3 +1,11 @@
 # Ollama's dialect, over HTTP.
-"$TERN" serve --help >/dev/null || exit 77
-exec python3 tests/e2e/serve_ollama.py
+. tests/e2e/lib.sh
+last='serve_ollama.py'
+if "$TERN" serve --api-prefix x 2>&1 | grep -q 'built without'; then
+    echo 'built without a server'
+    exit 77
+fi
+python3 tests/e2e/serve_ollama.py >"$out" 2>"$err"
+ok $? 'checks'
+cat "$out"
+finish
