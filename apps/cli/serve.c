@@ -164,6 +164,7 @@ tern_code cli_serve(cli *c, tern_err *err)
     };
     o.paths = paths;
     o.n_path = sizeof paths / sizeof paths[0];
+    o.scheduler.cache_dir_bytes = (uint64_t)cli_int(&c->opt, OPT_CACHE_DISK) << 20;
     o.scheduler.no_prefix = c->opt.value[OPT_PREFIX_CACHE].num >= 2.0;
     o.scheduler.cache_dir = c->opt.value[OPT_PREFIX_CACHE].num < 1.0 ? cache : NULL;
     if (rc == TERN_OK && o.path[0]) /* what a name stands for is settled */

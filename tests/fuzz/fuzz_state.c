@@ -75,7 +75,8 @@ static void write_parts(const char *path, tern_reader *r, int n_part)
         size_t left = tern_reader_left(r);
         parts[i].bytes = parts[i].bytes < left ? parts[i].bytes : left;
         parts[i].data = tern_reader_take(r, parts[i].bytes);
-        parts[i].bytes = parts[i].data ? parts[i].bytes : 0;
+        if (!parts[i].data)
+            parts[i] = (tern_packfile_part){.id = parts[i].id, .data = ""};
     }
     fuzz_must(tern_packfile_write(path, TERN_STATEFILE_VERSION, id.key, "", parts, (size_t)n_part,
                                   pool, NULL) == TERN_OK);
