@@ -13,7 +13,19 @@ const file = (...p) => join(here, ...p);
 const LIMIT = 300 * 1024;
 
 /* What ends up in the page, in order of name. */
-const parts = ['@preact/signals', '@preact/signals-core', 'dompurify', 'highlight.js', 'linkify-it', 'markdown-it', 'mdurl', 'preact', 'punycode.js', 'uc.micro', 'uplot'].sort();
+const parts = [
+    '@preact/signals',
+    '@preact/signals-core',
+    'dompurify',
+    'highlight.js',
+    'linkify-it',
+    'markdown-it',
+    'mdurl',
+    'preact',
+    'punycode.js',
+    'uc.micro',
+    'uplot',
+].sort();
 
 function licences() {
     let out = 'What the page is made of besides tern itself, and under which terms.\n';
@@ -39,24 +51,63 @@ const sha = (s, form) => createHash('sha256').update(s).digest(form);
 async function make() {
     const terms = licences();
     const result = await build({
-        entryPoints: [file('src', 'main.tsx')], bundle: true, minify: true, write: false, format: 'iife', target: 'es2022',
-        charset: 'ascii', legalComments: 'none', jsx: 'automatic', jsxImportSource: 'preact', metafile: true, absWorkingDir: here,
-        alias: { entities: './src/entities.ts' }, logLevel: 'warning',
+        entryPoints: [file('src', 'main.tsx')],
+        bundle: true,
+        minify: true,
+        write: false,
+        format: 'iife',
+        target: 'es2022',
+        charset: 'ascii',
+        legalComments: 'none',
+        jsx: 'automatic',
+        jsxImportSource: 'preact',
+        metafile: true,
+        absWorkingDir: here,
+        alias: { entities: './src/entities.ts' },
+        logLevel: 'warning',
     });
     for (const input of Object.keys(result.metafile.inputs)) {
         const name = /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1];
-        if (name && !parts.includes(name)) throw new Error(`${name} is in the page, but not in the list of licences`);
+        if (name && !parts.includes(name))
+            throw new Error(`${name} is in the page, but not in the list of licences`);
     }
-    const css = (await build({ entryPoints: [file('src', 'page.css')], bundle: true, minify: true, write: false, target: 'es2022', absWorkingDir: here })).outputFiles[0].text.trim();
+    const css = (
+        await build({
+            entryPoints: [file('src', 'page.css')],
+            bundle: true,
+            minify: true,
+            write: false,
+            target: 'es2022',
+            absWorkingDir: here,
+        })
+    ).outputFiles[0].text.trim();
     // nothing in a script may look like its end
-    const js = result.outputFiles[0].text.trim().replace(/<\/(script)/gi, '<\\/$1').replace(/<!--/g, '<\\!--');
-    const html = readFileSync(file('src', 'index.html'), 'utf8').replace('/*STYLE*/', () => css).replace('/*SCRIPT*/', () => js);
+    const js = result.outputFiles[0].text
+        .trim()
+        .replace(/<\/(script)/gi, '<\\/$1')
+        .replace(/<!--/g, '<\\!--');
+    const html = readFileSync(file('src', 'index.html'), 'utf8')
+        .replace('/*STYLE*/', () => css)
+        .replace('/*SCRIPT*/', () => js);
     const policy = [
-        "default-src 'none'", `script-src 'sha256-${sha(js, 'base64')}'`, `style-src 'sha256-${sha(css, 'base64')}'`, 'img-src data:',
-        "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'", 'trusted-types dompurify',
+        "default-src 'none'",
+        `script-src 'sha256-${sha(js, 'base64')}'`,
+        `style-src 'sha256-${sha(css, 'base64')}'`,
+        'img-src data:',
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        'trusted-types dompurify',
     ].join('; ');
-    const header = `/* Made by web/build.mjs of the page beside it. */\n#define WEB_PAGE_TAG "${sha(html, 'hex').slice(0, 32)}"\n#define WEB_PAGE_POLICY \\\n` +
-        policy.split('; ').map((x, i, all) => `    "${x}${i + 1 < all.length ? '; ' : ''}"`).join(' \\\n') + '\n';
+    const header =
+        `/* Made by web/build.mjs of the page beside it. */\n#define WEB_PAGE_TAG "${sha(html, 'hex').slice(0, 32)}"\n#define WEB_PAGE_POLICY \\\n` +
+        policy
+            .split('; ')
+            .map((x, i, all) => `    "${x}${i + 1 < all.length ? '; ' : ''}"`)
+            .join(' \\\n') +
+        '\n';
     if (html.length > LIMIT) throw new Error(`the page has ${html.length} bytes, more than ${LIMIT}`);
     return { 'index.html': html, 'LICENSES.txt': terms, 'page_policy.h': header };
 }
@@ -71,7 +122,9 @@ if (process.argv.includes('--check')) {
             // reported as different
         }
         if (kept !== text) {
-            console.error(`web/dist/${name} is not what web/build.mjs makes: run 'npm run build' in web/ and commit it`);
+            console.error(
+                `web/dist/${name} is not what web/build.mjs makes: run 'npm run build' in web/ and commit it`,
+            );
             process.exit(1);
         }
     }

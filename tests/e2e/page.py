@@ -68,7 +68,6 @@ def keys():
         for path in PATHS + ["/licenses.txt"]:
             check(s.ask("GET", path)[0] == 200, f"{path} needs no key")
         check(s.ask("GET", "/bench/info")[0] == 401, "what the server does needs one")
-        check(s.ask("GET", "/bench/info", headers={"Authorization": "Bearer sesame-sesame"})[0] == 200, "with it")
 
 
 def switched_off():

@@ -44,13 +44,15 @@ export function problemOf(status: number, body: unknown, retryAfter: string | nu
     const said = typeof raw === 'string' ? raw : typeof e.message === 'string' ? e.message : '';
     const param = typeof e.param === 'string' ? e.param : undefined;
     const code = String(e.code ?? '') + ' ' + String(e.type ?? '');
-    if (/context_length_exceeded|exceed_context_size/.test(code)) return { kind: 'context', text: said, param };
+    if (/context_length_exceeded|exceed_context_size/.test(code))
+        return { kind: 'context', text: said, param };
     if (status === 401) return { kind: 'auth', text: said || 'The server asks for a key.' };
     if (status === 403) return { kind: 'forbidden', text: said || 'The server refused this.' };
     if (status === 429 || status === 503) {
         const s = retryAfter ? Number(retryAfter) : NaN;
         return {
-            kind: 'busy', text: said || 'The server is busy.',
+            kind: 'busy',
+            text: said || 'The server is busy.',
             retryAfter: Number.isFinite(s) && s >= 0 ? Math.min(Math.ceil(s), 300) : undefined,
         };
     }
@@ -63,7 +65,11 @@ async function request(method: string, url: string, body?: unknown, signal?: Abo
     let r: Response;
     try {
         r = await fetch(BASE + url, {
-            method, headers: headers(body !== undefined), signal, cache: 'no-store', credentials: 'omit',
+            method,
+            headers: headers(body !== undefined),
+            signal,
+            cache: 'no-store',
+            credentials: 'omit',
             body: body === undefined ? undefined : JSON.stringify(body),
         });
     } catch (e) {
@@ -110,11 +116,13 @@ export interface Piece {
 }
 
 interface Chunk {
-    choices?: {
-        delta?: { content?: string | null; reasoning_content?: string | null };
-        text?: string;
-        finish_reason?: string | null;
-    }[] | null;
+    choices?:
+        | {
+              delta?: { content?: string | null; reasoning_content?: string | null };
+              text?: string;
+              finish_reason?: string | null;
+          }[]
+        | null;
     usage?: Usage | null;
     timings?: Timings;
     error?: unknown;
@@ -125,8 +133,12 @@ const BROKEN: Problem = { kind: 'broken', text: 'The connection broke before the
 /** One answer as it comes: chat completions and completions alike. Ends normally only behind the
  * server's own last word. */
 export async function* stream(url: string, body: object, signal: AbortSignal): AsyncGenerator<Piece> {
-    const r = await request('POST', url, { ...body, stream: true, stream_options: { include_usage: true } },
-        signal);
+    const r = await request(
+        'POST',
+        url,
+        { ...body, stream: true, stream_options: { include_usage: true } },
+        signal,
+    );
     if (!r.body) throw new ApiError(BROKEN);
     const reader = r.body.getReader();
     const decoder = new TextDecoder();

@@ -31,7 +31,12 @@ export interface Server {
     defaults: Record<string, unknown>;
 }
 export const server = signal<Server>({
-    state: 'connecting', model: '', meta: {}, props: {}, nCtx: 0, defaults: {},
+    state: 'connecting',
+    model: '',
+    meta: {},
+    props: {},
+    nCtx: 0,
+    defaults: {},
 });
 
 export const current = computed<Conversation | null>(() => {
@@ -92,17 +97,24 @@ export async function connect(): Promise<void> {
     clearTimeout(again);
     try {
         // a server that lacks one of them can still be talked with
-        const ask = async (url: string) => record(await api.getJson(url).catch((e: unknown) => {
-            if (e instanceof ApiError && e.problem.kind === 'request') return {};
-            throw e;
-        }));
+        const ask = async (url: string) =>
+            record(
+                await api.getJson(url).catch((e: unknown) => {
+                    if (e instanceof ApiError && e.problem.kind === 'request') return {};
+                    throw e;
+                }),
+            );
         const [models, props] = await Promise.all([ask('/v1/models'), ask('/props')]);
         const first = record(Array.isArray(models.data) ? models.data[0] : null);
         const gen = record(props.default_generation_settings);
         const meta = record(first.meta);
         const n = [gen.n_ctx, props.n_ctx, meta.n_ctx, meta.n_ctx_train].find((x) => typeof x === 'number');
         server.value = {
-            state: 'ready', model: String(first.id ?? props.model_alias ?? ''), meta, props, nCtx: Number(n ?? 0),
+            state: 'ready',
+            model: String(first.id ?? props.model_alias ?? ''),
+            meta,
+            props,
+            nCtx: Number(n ?? 0),
             defaults: { ...gen, ...record(gen.params) },
         };
     } catch (e) {
@@ -136,7 +148,8 @@ export function go(where: { view?: 'chat' | 'bench'; id?: string | null }): void
         if (where.id !== undefined) currentId.value = where.id;
         sidebarOpen.value = false;
     });
-    const url = api.BASE + (view.value === 'bench' ? '/bench' : '/') + (currentId.value ? '#' + currentId.value : '');
+    const url =
+        api.BASE + (view.value === 'bench' ? '/bench' : '/') + (currentId.value ? '#' + currentId.value : '');
     if (url !== location.pathname + location.hash) history.pushState(null, '', url);
 }
 
@@ -200,8 +213,11 @@ export function save(name: string, type: string, content: string): void {
 const today = (): string => new Date().toISOString().slice(0, 10);
 
 export function exportAll(list: Conversation[]): void {
-    save(`tern-chats-${today()}.json`, 'application/json',
-        JSON.stringify({ format: 'tern-chats', version: 1, conversations: list }, null, 1));
+    save(
+        `tern-chats-${today()}.json`,
+        'application/json',
+        JSON.stringify({ format: 'tern-chats', version: 1, conversations: list }, null, 1),
+    );
 }
 
 export async function importFile(file: File): Promise<void> {
@@ -330,7 +346,8 @@ function told(s: Stats, p: api.Piece): void {
 }
 
 const problemFrom = (e: unknown): Problem =>
-    e instanceof ApiError ? e.problem
+    e instanceof ApiError
+        ? e.problem
         : { kind: 'server', text: e instanceof Error ? e.message : 'Something went wrong in this page.' };
 
 async function run(c: Conversation, q: Message, m: Message, goingOn: boolean): Promise<void> {
@@ -351,13 +368,27 @@ async function run(c: Conversation, q: Message, m: Message, goingOn: boolean): P
     conversations.value = byTime(conversations.value);
     changed();
     const began = performance.now();
-    let first = 0, last = 0, n = 0, frame = 0, kept = began;
+    let first = 0,
+        last = 0,
+        n = 0,
+        frame = 0,
+        kept = began;
     let final: Stats | null = null;
     try {
-        if (wrong) throw new ApiError({ kind: 'request', text: 'Answer format: ' + wrong, param: 'response_format' });
+        if (wrong)
+            throw new ApiError({
+                kind: 'request',
+                text: 'Answer format: ' + wrong,
+                param: 'response_format',
+            });
         const messages = tree.toSend(c, q.id);
         if (goingOn) messages.push({ role: 'assistant', content: before });
-        const body = { model: server.value.model || undefined, messages, continue_final_message: goingOn || undefined, ...requestFields(s) };
+        const body = {
+            model: server.value.model || undefined,
+            messages,
+            continue_final_message: goingOn || undefined,
+            ...requestFields(s),
+        };
         for await (const p of api.stream('/v1/chat/completions', body, control.signal)) {
             if (p.text || p.thinking) {
                 last = performance.now();

@@ -28,13 +28,22 @@ function Empty() {
     const small = /stor(y|ies)/i.test(s.model);
     return (
         <div class="empty">
-            <div class="mark"><Bird /></div>
+            <div class="mark">
+                <Bird />
+            </div>
             <h2>{s.model || 'tern'}</h2>
-            <p>{small ? 'A small model that writes short stories for children. It runs on this machine’s processor, and knows nothing else.'
-                : 'Runs on the processor of the server. What you write stays between this page and that machine.'}</p>
+            <p>
+                {small
+                    ? 'A small model that writes short stories for children. It runs on this machine’s processor, and knows nothing else.'
+                    : 'Runs on the processor of the server. What you write stays between this page and that machine.'}
+            </p>
             <ul class="examples" aria-label="Examples">
                 {(small ? STORIES : GENERAL).map((x) => (
-                    <li key={x}><button type="button" onClick={() => app.send(x)} disabled={s.state !== 'ready'}>{x}</button></li>
+                    <li key={x}>
+                        <button type="button" onClick={() => app.send(x)} disabled={s.state !== 'ready'}>
+                            {x}
+                        </button>
+                    </li>
                 ))}
             </ul>
         </div>
@@ -49,9 +58,15 @@ function Meter() {
     const used = Math.min(app.contextUsed(c), n);
     const share = used / n;
     return (
-        <div class={share > 0.9 ? 'meter high' : share > 0.7 ? 'meter warm' : 'meter'} title="Tokens of this conversation, of those the model can read">
+        <div
+            class={share > 0.9 ? 'meter high' : share > 0.7 ? 'meter warm' : 'meter'}
+            title="Tokens of this conversation, of those the model can read"
+        >
             <progress max={n} value={used} aria-label="Context used" />
-            <span><span class="wide">Context </span>{used} / {n}</span>
+            <span>
+                <span class="wide">Context </span>
+                {used} / {n}
+            </span>
         </div>
     );
 }
@@ -60,15 +75,39 @@ export function Header({ title }: { title: string }) {
     const s = app.server.value;
     return (
         <header class="top">
-            <button type="button" class="quiet narrow" aria-label="List of chats" aria-expanded={app.sidebarOpen.value} aria-controls="sidebar" onClick={() => (app.sidebarOpen.value = true)}><Menu /></button>
+            <button
+                type="button"
+                class="quiet narrow"
+                aria-label="List of chats"
+                aria-expanded={app.sidebarOpen.value}
+                aria-controls="sidebar"
+                onClick={() => (app.sidebarOpen.value = true)}
+            >
+                <Menu />
+            </button>
             <h1>{title}</h1>
             {app.view.value === 'chat' && <Meter />}
-            <button type="button" class="quiet label" aria-haspopup="dialog" aria-label={'Model: ' + (s.model || 'none')} onClick={() => (app.panel.value = 'model')}>
-                <Info /><span class="wide model-name">{s.model || 'Model'}</span>
+            <button
+                type="button"
+                class="quiet label"
+                aria-haspopup="dialog"
+                aria-label={'Model: ' + (s.model || 'none')}
+                onClick={() => (app.panel.value = 'model')}
+            >
+                <Info />
+                <span class="wide model-name">{s.model || 'Model'}</span>
             </button>
             {app.view.value === 'chat' && (
-                <button type="button" class="quiet label" aria-haspopup="dialog" aria-label={isChanged(settings.value) ? 'Settings (changed)' : 'Settings'} onClick={() => (app.panel.value = 'settings')}>
-                    <Sliders /><span class="wide">Settings</span>{isChanged(settings.value) && <span class="dot" />}
+                <button
+                    type="button"
+                    class="quiet label"
+                    aria-haspopup="dialog"
+                    aria-label={isChanged(settings.value) ? 'Settings (changed)' : 'Settings'}
+                    onClick={() => (app.panel.value = 'settings')}
+                >
+                    <Sliders />
+                    <span class="wide">Settings</span>
+                    {isChanged(settings.value) && <span class="dot" />}
                 </button>
             )}
         </header>
@@ -79,13 +118,21 @@ export function Banner() {
     const s = app.server.value;
     if (s.state === 'gone')
         return (
-            <div class="banner" role="alert">The server does not answer. Trying again every few seconds.{' '}
-                <button type="button" class="link" onClick={() => void app.connect()}>Try now</button></div>
+            <div class="banner" role="alert">
+                The server does not answer. Trying again every few seconds.{' '}
+                <button type="button" class="link" onClick={() => void app.connect()}>
+                    Try now
+                </button>
+            </div>
         );
     if (s.state === 'locked')
         return (
-            <div class="banner" role="alert">This server asks for a key.{' '}
-                <button type="button" class="link" onClick={() => (app.panel.value = 'key')}>Enter the key</button></div>
+            <div class="banner" role="alert">
+                This server asks for a key.{' '}
+                <button type="button" class="link" onClick={() => (app.panel.value = 'key')}>
+                    Enter the key
+                </button>
+            </div>
         );
     return null;
 }
@@ -111,25 +158,66 @@ function Composer() {
         app.send(text);
     };
     return (
-        <form class="composer" onSubmit={(e) => { e.preventDefault(); go(); }}>
-            <textarea ref={ref} id="composer" rows={1} value={draft.value} placeholder="Write a message" aria-label="Message"
-                aria-describedby="keys" enterkeyhint="send" onInput={(e) => (draft.value = e.currentTarget.value)}
+        <form
+            class="composer"
+            onSubmit={(e) => {
+                e.preventDefault();
+                go();
+            }}
+        >
+            <textarea
+                ref={ref}
+                id="composer"
+                rows={1}
+                value={draft.value}
+                placeholder="Write a message"
+                aria-label="Message"
+                aria-describedby="keys"
+                enterkeyhint="send"
+                onInput={(e) => (draft.value = e.currentTarget.value)}
                 onKeyDown={(e) => {
                     if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) {
                         e.preventDefault();
                         go();
                     } else if (e.key === 'ArrowUp' && !draft.value && c && !live) {
-                        const mine = tree.path(c).filter((m) => m.role === 'user').at(-1);
+                        const mine = tree
+                            .path(c)
+                            .filter((m) => m.role === 'user')
+                            .at(-1);
                         if (mine) {
                             e.preventDefault();
                             edited.value = mine.id;
                         }
                     }
-                }} />
-            <span id="keys" class="hidden">Enter sends, Shift and Enter begins a line, Escape stops an answer.</span>
+                }}
+            />
+            <span id="keys" class="hidden">
+                Enter sends, Shift and Enter begins a line, Escape stops an answer.
+            </span>
             {/* keys: one button that turned into the other within a click would do both */}
-            {live ? <button key="stop" type="button" class="send stop" aria-label="Stop" title="Stop (Esc)" onClick={() => app.stop(live)}><Stop /></button>
-                : <button key="send" type="submit" class="send" aria-label="Send" title="Send (Enter)" disabled={!draft.value.trim()}><Send /></button>}
+            {live ? (
+                <button
+                    key="stop"
+                    type="button"
+                    class="send stop"
+                    aria-label="Stop"
+                    title="Stop (Esc)"
+                    onClick={() => app.stop(live)}
+                >
+                    <Stop />
+                </button>
+            ) : (
+                <button
+                    key="send"
+                    type="submit"
+                    class="send"
+                    aria-label="Send"
+                    title="Send (Enter)"
+                    disabled={!draft.value.trim()}
+                >
+                    <Send />
+                </button>
+            )}
         </form>
     );
 }
@@ -182,20 +270,37 @@ export function Chat() {
             <Banner />
             <div class="scroll" ref={box} onScroll={onScroll} tabIndex={-1}>
                 <div class="column">
-                    {list.length === 0 ? <Empty /> : list.map((m, i) => (
-                        <>
-                            {i === cut && cut > 0 && <p class="cut" key="cut"><span>Messages above are no longer sent</span></p>}
-                            <MessageView key={m.id} c={c!} m={m} isEdited={edited.value === m.id}
-                                onEdit={(on) => {
-                                    edited.value = on ? m.id : null;
-                                    if (!on) document.getElementById('composer')?.focus();
-                                }} />
-                        </>
-                    ))}
+                    {list.length === 0 ? (
+                        <Empty />
+                    ) : (
+                        list.map((m, i) => (
+                            <>
+                                {i === cut && cut > 0 && (
+                                    <p class="cut" key="cut">
+                                        <span>Messages above are no longer sent</span>
+                                    </p>
+                                )}
+                                <MessageView
+                                    key={m.id}
+                                    c={c!}
+                                    m={m}
+                                    isEdited={edited.value === m.id}
+                                    onEdit={(on) => {
+                                        edited.value = on ? m.id : null;
+                                        if (!on) document.getElementById('composer')?.focus();
+                                    }}
+                                />
+                            </>
+                        ))
+                    )}
                 </div>
             </div>
             <div class="bottom">
-                {away && <button type="button" class="to-end" onClick={end}>To the end</button>}
+                {away && (
+                    <button type="button" class="to-end" onClick={end}>
+                        To the end
+                    </button>
+                )}
                 <Composer />
                 <p class="fine">Small models make things up. Check what matters.</p>
             </div>

@@ -12,7 +12,16 @@ function Toast() {
     const t = app.toast.value;
     return (
         <div class="toasts" role="status">
-            {t && <div class="toast"><span>{t.text}</span>{t.undo && <button type="button" onClick={t.undo}>Undo</button>}</div>}
+            {t && (
+                <div class="toast">
+                    <span>{t.text}</span>
+                    {t.undo && (
+                        <button type="button" onClick={t.undo}>
+                            Undo
+                        </button>
+                    )}
+                </div>
+            )}
         </div>
     );
 }
@@ -20,13 +29,26 @@ function Toast() {
 function Page() {
     return (
         <>
-            <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById('main')?.focus(); }}>To the content</a>
+            <a
+                class="skip"
+                href="#main"
+                onClick={(e) => {
+                    e.preventDefault();
+                    document.getElementById('main')?.focus();
+                }}
+            >
+                To the content
+            </a>
             <Sidebar />
             {app.sidebarOpen.value && <div class="veil" onClick={() => (app.sidebarOpen.value = false)} />}
-            <main id="main" tabIndex={-1} inert={app.sidebarOpen.value}>{app.view.value === 'bench' ? <Bench /> : <Chat />}</main>
+            <main id="main" tabIndex={-1} inert={app.sidebarOpen.value}>
+                {app.view.value === 'bench' ? <Bench /> : <Chat />}
+            </main>
             <Panels />
             <Toast />
-            <div class="hidden" role="status" aria-live="polite">{app.said.value}</div>
+            <div class="hidden" role="status" aria-live="polite">
+                {app.said.value}
+            </div>
         </>
     );
 }

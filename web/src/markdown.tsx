@@ -26,7 +26,8 @@ md.renderer.rules.fence = (tokens, i) => {
     const t = tokens[i]!;
     const name = t.info.trim().split(/\s+/, 1)[0]!.toLowerCase();
     const known = hljs.getLanguage(name) && t.content.length <= MAX_COLOURED;
-    const inner = known ? hljs.highlight(t.content, { language: name, ignoreIllegals: true }).value
+    const inner = known
+        ? hljs.highlight(t.content, { language: name, ignoreIllegals: true }).value
         : escape(t.content);
     return `<div class="code"><span class="code-name">${escape(name || 'text')}</span><pre><code>${inner}</code></pre></div>`;
 };
@@ -38,7 +39,8 @@ md.renderer.rules.image = (tokens, i, options, env) => {
     const alt = md.renderer.renderInlineAsText(t.children ?? [], options, env);
     return `<a href="${escape(String(t.attrGet('src') ?? ''))}">[picture: ${escape(alt || 'no description')}]</a>`;
 };
-md.renderer.rules.table_open = () => '<div class="table" tabindex="0" role="region" aria-label="Table"><table>';
+md.renderer.rules.table_open = () =>
+    '<div class="table" tabindex="0" role="region" aria-label="Table"><table>';
 md.renderer.rules.table_close = () => '</table></div>';
 for (const cell of ['th', 'td'])
     md.renderer.rules[cell + '_open'] = (tokens, i) => {
@@ -48,8 +50,33 @@ for (const cell of ['th', 'td'])
 
 const ALLOWED = {
     ALLOWED_TAGS: [
-        'p', 'br', 'hr', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'ul', 'ol', 'li', 'blockquote', 'pre', 'code', 'em',
-        'strong', 's', 'a', 'table', 'thead', 'tbody', 'tr', 'th', 'td', 'div', 'span',
+        'p',
+        'br',
+        'hr',
+        'h1',
+        'h2',
+        'h3',
+        'h4',
+        'h5',
+        'h6',
+        'ul',
+        'ol',
+        'li',
+        'blockquote',
+        'pre',
+        'code',
+        'em',
+        'strong',
+        's',
+        'a',
+        'table',
+        'thead',
+        'tbody',
+        'tr',
+        'th',
+        'td',
+        'div',
+        'span',
     ],
     ALLOWED_ATTR: ['href', 'class', 'start', 'tabindex', 'role', 'aria-label'],
     ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
@@ -63,7 +90,9 @@ export function blocks(text: string): string[] {
     const env = {};
     const tokens = md.parse(text, env);
     const out: string[] = [];
-    let from = 0, depth = 0, level = 1;
+    let from = 0,
+        depth = 0,
+        level = 1;
     tokens.forEach((t, i) => {
         if (t.type === 'heading_open') {
             // below the page's own heading, and no level left out

@@ -28,7 +28,10 @@ interface One {
     last: number;
 }
 
-const WORDS = 'the of and to in is was he for it with as his on be at by had not are but from or have an they which one you were her all she there would their we him been has when who will more no if out so said what up its about into than them can only other new some could time these two may then do first any my now such like our over man me even most made after also did many before must through back years where much your way well down should because each just those people how too little state good very make world still own see men work long get here between both life being under never day same another know while last might us great old year off come since against go came right used take three'.split(' ');
+const WORDS =
+    'the of and to in is was he for it with as his on be at by had not are but from or have an they which one you were her all she there would their we him been has when who will more no if out so said what up its about into than them can only other new some could time these two may then do first any my now such like our over man me even most made after also did many before must through back years where much your way well down should because each just those people how too little state good very make world still own see men work long get here between both life being under never day same another know while last might us great old year off come since against go came right used take three'.split(
+        ' ',
+    );
 
 /** Text that no earlier one begins like, so that nothing of it is cached. */
 function text(nWords: number): string {
@@ -38,10 +41,23 @@ function text(nWords: number): string {
     return out;
 }
 
-async function one(model: string, words: number, answer: number, signal: AbortSignal, onToken: () => void): Promise<One> {
+async function one(
+    model: string,
+    words: number,
+    answer: number,
+    signal: AbortSignal,
+    onToken: () => void,
+): Promise<One> {
     const began = performance.now();
     const o: One = { promptTokens: 0, tokens: 0, began, first: 0, last: 0 };
-    const body = { model: model || undefined, prompt: text(words), max_tokens: answer, temperature: 0, ignore_eos: true, cache_prompt: false };
+    const body = {
+        model: model || undefined,
+        prompt: text(words),
+        max_tokens: answer,
+        temperature: 0,
+        ignore_eos: true,
+        cache_prompt: false,
+    };
     for await (const p of api.stream('/v1/completions', body, signal)) {
         if (p.text !== undefined) {
             o.last = performance.now();
@@ -61,7 +77,13 @@ const median = (v: number[]): number => {
     return s[(s.length - 1) >> 1] ?? 0;
 };
 
-export async function measure(plan: Plan, model: string, signal: AbortSignal, onStep: (done: number, total: number, what: string) => void, onResult: (r: Result) => void): Promise<void> {
+export async function measure(
+    plan: Plan,
+    model: string,
+    signal: AbortSignal,
+    onStep: (done: number, total: number, what: string) => void,
+    onResult: (r: Result) => void,
+): Promise<void> {
     const total = plan.prompts.length * plan.streams.length;
     let done = 0;
     // tokens a word: the model's own, from one short request that also wakes everything up
@@ -71,15 +93,28 @@ export async function measure(plan: Plan, model: string, signal: AbortSignal, on
         for (const streams of plan.streams) {
             onStep(done++, total, `${prompt} tokens, ${streams} ${streams === 1 ? 'stream' : 'streams'}`);
             const words = Math.max(1, Math.round(prompt / perWord));
-            const all = await Promise.all(Array.from({ length: streams }, () => one(model, words, plan.answer, signal, () => undefined)));
-            const began = Math.min(...all.map((o) => o.began)), first = Math.min(...all.map((o) => o.first));
-            const last = Math.max(...all.map((o) => o.last)), lastFirst = Math.max(...all.map((o) => o.first));
+            const all = await Promise.all(
+                Array.from({ length: streams }, () =>
+                    one(model, words, plan.answer, signal, () => undefined),
+                ),
+            );
+            const began = Math.min(...all.map((o) => o.began)),
+                first = Math.min(...all.map((o) => o.first));
+            const last = Math.max(...all.map((o) => o.last)),
+                lastFirst = Math.max(...all.map((o) => o.first));
             const tokens = all.reduce((a, o) => a + o.tokens, 0);
             const read = all.reduce((a, o) => a + o.promptTokens, 0);
             onResult({
-                prompt, streams, tokens, promptTokens: read / streams,
+                prompt,
+                streams,
+                tokens,
+                promptTokens: read / streams,
                 rate: last > first ? ((tokens - 1) * 1000) / (last - first) : 0,
-                each: all.reduce((a, o) => a + (o.last > o.first ? ((o.tokens - 1) * 1000) / (o.last - o.first) : 0), 0) / streams,
+                each:
+                    all.reduce(
+                        (a, o) => a + (o.last > o.first ? ((o.tokens - 1) * 1000) / (o.last - o.first) : 0),
+                        0,
+                    ) / streams,
                 firstMs: median(all.map((o) => o.first - o.began)),
                 firstMsMax: Math.max(...all.map((o) => o.first - o.began)),
                 promptRate: lastFirst > began ? (read * 1000) / (lastFirst - began) : 0,
@@ -89,6 +124,9 @@ export async function measure(plan: Plan, model: string, signal: AbortSignal, on
 }
 
 export function asMarkdown(list: Result[], model: string): string {
-    const rows = list.map((r) => `| ${Math.round(r.promptTokens)} | ${r.streams} | ${r.rate.toFixed(1)} | ${r.each.toFixed(1)} | ${r.firstMs.toFixed(0)} | ${r.firstMsMax.toFixed(0)} | ${r.promptRate.toFixed(0)} |`);
+    const rows = list.map(
+        (r) =>
+            `| ${Math.round(r.promptTokens)} | ${r.streams} | ${r.rate.toFixed(1)} | ${r.each.toFixed(1)} | ${r.firstMs.toFixed(0)} | ${r.firstMsMax.toFixed(0)} | ${r.promptRate.toFixed(0)} |`,
+    );
     return `${model}\n\n| prompt tokens | streams | tok/s, all | tok/s, each | first token ms, median | ms, slowest | prompt tok/s |\n|---:|---:|---:|---:|---:|---:|---:|\n${rows.join('\n')}\n`;
 }

@@ -13,11 +13,20 @@ export function statLine(s: Stats, live: boolean): [string, string][] {
     if (s.tokens !== undefined) out.push([`${s.tokens}`, s.tokens === 1 ? 'token' : 'tokens']);
     if (s.rate !== undefined) out.push([`${s.estimated ? '≈ ' : ''}${fixed(s.rate)}`, 'tok/s']);
     if (s.firstMs !== undefined)
-        out.push([s.firstMs < 1000 ? `${s.firstMs.toFixed(0)} ms` : `${(s.firstMs / 1000).toFixed(1)} s`, 'to first token']);
+        out.push([
+            s.firstMs < 1000 ? `${s.firstMs.toFixed(0)} ms` : `${(s.firstMs / 1000).toFixed(1)} s`,
+            'to first token',
+        ]);
     if (!live && s.prompt !== undefined)
-        out.push([s.cached ? `${s.cached} of ${s.prompt}` : `${s.prompt}`, s.cached ? 'prompt tokens cached' : 'prompt tokens']);
+        out.push([
+            s.cached ? `${s.cached} of ${s.prompt}` : `${s.prompt}`,
+            s.cached ? 'prompt tokens cached' : 'prompt tokens',
+        ]);
     if (s.energyJ !== undefined) {
-        out.push([`${fixed(s.energyJ)} J`, s.tokens ? `(${fixed((s.energyJ / s.tokens) * 1000)} mJ a token)` : 'energy']);
+        out.push([
+            `${fixed(s.energyJ)} J`,
+            s.tokens ? `(${fixed((s.energyJ / s.tokens) * 1000)} mJ a token)` : 'energy',
+        ]);
     }
     return out;
 }
@@ -30,9 +39,27 @@ function Branches({ c, m }: { c: Conversation; m: Message }) {
     const to = (j: number) => app.show(c, list[j]!);
     return (
         <span class="branches" role="group" aria-label="Versions">
-            <button type="button" class="quiet" aria-label="Previous version" disabled={i === 0} onClick={() => to(i - 1)}><Left /></button>
-            <span>{i + 1}/{list.length}</span>
-            <button type="button" class="quiet" aria-label="Next version" disabled={i === list.length - 1} onClick={() => to(i + 1)}><Right /></button>
+            <button
+                type="button"
+                class="quiet"
+                aria-label="Previous version"
+                disabled={i === 0}
+                onClick={() => to(i - 1)}
+            >
+                <Left />
+            </button>
+            <span>
+                {i + 1}/{list.length}
+            </span>
+            <button
+                type="button"
+                class="quiet"
+                aria-label="Next version"
+                disabled={i === list.length - 1}
+                onClick={() => to(i + 1)}
+            >
+                <Right />
+            </button>
         </span>
     );
 }
@@ -51,7 +78,8 @@ function Wait({ seconds, then }: { seconds: number; then: () => void }) {
 }
 
 /* Servers say what is wrong in half sentences. */
-const sentence = (t: string): string => (t ? t[0]!.toUpperCase() + t.slice(1) + (/[.!?]$/.test(t) ? '' : '.') : '');
+const sentence = (t: string): string =>
+    t ? t[0]!.toUpperCase() + t.slice(1) + (/[.!?]$/.test(t) ? '' : '.') : '';
 
 const TITLES: Record<tree.ProblemKind, string> = {
     unreachable: 'The server is not there',
@@ -71,23 +99,53 @@ function Trouble({ c, m }: { c: Conversation; m: Message }) {
     // not any more once the user went on
     const waiting = p.kind === 'busy' && p.retryAfter !== undefined && patient && tree.path(c).at(-1) === m;
     const n = app.server.value.nCtx;
-    const text = p.kind === 'context'
-        ? `This conversation is longer than the ${n ? n + ' tokens' : 'text'} the model can read at once. ${sentence(p.text)}`
-        : p.kind === 'unreachable'
-            ? 'Nothing answers at this address. The page tries again by itself; your messages are safe here.' : sentence(p.text);
+    const text =
+        p.kind === 'context'
+            ? `This conversation is longer than the ${n ? n + ' tokens' : 'text'} the model can read at once. ${sentence(p.text)}`
+            : p.kind === 'unreachable'
+              ? 'Nothing answers at this address. The page tries again by itself; your messages are safe here.'
+              : sentence(p.text);
     return (
         <div class="trouble" role="alert">
             <strong>{TITLES[p.kind]}</strong>
             <p>{text}</p>
             <div class="acts">
-                {p.kind === 'auth' && <button type="button" onClick={() => (app.panel.value = 'key')}>Enter the key</button>}
-                {p.kind === 'context' && <button type="button" class="main" onClick={() => app.shorten(c, m)}>Answer without the oldest messages</button>}
-                {p.kind === 'context' && <button type="button" onClick={app.newChat}>New chat</button>}
-                {p.kind === 'request' && <button type="button" onClick={() => (app.panel.value = 'settings')}>Open settings</button>}
-                {p.kind === 'broken' && m.text && <button type="button" class="main" onClick={() => app.goOn(c, m)}>Continue</button>}
-                {p.kind !== 'context' && <button type="button" onClick={() => app.retry(c, m)}>{m.text ? 'Answer anew' : 'Try again'}</button>}
+                {p.kind === 'auth' && (
+                    <button type="button" onClick={() => (app.panel.value = 'key')}>
+                        Enter the key
+                    </button>
+                )}
+                {p.kind === 'context' && (
+                    <button type="button" class="main" onClick={() => app.shorten(c, m)}>
+                        Answer without the oldest messages
+                    </button>
+                )}
+                {p.kind === 'context' && (
+                    <button type="button" onClick={app.newChat}>
+                        New chat
+                    </button>
+                )}
+                {p.kind === 'request' && (
+                    <button type="button" onClick={() => (app.panel.value = 'settings')}>
+                        Open settings
+                    </button>
+                )}
+                {p.kind === 'broken' && m.text && (
+                    <button type="button" class="main" onClick={() => app.goOn(c, m)}>
+                        Continue
+                    </button>
+                )}
+                {p.kind !== 'context' && (
+                    <button type="button" onClick={() => app.retry(c, m)}>
+                        {m.text ? 'Answer anew' : 'Try again'}
+                    </button>
+                )}
                 {waiting && <Wait seconds={p.retryAfter!} then={() => app.retry(c, m)} />}
-                {waiting && <button type="button" class="quiet label" onClick={() => setPatient(false)}>Cancel</button>}
+                {waiting && (
+                    <button type="button" class="quiet label" onClick={() => setPatient(false)}>
+                        Cancel
+                    </button>
+                )}
             </div>
         </div>
     );
@@ -98,15 +156,33 @@ function Note({ c, m }: { c: Conversation; m: Message }) {
     const n = app.server.value.nCtx;
     const used = (m.stats?.prompt ?? 0) + (m.stats?.tokens ?? 0);
     if (m.state === 'stopped' && m.text)
-        return <p class="note">Stopped. <button type="button" class="link" onClick={() => app.goOn(c, m)}>Continue</button></p>;
+        return (
+            <p class="note">
+                Stopped.{' '}
+                <button type="button" class="link" onClick={() => app.goOn(c, m)}>
+                    Continue
+                </button>
+            </p>
+        );
     if (m.state === 'stopped') return <p class="note">Stopped before the first token.</p>;
     if (m.finish !== 'length') return null;
     if (n && used >= n - 1)
         return (
-            <p class="note">The context is full ({used} of {n} tokens), so the answer ends here.{' '}
-                <button type="button" class="link" onClick={app.newChat}>New chat</button></p>
+            <p class="note">
+                The context is full ({used} of {n} tokens), so the answer ends here.{' '}
+                <button type="button" class="link" onClick={app.newChat}>
+                    New chat
+                </button>
+            </p>
         );
-    return <p class="note">The longest answer that the settings allow. <button type="button" class="link" onClick={() => app.goOn(c, m)}>Continue</button></p>;
+    return (
+        <p class="note">
+            The longest answer that the settings allow.{' '}
+            <button type="button" class="link" onClick={() => app.goOn(c, m)}>
+                Continue
+            </button>
+        </p>
+    );
 }
 
 function Json({ m }: { m: Message }) {
@@ -130,33 +206,83 @@ function Editor({ m, onDone }: { m: Message; onDone: (text: string | null) => vo
     const save = () => onDone(ref.current!.value.trim() || null);
     return (
         <div class="editor">
-            <textarea ref={ref} aria-label="Edit the message" rows={3} defaultValue={m.text}
+            <textarea
+                ref={ref}
+                aria-label="Edit the message"
+                rows={3}
+                defaultValue={m.text}
                 onKeyDown={(e) => {
-                    if (e.key === 'Escape') { e.stopPropagation(); onDone(null); }
-                    else if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) { e.preventDefault(); save(); }
-                }} />
+                    if (e.key === 'Escape') {
+                        e.stopPropagation();
+                        onDone(null);
+                    } else if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) {
+                        e.preventDefault();
+                        save();
+                    }
+                }}
+            />
             <div class="acts">
-                <button type="button" class="main" onClick={save}>Send</button>
-                <button type="button" onClick={() => onDone(null)}>Cancel</button>
+                <button type="button" class="main" onClick={save}>
+                    Send
+                </button>
+                <button type="button" onClick={() => onDone(null)}>
+                    Cancel
+                </button>
             </div>
         </div>
     );
 }
 
-export function MessageView({ c, m, isEdited, onEdit }: { c: Conversation; m: Message; isEdited: boolean; onEdit: (on: boolean) => void }) {
+export function MessageView({
+    c,
+    m,
+    isEdited,
+    onEdit,
+}: {
+    c: Conversation;
+    m: Message;
+    isEdited: boolean;
+    onEdit: (on: boolean) => void;
+}) {
     void app.version.value;
     const live = m.state === 'streaming';
     const busy = app.streaming(c) !== undefined;
     if (m.role === 'user')
         return (
             <article class="msg user" aria-label="You">
-                {isEdited ? <Editor m={m} onDone={(text) => { onEdit(false); if (text !== null) app.edit(c, m, text); }} />
-                    : <div class="bubble">{m.text}</div>}
+                {isEdited ? (
+                    <Editor
+                        m={m}
+                        onDone={(text) => {
+                            onEdit(false);
+                            if (text !== null) app.edit(c, m, text);
+                        }}
+                    />
+                ) : (
+                    <div class="bubble">{m.text}</div>
+                )}
                 {!isEdited && (
                     <div class="tools">
                         <Branches c={c} m={m} />
-                        <button type="button" class="quiet" aria-label="Edit" title="Edit" disabled={busy} onClick={() => onEdit(true)}><Pencil /></button>
-                        <button type="button" class="quiet" aria-label="Copy" title="Copy" onClick={() => void copy(m.text)}><Copy /></button>
+                        <button
+                            type="button"
+                            class="quiet"
+                            aria-label="Edit"
+                            title="Edit"
+                            disabled={busy}
+                            onClick={() => onEdit(true)}
+                        >
+                            <Pencil />
+                        </button>
+                        <button
+                            type="button"
+                            class="quiet"
+                            aria-label="Copy"
+                            title="Copy"
+                            onClick={() => void copy(m.text)}
+                        >
+                            <Copy />
+                        </button>
                     </div>
                 )}
             </article>
@@ -164,20 +290,70 @@ export function MessageView({ c, m, isEdited, onEdit }: { c: Conversation; m: Me
     const stats = m.stats ? statLine(m.stats, live) : [];
     return (
         <article class="msg assistant" aria-label="Answer" aria-busy={live}>
-            {m.thinking && <details class="thinking"><summary>Thinking</summary><div class="pre">{m.thinking}</div></details>}
-            {m.format && m.format !== 'text' ? m.text && <pre class="raw" tabIndex={0} role="region" aria-label="Answer as text">{m.text}</pre>
-                : <Markdown text={m.text} live={live} />}
-            {live && !m.text && <p class="reading"><span class="dots" aria-hidden="true"><i /><i /><i /></span>Reading the prompt</p>}
-            {m.problem ? <Trouble key={m.time + m.problem.text + m.state} c={c} m={m} /> : <Note c={c} m={m} />}
+            {m.thinking && (
+                <details class="thinking">
+                    <summary>Thinking</summary>
+                    <div class="pre">{m.thinking}</div>
+                </details>
+            )}
+            {m.format && m.format !== 'text' ? (
+                m.text && (
+                    <pre class="raw" tabIndex={0} role="region" aria-label="Answer as text">
+                        {m.text}
+                    </pre>
+                )
+            ) : (
+                <Markdown text={m.text} live={live} />
+            )}
+            {live && !m.text && (
+                <p class="reading">
+                    <span class="dots" aria-hidden="true">
+                        <i />
+                        <i />
+                        <i />
+                    </span>
+                    Reading the prompt
+                </p>
+            )}
+            {m.problem ? (
+                <Trouble key={m.time + m.problem.text + m.state} c={c} m={m} />
+            ) : (
+                <Note c={c} m={m} />
+            )}
             <div class="under">
                 {stats.length > 0 && (
-                    <p class="stats">{stats.map(([v, k]) => <span key={k}><b>{v}</b> {k}</span>)}<Json m={m} /></p>
+                    <p class="stats">
+                        {stats.map(([v, k]) => (
+                            <span key={k}>
+                                <b>{v}</b> {k}
+                            </span>
+                        ))}
+                        <Json m={m} />
+                    </p>
                 )}
                 {!live && m.state !== 'failed' && (
                     <div class="tools">
                         <Branches c={c} m={m} />
-                        <button type="button" class="quiet" aria-label="Copy answer" title="Copy" disabled={!m.text} onClick={() => void copy(m.text)}><Copy /></button>
-                        <button type="button" class="quiet" aria-label="Answer again" title="Answer again" disabled={busy} onClick={() => app.regenerate(c, m)}><Again /></button>
+                        <button
+                            type="button"
+                            class="quiet"
+                            aria-label="Copy answer"
+                            title="Copy"
+                            disabled={!m.text}
+                            onClick={() => void copy(m.text)}
+                        >
+                            <Copy />
+                        </button>
+                        <button
+                            type="button"
+                            class="quiet"
+                            aria-label="Answer again"
+                            title="Answer again"
+                            disabled={busy}
+                            onClick={() => app.regenerate(c, m)}
+                        >
+                            <Again />
+                        </button>
                     </div>
                 )}
             </div>

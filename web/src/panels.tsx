@@ -3,7 +3,17 @@ import { useRef, useState } from 'preact/hooks';
 import * as app from './app';
 import { BASE, getKey, setKey } from './api';
 import { Dialog } from './dialog';
-import { FIELDS, change, formatProblem, isChanged, reset, setValue, settings, type Field, type FormatKind } from './settings';
+import {
+    FIELDS,
+    change,
+    formatProblem,
+    isChanged,
+    reset,
+    setValue,
+    settings,
+    type Field,
+    type FormatKind,
+} from './settings';
 
 const close = () => (app.panel.value = null);
 
@@ -22,16 +32,33 @@ function NumberField({ f }: { f: Field }) {
     return (
         <div class="field">
             <label for={id}>{f.label}</label>
-            <input id={id} type="number" inputMode={f.whole ? 'numeric' : 'decimal'} min={f.min} max={f.max} step={f.step}
-                value={v === undefined ? '' : String(v)} placeholder={defaultOf(f)} aria-describedby={id + '-hint'} aria-invalid={wrong !== ''}
+            <input
+                id={id}
+                type="number"
+                inputMode={f.whole ? 'numeric' : 'decimal'}
+                min={f.min}
+                max={f.max}
+                step={f.step}
+                value={v === undefined ? '' : String(v)}
+                placeholder={defaultOf(f)}
+                aria-describedby={id + '-hint'}
+                aria-invalid={wrong !== ''}
                 onChange={(e) => {
                     const t = e.currentTarget;
                     const x = t.value === '' ? undefined : Number(t.value);
-                    const bad = t.validity.badInput || (x !== undefined && (!(x >= f.min && x <= f.max) || (f.whole === true && !Number.isInteger(x))));
-                    setWrong(bad ? `${f.whole ? 'A whole number' : 'A number'} from ${f.min} to ${f.max}` : '');
+                    const bad =
+                        t.validity.badInput ||
+                        (x !== undefined &&
+                            (!(x >= f.min && x <= f.max) || (f.whole === true && !Number.isInteger(x))));
+                    setWrong(
+                        bad ? `${f.whole ? 'A whole number' : 'A number'} from ${f.min} to ${f.max}` : '',
+                    );
                     if (!bad) setValue(f.key, x);
-                }} />
-            <small id={id + '-hint'} class={wrong ? 'bad' : ''}>{wrong || f.hint}</small>
+                }}
+            />
+            <small id={id + '-hint'} class={wrong ? 'bad' : ''}>
+                {wrong || f.hint}
+            </small>
         </div>
     );
 }
@@ -53,14 +80,38 @@ function Format() {
     return (
         <div class="field whole">
             <label for="set-format">Answer format</label>
-            <select id="set-format" value={s.format} onChange={(e) => change({ format: e.currentTarget.value as FormatKind })}>
-                {FORMATS.map(([k, label]) => <option key={k} value={k}>{label}</option>)}
+            <select
+                id="set-format"
+                value={s.format}
+                onChange={(e) => change({ format: e.currentTarget.value as FormatKind })}
+            >
+                {FORMATS.map(([k, label]) => (
+                    <option key={k} value={k}>
+                        {label}
+                    </option>
+                ))}
             </select>
             {hasText && (
-                <textarea aria-label={row[1]} class="mono" rows={s.format === 'schema' ? 9 : 4} spellcheck={false} value={s.formatText[s.format]} aria-describedby="format-hint" aria-invalid={problem !== null}
-                    onInput={(e) => change({ formatText: { ...settings.value.formatText, [s.format]: e.currentTarget.value } })} />
+                <textarea
+                    aria-label={row[1]}
+                    class="mono"
+                    rows={s.format === 'schema' ? 9 : 4}
+                    spellcheck={false}
+                    value={s.formatText[s.format]}
+                    aria-describedby="format-hint"
+                    aria-invalid={problem !== null}
+                    onInput={(e) =>
+                        change({
+                            formatText: { ...settings.value.formatText, [s.format]: e.currentTarget.value },
+                        })
+                    }
+                />
             )}
-            {s.format !== 'text' && <small id="format-hint" class={problem ? 'bad' : ''}>{problem ?? row[2] + ' The model cannot answer anything else.'}</small>}
+            {s.format !== 'text' && (
+                <small id="format-hint" class={problem ? 'bad' : ''}>
+                    {problem ?? row[2] + ' The model cannot answer anything else.'}
+                </small>
+            )}
         </div>
     );
 }
@@ -75,11 +126,23 @@ function Settings() {
                 <h3>This chat</h3>
                 <div class="field whole">
                     <label for="set-system">System prompt</label>
-                    <textarea id="set-system" rows={4} value={system} placeholder="How the model should behave" onInput={(e) => app.setSystem(e.currentTarget.value)} />
+                    <textarea
+                        id="set-system"
+                        rows={4}
+                        value={system}
+                        placeholder="How the model should behave"
+                        onInput={(e) => app.setSystem(e.currentTarget.value)}
+                    />
                     <small>
-                        {system !== s.system
-                            ? <button type="button" class="link" onClick={() => change({ system })}>{system ? 'Use it for new chats too' : 'Begin new chats without one'}</button>
-                            : system ? 'New chats begin with it.' : 'Some models heed it, some do not.'}
+                        {system !== s.system ? (
+                            <button type="button" class="link" onClick={() => change({ system })}>
+                                {system ? 'Use it for new chats too' : 'Begin new chats without one'}
+                            </button>
+                        ) : system ? (
+                            'New chats begin with it.'
+                        ) : (
+                            'Some models heed it, some do not.'
+                        )}
                     </small>
                 </div>
             </section>
@@ -87,25 +150,44 @@ function Settings() {
                 <h3>Sampling, in all chats</h3>
                 <p class="lead">Empty fields are the model’s defaults, shown in grey.</p>
                 <div class="fields">
-                    {FIELDS.map((f) => <NumberField key={f.key + (s.values[f.key] ?? '')} f={f} />)}
+                    {FIELDS.map((f) => (
+                        <NumberField key={f.key + (s.values[f.key] ?? '')} f={f} />
+                    ))}
                     <div class="field whole">
                         <label for="set-stop">Stop before</label>
-                        <textarea id="set-stop" class="mono" rows={2} value={s.stop} onInput={(e) => change({ stop: e.currentTarget.value })} aria-describedby="stop-hint" />
+                        <textarea
+                            id="set-stop"
+                            class="mono"
+                            rows={2}
+                            value={s.stop}
+                            onInput={(e) => change({ stop: e.currentTarget.value })}
+                            aria-describedby="stop-hint"
+                        />
                         <small id="stop-hint">Texts that end an answer, one a line</small>
                     </div>
                     <Format />
                 </div>
             </section>
             <div class="acts end">
-                <button type="button" disabled={!isChanged(s)} onClick={reset}>Back to the defaults</button>
-                <button type="button" class="main" onClick={close}>Done</button>
+                <button type="button" disabled={!isChanged(s)} onClick={reset}>
+                    Back to the defaults
+                </button>
+                <button type="button" class="main" onClick={close}>
+                    Done
+                </button>
             </div>
         </Dialog>
     );
 }
 
-const bytes = (n: number): string => (n >= 1e9 ? (n / 1e9).toFixed(2) + ' GB' : n >= 1e6 ? (n / 1e6).toFixed(1) + ' MB' : n + ' B');
-const count = (n: number): string => (n >= 1e9 ? (n / 1e9).toFixed(2) + ' billion' : n >= 1e6 ? (n / 1e6).toFixed(1) + ' million' : n.toLocaleString('en'));
+const bytes = (n: number): string =>
+    n >= 1e9 ? (n / 1e9).toFixed(2) + ' GB' : n >= 1e6 ? (n / 1e6).toFixed(1) + ' MB' : n + ' B';
+const count = (n: number): string =>
+    n >= 1e9
+        ? (n / 1e9).toFixed(2) + ' billion'
+        : n >= 1e6
+          ? (n / 1e6).toFixed(1) + ' million'
+          : n.toLocaleString('en');
 
 const KNOWN: [string, string, (n: number) => string][] = [
     ['n_params', 'Parameters', count],
@@ -124,7 +206,12 @@ function Model() {
     }
     if (s.nCtx) rows.push(['Context here', s.nCtx.toLocaleString('en') + ' tokens']);
     for (const [k, v] of Object.entries(s.meta))
-        if (!KNOWN.some((x) => x[0] === k) && k !== 'n_ctx' && (typeof v === 'number' || typeof v === 'string')) rows.push([k.replace(/_/g, ' '), String(v)]);
+        if (
+            !KNOWN.some((x) => x[0] === k) &&
+            k !== 'n_ctx' &&
+            (typeof v === 'number' || typeof v === 'string')
+        )
+            rows.push([k.replace(/_/g, ' '), String(v)]);
     const slots = s.props.total_slots;
     if (typeof slots === 'number') rows.push(['Answers at a time', String(slots)]);
     const build = s.props.build_info;
@@ -133,8 +220,22 @@ function Model() {
     return (
         <Dialog title="Model" onClose={close}>
             <p class="model-title">{s.model || 'None: the server does not answer.'}</p>
-            <dl class="facts">{rows.map(([k, v]) => <div key={k}><dt>{k}</dt><dd>{v}</dd></div>)}</dl>
-            {typeof template === 'string' && template && <details><summary>Chat template</summary><pre class="raw" tabIndex={0} role="region" aria-label="Chat template">{template}</pre></details>}
+            <dl class="facts">
+                {rows.map(([k, v]) => (
+                    <div key={k}>
+                        <dt>{k}</dt>
+                        <dd>{v}</dd>
+                    </div>
+                ))}
+            </dl>
+            {typeof template === 'string' && template && (
+                <details>
+                    <summary>Chat template</summary>
+                    <pre class="raw" tabIndex={0} role="region" aria-label="Chat template">
+                        {template}
+                    </pre>
+                </details>
+            )}
         </Dialog>
     );
 }
@@ -144,18 +245,29 @@ function Key() {
     const [wrong, setWrong] = useState(getKey() !== '');
     return (
         <Dialog title="Key" onClose={close}>
-            <form onSubmit={(e) => {
-                e.preventDefault();
-                setKey(ref.current!.value.trim());
-                close();
-                void app.connect().then(() => setWrong(true));
-            }}>
-                <p>{wrong ? 'The server did not accept the key it was given.' : 'This server answers only with a key.'} It is kept until this tab closes, and sent nowhere else.</p>
+            <form
+                onSubmit={(e) => {
+                    e.preventDefault();
+                    setKey(ref.current!.value.trim());
+                    close();
+                    void app.connect().then(() => setWrong(true));
+                }}
+            >
+                <p>
+                    {wrong
+                        ? 'The server did not accept the key it was given.'
+                        : 'This server answers only with a key.'}{' '}
+                    It is kept until this tab closes, and sent nowhere else.
+                </p>
                 <div class="field whole">
                     <label for="key">Key</label>
                     <input id="key" ref={ref} type="password" autoComplete="off" spellcheck={false} />
                 </div>
-                <div class="acts end"><button type="submit" class="main">Use it</button></div>
+                <div class="acts end">
+                    <button type="submit" class="main">
+                        Use it
+                    </button>
+                </div>
             </form>
         </Dialog>
     );
@@ -175,25 +287,53 @@ function Help() {
     return (
         <Dialog title="Help" onClose={close}>
             <h3>Keys</h3>
-            <dl class="keys">{KEYS.map(([k, v]) => <div key={k}><dt>{k.split(' ').map((x) => <kbd key={x}>{x}</kbd>)}</dt><dd>{v}</dd></div>)}</dl>
+            <dl class="keys">
+                {KEYS.map(([k, v]) => (
+                    <div key={k}>
+                        <dt>
+                            {k.split(' ').map((x) => (
+                                <kbd key={x}>{x}</kbd>
+                            ))}
+                        </dt>
+                        <dd>{v}</dd>
+                    </div>
+                ))}
+            </dl>
             <h3>Good to know</h3>
             <ul class="plain">
                 <li>Chats stay in this browser. Export keeps them in a file, import reads it again.</li>
-                <li>Editing a message or answering again begins another version; the arrows below it go back.</li>
-                <li>The context is all the model can read at once. When it is full, leave out the oldest messages or begin a new chat.</li>
-                <li>This page speaks with its own server only, and loads nothing from elsewhere. Pictures in answers become links.</li>
+                <li>
+                    Editing a message or answering again begins another version; the arrows below it go back.
+                </li>
+                <li>
+                    The context is all the model can read at once. When it is full, leave out the oldest
+                    messages or begin a new chat.
+                </li>
+                <li>
+                    This page speaks with its own server only, and loads nothing from elsewhere. Pictures in
+                    answers become links.
+                </li>
             </ul>
-            <p><a href={BASE + '/licenses.txt'} target="_blank" rel="noopener">Licences of what this page is made of</a></p>
+            <p>
+                <a href={BASE + '/licenses.txt'} target="_blank" rel="noopener">
+                    Licences of what this page is made of
+                </a>
+            </p>
         </Dialog>
     );
 }
 
 export function Panels() {
     switch (app.panel.value) {
-    case 'settings': return <Settings />;
-    case 'model': return <Model />;
-    case 'key': return <Key />;
-    case 'help': return <Help />;
-    default: return null;
+        case 'settings':
+            return <Settings />;
+        case 'model':
+            return <Model />;
+        case 'key':
+            return <Key />;
+        case 'help':
+            return <Help />;
+        default:
+            return null;
     }
 }

@@ -18,13 +18,72 @@ export interface Field {
 }
 
 export const FIELDS: Field[] = [
-    { key: 'temperature', label: 'Temperature', hint: '0 takes the likeliest token each time', min: 0, max: 2, step: 'any', from: ['temperature'] },
-    { key: 'top_k', label: 'Top-k', hint: 'Only the k likeliest; 0 is off', min: 0, max: 1000000, step: 1, whole: true, from: ['top_k'] },
-    { key: 'top_p', label: 'Top-p', hint: 'The likeliest that make up this share; 1 is off', min: 0, max: 1, step: 'any', from: ['top_p'] },
-    { key: 'min_p', label: 'Min-p', hint: 'None below this share of the likeliest; 0 is off', min: 0, max: 1, step: 'any', from: ['min_p'] },
-    { key: 'repeat_penalty', label: 'Repeat penalty', hint: 'Above 1 avoids what was said; 1 is off', min: 0.01, max: 10, step: 'any', from: ['repeat_penalty'] },
-    { key: 'max_tokens', label: 'Longest answer', hint: 'Tokens; empty: as long as it fits', min: 1, max: 1000000, step: 1, whole: true, from: [] },
-    { key: 'seed', label: 'Seed', hint: 'The same seed gives the same answer; empty: a new one each time', min: 0, max: 4294967295, step: 1, whole: true, from: [] },
+    {
+        key: 'temperature',
+        label: 'Temperature',
+        hint: '0 takes the likeliest token each time',
+        min: 0,
+        max: 2,
+        step: 'any',
+        from: ['temperature'],
+    },
+    {
+        key: 'top_k',
+        label: 'Top-k',
+        hint: 'Only the k likeliest; 0 is off',
+        min: 0,
+        max: 1000000,
+        step: 1,
+        whole: true,
+        from: ['top_k'],
+    },
+    {
+        key: 'top_p',
+        label: 'Top-p',
+        hint: 'The likeliest that make up this share; 1 is off',
+        min: 0,
+        max: 1,
+        step: 'any',
+        from: ['top_p'],
+    },
+    {
+        key: 'min_p',
+        label: 'Min-p',
+        hint: 'None below this share of the likeliest; 0 is off',
+        min: 0,
+        max: 1,
+        step: 'any',
+        from: ['min_p'],
+    },
+    {
+        key: 'repeat_penalty',
+        label: 'Repeat penalty',
+        hint: 'Above 1 avoids what was said; 1 is off',
+        min: 0.01,
+        max: 10,
+        step: 'any',
+        from: ['repeat_penalty'],
+    },
+    {
+        key: 'max_tokens',
+        label: 'Longest answer',
+        hint: 'Tokens; empty: as long as it fits',
+        min: 1,
+        max: 1000000,
+        step: 1,
+        whole: true,
+        from: [],
+    },
+    {
+        key: 'seed',
+        label: 'Seed',
+        hint: 'The same seed gives the same answer; empty: a new one each time',
+        min: 0,
+        max: 4294967295,
+        step: 1,
+        whole: true,
+        from: [],
+    },
 ];
 
 export interface Settings {
@@ -39,7 +98,11 @@ export interface Settings {
 const KEY = 'tern.settings';
 
 const fresh = (): Settings => ({
-    values: {}, stop: '', format: 'text', theme: 'auto', system: '',
+    values: {},
+    stop: '',
+    format: 'text',
+    theme: 'auto',
+    system: '',
     formatText: {
         schema: '{\n  "type": "object",\n  "properties": {\n    "name": { "type": "string" },\n    "age": { "type": "integer" }\n  },\n  "required": ["name", "age"]\n}',
         gbnf: 'root ::= "yes" | "no"',
@@ -118,7 +181,8 @@ export function requestFields(s: Settings): Record<string, unknown> {
     if (s.format === 'json') out.response_format = { type: 'json_object' };
     else if (s.format === 'schema')
         out.response_format = {
-            type: 'json_schema', json_schema: { name: 'answer', strict: true, schema: JSON.parse(t) as unknown },
+            type: 'json_schema',
+            json_schema: { name: 'answer', strict: true, schema: JSON.parse(t) as unknown },
         };
     else if (s.format === 'gbnf') out.grammar = t;
     else if (s.format === 'regex') out.regex = t;

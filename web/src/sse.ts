@@ -16,7 +16,8 @@ export class EventParser {
         const text = this.rest + piece;
         let at = 0;
         for (;;) {
-            const lf = text.indexOf('\n', at), cr = text.indexOf('\r', at);
+            const lf = text.indexOf('\n', at),
+                cr = text.indexOf('\r', at);
             const end = lf < 0 ? cr : cr < 0 ? lf : Math.min(lf, cr);
             // a CR at the very end may be half of a CR LF
             if (end < 0 || (end === cr && end === text.length - 1)) break;

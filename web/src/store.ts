@@ -2,7 +2,8 @@
  * the page works and says that nothing is kept. */
 import type { Conversation } from './tree';
 
-const NAME = 'tern', TABLE = 'conversations';
+const NAME = 'tern',
+    TABLE = 'conversations';
 /** More than this is not kept: browsers may drop all of a site's data when they run short. */
 export const MAX_BYTES = 32 << 20;
 

@@ -16,7 +16,14 @@ export interface Stats {
 }
 
 export type ProblemKind =
-    | 'unreachable' | 'auth' | 'forbidden' | 'busy' | 'context' | 'request' | 'server' | 'broken';
+    | 'unreachable'
+    | 'auth'
+    | 'forbidden'
+    | 'busy'
+    | 'context'
+    | 'request'
+    | 'server'
+    | 'broken';
 
 export interface Problem {
     kind: ProblemKind;
@@ -57,8 +64,15 @@ export const newId = (): string => {
 };
 
 export const newConversation = (system: string): Conversation => ({
-    id: newId(), title: 'New chat', named: false, created: Date.now(), updated: Date.now(), system,
-    messages: [], chosen: {}, firstSent: null,
+    id: newId(),
+    title: 'New chat',
+    named: false,
+    created: Date.now(),
+    updated: Date.now(),
+    system,
+    messages: [],
+    chosen: {},
+    firstSent: null,
 });
 
 export const siblings = (c: Conversation, parent: string | null): Message[] =>
@@ -125,7 +139,8 @@ export function toSend(c: Conversation, last: string): { role: string; content: 
     for (const m of list) {
         const before = out.at(-1);
         if (!m.text) continue; // no answer came
-        if (before?.role === m.role) before.content += '\n\n' + m.text; // templates want turns
+        if (before?.role === m.role)
+            before.content += '\n\n' + m.text; // templates want turns
         else out.push({ role: m.role, content: m.text });
     }
     if (c.system.trim()) out.unshift({ role: 'system', content: c.system });
@@ -133,8 +148,7 @@ export function toSend(c: Conversation, last: string): { role: string; content: 
 }
 
 const text = (v: unknown, max: number): string => (typeof v === 'string' ? v.slice(0, max) : '');
-const num = (v: unknown): number | undefined =>
-    typeof v === 'number' && Number.isFinite(v) ? v : undefined;
+const num = (v: unknown): number | undefined => (typeof v === 'number' && Number.isFinite(v) ? v : undefined);
 
 /** A conversation from a file; whatever is not one is refused, whatever is unknown left out. */
 export function readConversation(v: unknown): Conversation | null {
@@ -150,13 +164,18 @@ export function readConversation(v: unknown): Conversation | null {
     for (const x of o.messages as unknown[]) {
         if (!x || typeof x !== 'object') return null;
         const r = x as Record<string, unknown>;
-        const id = text(r.id, 64), parent = r.parent === null ? null : text(r.parent, 64);
+        const id = text(r.id, 64),
+            parent = r.parent === null ? null : text(r.parent, 64);
         // a parent stands before its children, so there are no circles
         if (!id || seen.has(id) || (parent !== null && !seen.has(parent))) return null;
         if (r.role !== 'user' && r.role !== 'assistant') return null;
         seen.add(id);
         const m: Message = {
-            id, parent, role: r.role, text: text(r.text, 1 << 24), time: num(r.time) ?? c.created,
+            id,
+            parent,
+            role: r.role,
+            text: text(r.text, 1 << 24),
+            time: num(r.time) ?? c.created,
             state: r.state === 'stopped' || r.state === 'broken' || r.state === 'failed' ? r.state : 'done',
         };
         if (r.thinking) m.thinking = text(r.thinking, 1 << 24);
@@ -165,8 +184,13 @@ export function readConversation(v: unknown): Conversation | null {
         if (r.stats && typeof r.stats === 'object') {
             const s = r.stats as Record<string, unknown>;
             m.stats = {
-                prompt: num(s.prompt), cached: num(s.cached), tokens: num(s.tokens), rate: num(s.rate),
-                promptRate: num(s.promptRate), firstMs: num(s.firstMs), energyJ: num(s.energyJ),
+                prompt: num(s.prompt),
+                cached: num(s.cached),
+                tokens: num(s.tokens),
+                rate: num(s.rate),
+                promptRate: num(s.promptRate),
+                firstMs: num(s.firstMs),
+                energyJ: num(s.energyJ),
             };
         }
         c.messages.push(m);
@@ -174,7 +198,8 @@ export function readConversation(v: unknown): Conversation | null {
     const chosen = o.chosen && typeof o.chosen === 'object' ? (o.chosen as Record<string, unknown>) : {};
     for (const m of c.messages) {
         const pick = Object.prototype.hasOwnProperty.call(chosen, m.parent ?? '')
-            ? chosen[m.parent ?? ''] : undefined;
+            ? chosen[m.parent ?? '']
+            : undefined;
         if (pick === m.id) c.chosen[m.parent ?? ''] = m.id;
     }
     if (typeof o.firstSent === 'string' && seen.has(o.firstSent)) c.firstSent = o.firstSent;

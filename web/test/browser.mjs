@@ -8,11 +8,18 @@ import { chromium } from 'playwright-core';
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 export const launch = () =>
-    chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+    chromium.launch({
+        executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+        args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    });
 
 export async function openPage(browser, url, options = {}) {
     const { quiet = [], ...rest } = options;
-    const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, reducedMotion: 'reduce', ...rest });
+    const context = await browser.newContext({
+        viewport: { width: 1200, height: 800 },
+        reducedMotion: 'reduce',
+        ...rest,
+    });
     await context.grantPermissions(['clipboard-read', 'clipboard-write']).catch(() => undefined);
     const page = await context.newPage();
     page.setDefaultTimeout(8000);
@@ -21,14 +28,21 @@ export async function openPage(browser, url, options = {}) {
     page.on('pageerror', (e) => wrong.push('error: ' + e.message));
     page.on('console', (m) => {
         // the browser itself reports refused requests; the page shows them
-        if (m.type() === 'error' && !/Failed to load resource/.test(m.text()) && !quiet.some((q) => q.test(m.text()))) wrong.push('console: ' + m.text());
+        if (
+            m.type() === 'error' &&
+            !/Failed to load resource/.test(m.text()) &&
+            !quiet.some((q) => q.test(m.text()))
+        )
+            wrong.push('console: ' + m.text());
     });
     context.on('request', (r) => {
-        if (new URL(r.url()).origin !== origin && !/^(data|blob):/.test(r.url())) wrong.push('request: ' + r.url());
+        if (new URL(r.url()).origin !== origin && !/^(data|blob):/.test(r.url()))
+            wrong.push('request: ' + r.url());
     });
     await page.goto(url);
     return {
-        page, context,
+        page,
+        context,
         ask: async (text) => {
             await page.getByLabel('Message', { exact: true }).fill(text);
             await page.keyboard.press('Enter');
@@ -39,7 +53,13 @@ export async function openPage(browser, url, options = {}) {
         answered: async () => {
             const last = page.locator('.msg.assistant').last();
             await last.waitFor();
-            await page.waitForFunction(() => [...document.querySelectorAll('.msg.assistant')].at(-1)?.getAttribute('aria-busy') !== 'true', null, { timeout: 30000 });
+            await page.waitForFunction(
+                () =>
+                    [...document.querySelectorAll('.msg.assistant')].at(-1)?.getAttribute('aria-busy') !==
+                    'true',
+                null,
+                { timeout: 30000 },
+            );
             return last;
         },
         end: async () => {
@@ -52,7 +72,14 @@ export async function openPage(browser, url, options = {}) {
 /** Nothing that axe calls a violation. */
 export async function accessible(page, what) {
     await page.evaluate(axe);
-    const found = await page.evaluate(async () => (await globalThis.axe.run(document, { resultTypes: ['violations'] })).violations
-        .map((v) => `${v.id} (${v.impact}): ${v.nodes.map((n) => n.target.join(' ')).slice(0, 4).join(', ')}`));
+    const found = await page.evaluate(async () =>
+        (await globalThis.axe.run(document, { resultTypes: ['violations'] })).violations.map(
+            (v) =>
+                `${v.id} (${v.impact}): ${v.nodes
+                    .map((n) => n.target.join(' '))
+                    .slice(0, 4)
+                    .join(', ')}`,
+        ),
+    );
     assert.deepEqual(found, [], `${what}: axe`);
 }

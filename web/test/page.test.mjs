@@ -18,7 +18,15 @@ after(async () => {
     await mock?.down();
 });
 beforeEach(() => {
-    Object.assign(mock, { behave: {}, requests: [], aborted: 0, key: '', nCtx: 512, energy: false, model: 'mock-model' });
+    Object.assign(mock, {
+        behave: {},
+        requests: [],
+        aborted: 0,
+        key: '',
+        nCtx: 512,
+        energy: false,
+        model: 'mock-model',
+    });
 });
 const open = (options) => openPage(browser, mock.url + (options?.path ?? '/'), options);
 const until = async (what, f) => {
@@ -33,7 +41,10 @@ describe('chat', () => {
     test('streams Markdown, tells what it cost, fills the context meter', async () => {
         const t = await open();
         mock.energy = true;
-        mock.behave = { text: '# Title\n\nSome **bold** words and\n\n```js\nlet x = 1;\n```\n\n- one\n- two', delay: 40 };
+        mock.behave = {
+            text: '# Title\n\nSome **bold** words and\n\n```js\nlet x = 1;\n```\n\n- one\n- two',
+            delay: 40,
+        };
         await t.ask('Hello there');
         await t.page.getByText('Title').waitFor();
         assert.equal(await t.answers.last().getAttribute('aria-busy'), 'true', 'shown while it streams');
@@ -44,7 +55,14 @@ describe('chat', () => {
         assert.equal(await last.locator('.hljs-keyword').innerText(), 'let');
         assert.equal(await last.locator('li').count(), 2);
         const stats = await last.locator('.stats').innerText();
-        for (const part of [/\d+\s+tokens/, /61\.5\s+tok\/s/, /to first token/, /\d+ of \d+\s+prompt tokens cached/, /3\.20 J/]) assert.match(stats, part);
+        for (const part of [
+            /\d+\s+tokens/,
+            /61\.5\s+tok\/s/,
+            /to first token/,
+            /\d+ of \d+\s+prompt tokens cached/,
+            /3\.20 J/,
+        ])
+            assert.match(stats, part);
         assert.match(await t.page.locator('.meter').innerText(), /[1-9]\d* \/ 512/);
         assert.match(await t.page.title(), /Hello there/);
         assert.deepEqual(mock.requests[0].messages, [{ role: 'user', content: 'Hello there' }]);
@@ -139,7 +157,9 @@ describe('chat', () => {
         await t.page.getByText('Copied.').waitFor();
         assert.equal(await t.page.evaluate(() => navigator.clipboard.readText()), 'a < b\n');
         await last.getByRole('button', { name: 'Copy answer' }).click();
-        await until('copied', async () => (await t.page.evaluate(() => navigator.clipboard.readText())).startsWith('Say:'));
+        await until('copied', async () =>
+            (await t.page.evaluate(() => navigator.clipboard.readText())).startsWith('Say:'),
+        );
         await t.end();
     });
 
@@ -198,7 +218,10 @@ describe('chats', () => {
         await t.ask('Remember');
         await t.answered();
         assert.equal(mock.requests[0].messages[0].content, 'Be brief.');
-        const [download] = await Promise.all([t.page.waitForEvent('download'), t.page.getByRole('button', { name: 'Export' }).click()]);
+        const [download] = await Promise.all([
+            t.page.waitForEvent('download'),
+            t.page.getByRole('button', { name: 'Export' }).click(),
+        ]);
         const dir = await mkdtemp(join(tmpdir(), 'tern-web-'));
         const file = join(dir, 'chats.json');
         await download.saveAs(file);
@@ -211,14 +234,41 @@ describe('chats', () => {
         await u.page.locator('main').getByText('You said: Remember').waitFor();
         await u.page.getByText('Imported one chat.').waitFor();
         // what a file can do at worst: circles, wrong types, markup
-        const bad = (messages) => ({ format: 'tern-chats', version: 1, conversations: [{ id: 'x', title: 'T', messages }] });
-        for (const o of [{ format: 'other' }, bad([{ id: 'a', parent: 'b', role: 'user', text: '' }, { id: 'b', parent: 'a', role: 'user', text: '' }]), bad([{ id: 'a', parent: null, role: 'system', text: 'x' }]), bad('no')]) {
+        const bad = (messages) => ({
+            format: 'tern-chats',
+            version: 1,
+            conversations: [{ id: 'x', title: 'T', messages }],
+        });
+        for (const o of [
+            { format: 'other' },
+            bad([
+                { id: 'a', parent: 'b', role: 'user', text: '' },
+                { id: 'b', parent: 'a', role: 'user', text: '' },
+            ]),
+            bad([{ id: 'a', parent: null, role: 'system', text: 'x' }]),
+            bad('no'),
+        ]) {
             writeFileSync(file, JSON.stringify(o));
             await u.page.getByLabel('File with chats').setInputFiles(file);
             await u.page.getByText('No chats found in that file.').waitFor();
             await u.page.waitForTimeout(50);
         }
-        writeFileSync(file, JSON.stringify({ format: 'tern-chats', version: 1, conversations: [{ title: '<img src=x onerror=alert(1)>', chosen: { '': 'a', __proto__: 'x' }, messages: [{ id: 'a', parent: null, role: 'user', text: '<script>alert(1)</script>' }] }] }));
+        writeFileSync(
+            file,
+            JSON.stringify({
+                format: 'tern-chats',
+                version: 1,
+                conversations: [
+                    {
+                        title: '<img src=x onerror=alert(1)>',
+                        chosen: { '': 'a', __proto__: 'x' },
+                        messages: [
+                            { id: 'a', parent: null, role: 'user', text: '<script>alert(1)</script>' },
+                        ],
+                    },
+                ],
+            }),
+        );
         await u.page.getByLabel('File with chats').setInputFiles(file);
         await u.page.getByRole('heading', { name: '<img src=x onerror=alert(1)>' }).waitFor();
         await rm(dir, { recursive: true });
@@ -239,7 +289,13 @@ describe('chats', () => {
     test('a browser that keeps nothing says so', async () => {
         const context = await browser.newContext();
         const page = await context.newPage();
-        await page.addInitScript(() => Object.defineProperty(globalThis, 'indexedDB', { get() { throw new DOMException('no', 'SecurityError'); } }));
+        await page.addInitScript(() =>
+            Object.defineProperty(globalThis, 'indexedDB', {
+                get() {
+                    throw new DOMException('no', 'SecurityError');
+                },
+            }),
+        );
         await page.goto(mock.url);
         await page.getByText('This browser keeps nothing').waitFor();
         await page.getByLabel('Message', { exact: true }).fill('Hi');
@@ -254,8 +310,15 @@ describe('settings', () => {
         const t = await open();
         const settings = t.page.getByRole('button', { name: /^Settings/ });
         await settings.click();
-        assert.equal(await t.page.getByLabel('Temperature').getAttribute('placeholder'), '0.7', 'the model’s default is shown');
-        const set = async (label, v) => { await t.page.getByLabel(label).fill(v); await t.page.keyboard.press('Tab'); };
+        assert.equal(
+            await t.page.getByLabel('Temperature').getAttribute('placeholder'),
+            '0.7',
+            'the model’s default is shown',
+        );
+        const set = async (label, v) => {
+            await t.page.getByLabel(label).fill(v);
+            await t.page.keyboard.press('Tab');
+        };
         await set('Temperature', '0');
         await set('Top-k', '7');
         await set('Top-p', '0.5');
@@ -272,14 +335,30 @@ describe('settings', () => {
         await t.ask('x');
         await t.answered();
         const { temperature, top_k, top_p, min_p, repeat_penalty, max_tokens, seed, stop } = mock.requests[0];
-        assert.deepEqual({ temperature, top_k, top_p, min_p, repeat_penalty, max_tokens, seed, stop },
-            { temperature: 0, top_k: 7, top_p: 0.5, min_p: 0.1, repeat_penalty: 1.1, max_tokens: 33, seed: 42, stop: ['END', '\\n'] });
+        assert.deepEqual(
+            { temperature, top_k, top_p, min_p, repeat_penalty, max_tokens, seed, stop },
+            {
+                temperature: 0,
+                top_k: 7,
+                top_p: 0.5,
+                min_p: 0.1,
+                repeat_penalty: 1.1,
+                max_tokens: 33,
+                seed: 42,
+                stop: ['END', '\\n'],
+            },
+        );
         await settings.click();
         await t.page.getByRole('button', { name: 'Back to the defaults' }).click();
         await t.page.keyboard.press('Escape');
         await t.ask('y');
         await t.answered();
-        assert.deepEqual(Object.keys(mock.requests[1]).sort(), ['messages', 'model', 'stream', 'stream_options']);
+        assert.deepEqual(Object.keys(mock.requests[1]).sort(), [
+            'messages',
+            'model',
+            'stream',
+            'stream_options',
+        ]);
         await t.end();
     });
 
@@ -294,8 +373,15 @@ describe('settings', () => {
         mock.behave = { text: '{"a": 1}' };
         await t.ask('x');
         assert.match(await (await t.answered()).innerText(), /valid JSON/);
-        assert.deepEqual(mock.requests[0].response_format, { type: 'json_schema', json_schema: { name: 'answer', strict: true, schema: { type: 'object' } } });
-        for (const [option, label, text, field, value] of [['Grammar', 'Grammar', 'root ::= "a"', 'grammar', 'root ::= "a"'], ['Regular expression', 'Regular expression', '[ab]+', 'regex', '[ab]+'], ['One of a list', 'One of a list', 'a\nb\n', 'choice', ['a', 'b']]]) {
+        assert.deepEqual(mock.requests[0].response_format, {
+            type: 'json_schema',
+            json_schema: { name: 'answer', strict: true, schema: { type: 'object' } },
+        });
+        for (const [option, label, text, field, value] of [
+            ['Grammar', 'Grammar', 'root ::= "a"', 'grammar', 'root ::= "a"'],
+            ['Regular expression', 'Regular expression', '[ab]+', 'regex', '[ab]+'],
+            ['One of a list', 'One of a list', 'a\nb\n', 'choice', ['a', 'b']],
+        ]) {
             await t.page.getByRole('button', { name: /^Settings/ }).click();
             await t.page.getByLabel('Answer format').selectOption(option);
             await t.page.getByLabel(label, { exact: true }).fill(text);
@@ -312,7 +398,9 @@ describe('settings', () => {
         for (const scheme of ['light', 'dark']) {
             const t = await open({ colorScheme: scheme });
             const system = await dark(t.page);
-            await t.page.getByRole('radio', { name: scheme === 'light' ? 'Dark' : 'Light' }).check({ force: true });
+            await t.page
+                .getByRole('radio', { name: scheme === 'light' ? 'Dark' : 'Light' })
+                .check({ force: true });
             const switched = await dark(t.page);
             assert.notEqual(system, switched);
             await t.page.reload();
@@ -353,7 +441,12 @@ describe('what goes wrong', () => {
     for (const status of [429, 503])
         test(`${status} waits as long as the server says and tries again`, async () => {
             const t = await open();
-            mock.behave = { status, headers: { 'retry-after': '1' }, error: { message: 'the queue is full' }, times: 1 };
+            mock.behave = {
+                status,
+                headers: { 'retry-after': '1' },
+                error: { message: 'the queue is full' },
+                times: 1,
+            };
             await t.ask('Hi');
             await t.page.getByText('The queue is full.').waitFor();
             await t.page.getByText('Trying again in 1 s').waitFor();
@@ -374,7 +467,11 @@ describe('what goes wrong', () => {
             await t.ask(text);
             await t.answered();
         }
-        mock.behave = { status: 400, error: { message: 'the prompt has 600 tokens, the context 512', code: 'context_length_exceeded' }, times: 1 };
+        mock.behave = {
+            status: 400,
+            error: { message: 'the prompt has 600 tokens, the context 512', code: 'context_length_exceeded' },
+            times: 1,
+        };
         await t.ask('four');
         await t.page.getByText('The context is full').waitFor();
         await t.page.getByText('The prompt has 600 tokens').waitFor();
@@ -396,7 +493,10 @@ describe('what goes wrong', () => {
         await t.end();
     });
 
-    for (const [how, behave] of [['cut connection', { breakAfter: 6 }], ['error event', { errorAfter: 6 }]])
+    for (const [how, behave] of [
+        ['cut connection', { breakAfter: 6 }],
+        ['error event', { errorAfter: 6 }],
+    ])
         test(`${how}: the text stays, continue goes on`, async () => {
             const t = await open();
             mock.behave = { text: 'a b c d e f g h i j', times: 1, delay: 10, ...behave };
@@ -429,7 +529,10 @@ describe('what goes wrong', () => {
 
     test('400 names what was wrong and leads to the settings', async () => {
         const t = await open();
-        mock.behave = { status: 400, error: { message: 'schema keyword "not" is unknown', param: 'response_format' } };
+        mock.behave = {
+            status: 400,
+            error: { message: 'schema keyword "not" is unknown', param: 'response_format' },
+        };
         await t.ask('x');
         await t.page.getByText('Schema keyword "not" is unknown.').waitFor();
         await t.page.getByRole('button', { name: 'Open settings' }).click();
@@ -440,13 +543,27 @@ describe('what goes wrong', () => {
 
 describe('hostile answers', () => {
     const HOSTILE = [
-        '<script>window.hit=1</script>', '<img src=x onerror="window.hit=1">', '<svg onload=window.hit=1><g/></svg>',
-        '[a](javascript:window.hit=1)', '[b](JaVaScRiPt&colon;window.hit=1)', '[c](data:text/html;base64,PHNjcmlwdD4=)', '[d](vbscript:x)',
-        '![e](https://evil.example/x.png)', '![f](javascript:window.hit=1 "t\\" onmouseover=\\"window.hit=1")', '<https://a.example/"onclick="window.hit=1>',
-        '```"><img src=x onerror=window.hit=1>\n<script>window.hit=1</script>\n```', '`<img src=x onerror=window.hit=1>`',
-        '| a |\n|---|\n| <iframe src="javascript:window.hit=1"></iframe> |', '<a href="x" onclick="window.hit=1">g</a>', '<style>*{display:none}</style>',
-        '<form action="https://evil.example"><button>h</button></form>', '[ref]: javascript:window.hit=1\n[ref]', '<!--<img src="--><img src=x onerror=window.hit=1//">',
-        '<math><mtext><table><mglyph><style><img src=x onerror=window.hit=1>', '&lt;script&gt;window.hit=1&lt;/script&gt;', '<base href="https://evil.example/">',
+        '<script>window.hit=1</script>',
+        '<img src=x onerror="window.hit=1">',
+        '<svg onload=window.hit=1><g/></svg>',
+        '[a](javascript:window.hit=1)',
+        '[b](JaVaScRiPt&colon;window.hit=1)',
+        '[c](data:text/html;base64,PHNjcmlwdD4=)',
+        '[d](vbscript:x)',
+        '![e](https://evil.example/x.png)',
+        '![f](javascript:window.hit=1 "t\\" onmouseover=\\"window.hit=1")',
+        '<https://a.example/"onclick="window.hit=1>',
+        '```"><img src=x onerror=window.hit=1>\n<script>window.hit=1</script>\n```',
+        '`<img src=x onerror=window.hit=1>`',
+        '| a |\n|---|\n| <iframe src="javascript:window.hit=1"></iframe> |',
+        '<a href="x" onclick="window.hit=1">g</a>',
+        '<style>*{display:none}</style>',
+        '<form action="https://evil.example"><button>h</button></form>',
+        '[ref]: javascript:window.hit=1\n[ref]',
+        '<!--<img src="--><img src=x onerror=window.hit=1//">',
+        '<math><mtext><table><mglyph><style><img src=x onerror=window.hit=1>',
+        '&lt;script&gt;window.hit=1&lt;/script&gt;',
+        '<base href="https://evil.example/">',
     ];
     test('do nothing but stand there', async () => {
         const t = await open();
@@ -456,11 +573,44 @@ describe('hostile answers', () => {
         const last = await t.answered();
         await t.page.waitForTimeout(200);
         assert.equal(await t.page.evaluate(() => window.hit), undefined);
-        assert.deepEqual(await last.evaluate((el) => [...el.querySelectorAll('script,img,iframe,style,form,base,svg:not(.icon),math,object,embed,link,meta')].map((x) => x.outerHTML)), []);
-        const attributes = await last.evaluate((el) => [...el.querySelectorAll('.md *')].flatMap((x) => [...x.attributes].map((a) => a.name)));
-        for (const name of new Set(attributes)) assert.ok(['class', 'href', 'target', 'rel', 'tabindex', 'role', 'aria-label', 'type', 'start'].includes(name), 'attribute ' + name);
-        for (const href of await last.evaluate((el) => [...el.querySelectorAll('.md a')].map((a) => a.getAttribute('href')))) assert.match(href ?? 'https:', /^(https?|mailto):/);
-        assert.equal(await last.evaluate((el) => [...el.querySelectorAll('.md a')].every((a) => a.rel.includes('noopener'))), true);
+        assert.deepEqual(
+            await last.evaluate((el) =>
+                [
+                    ...el.querySelectorAll(
+                        'script,img,iframe,style,form,base,svg:not(.icon),math,object,embed,link,meta',
+                    ),
+                ].map((x) => x.outerHTML),
+            ),
+            [],
+        );
+        const attributes = await last.evaluate((el) =>
+            [...el.querySelectorAll('.md *')].flatMap((x) => [...x.attributes].map((a) => a.name)),
+        );
+        for (const name of new Set(attributes))
+            assert.ok(
+                [
+                    'class',
+                    'href',
+                    'target',
+                    'rel',
+                    'tabindex',
+                    'role',
+                    'aria-label',
+                    'type',
+                    'start',
+                ].includes(name),
+                'attribute ' + name,
+            );
+        for (const href of await last.evaluate((el) =>
+            [...el.querySelectorAll('.md a')].map((a) => a.getAttribute('href')),
+        ))
+            assert.match(href ?? 'https:', /^(https?|mailto):/);
+        assert.equal(
+            await last.evaluate((el) =>
+                [...el.querySelectorAll('.md a')].every((a) => a.rel.includes('noopener')),
+            ),
+            true,
+        );
         await t.end(); // no request left the origin, no error
     });
 
@@ -468,13 +618,27 @@ describe('hostile answers', () => {
         const t = await open({ quiet: [/Content.Security.Policy|Trusted|TrustedHTML/i] });
         const r = await t.page.evaluate(() => {
             const s = document.createElement('script');
-            try { s.textContent = 'window.hit=1'; document.body.append(s); } catch { /* Trusted Types */ }
+            try {
+                s.textContent = 'window.hit=1';
+                document.body.append(s);
+            } catch {
+                /* Trusted Types */
+            }
             let blocked = false;
-            try { document.body.innerHTML += '<b>x</b>'; } catch { blocked = true; }
+            try {
+                document.body.innerHTML += '<b>x</b>';
+            } catch {
+                blocked = true;
+            }
             return { hit: window.hit, blocked };
         });
         assert.deepEqual(r, { hit: undefined, blocked: true });
-        const fetched = await t.page.evaluate(() => fetch('https://evil.example/').then(() => 'sent', () => 'refused'));
+        const fetched = await t.page.evaluate(() =>
+            fetch('https://evil.example/').then(
+                () => 'sent',
+                () => 'refused',
+            ),
+        );
         assert.equal(fetched, 'refused');
         await t.context.close();
     });
@@ -493,7 +657,12 @@ describe('for everyone', () => {
     test('all by keyboard', async () => {
         const t = await open();
         const key = (k) => t.page.keyboard.press(k);
-        const focused = () => t.page.evaluate(() => document.activeElement?.getAttribute('aria-label') || document.activeElement?.textContent?.trim());
+        const focused = () =>
+            t.page.evaluate(
+                () =>
+                    document.activeElement?.getAttribute('aria-label') ||
+                    document.activeElement?.textContent?.trim(),
+            );
         assert.equal(await focused(), 'Message', 'ready to write');
         await t.page.keyboard.type('line one');
         await key('Shift+Enter');
@@ -526,15 +695,32 @@ describe('for everyone', () => {
             const f = await t.page.evaluate(() => {
                 const e = document.activeElement;
                 if (!e || e === document.body) return null;
-                const at = e.matches('.hidden') ? e.parentElement : e.closest('.composer') ?? e;
+                const at = e.matches('.hidden') ? e.parentElement : (e.closest('.composer') ?? e);
                 const s = getComputedStyle(at);
-                return { name: e.getAttribute('aria-label') || e.textContent.trim() || e.id, ring: s.outlineStyle !== 'none' || s.boxShadow !== 'none' };
+                return {
+                    name: e.getAttribute('aria-label') || e.textContent.trim() || e.id,
+                    ring: s.outlineStyle !== 'none' || s.boxShadow !== 'none',
+                };
             });
             if (!f) continue;
             assert.ok(f.ring, 'no visible focus: ' + f.name);
             seen.add(f.name);
         }
-        for (const name of ['To the content', 'New chat', 'Search chats', 'Rename changed', 'Delete changed', 'Import', 'Export', 'Bench', 'Help', 'Model: mock-model', 'Settings', 'Hello!', 'Message'])
+        for (const name of [
+            'To the content',
+            'New chat',
+            'Search chats',
+            'Rename changed',
+            'Delete changed',
+            'Import',
+            'Export',
+            'Bench',
+            'Help',
+            'Model: mock-model',
+            'Settings',
+            'Hello!',
+            'Message',
+        ])
             assert.ok([...seen].some((s) => s === name) || name === 'Hello!', 'not reached: ' + name);
         await t.end();
     });
@@ -546,7 +732,10 @@ describe('for everyone', () => {
             new MutationObserver((list) => {
                 for (const m of list) {
                     const e = m.target.nodeType === 1 ? m.target : m.target.parentElement;
-                    if (e?.closest('[aria-live]:not([aria-live="off"]),[role=status],[role=alert],[role=log]')) window.heard.push(e.textContent);
+                    if (
+                        e?.closest('[aria-live]:not([aria-live="off"]),[role=status],[role=alert],[role=log]')
+                    )
+                        window.heard.push(e.textContent);
                 }
             }).observe(document.body, { subtree: true, childList: true, characterData: true });
         });
@@ -560,7 +749,18 @@ describe('for everyone', () => {
         await t.end();
     });
 
-    for (const [name, options] of [['desktop, light', { colorScheme: 'light' }], ['desktop, dark', { colorScheme: 'dark' }], ['mobile, light', { colorScheme: 'light', viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true }], ['mobile, dark', { colorScheme: 'dark', viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true }]])
+    for (const [name, options] of [
+        ['desktop, light', { colorScheme: 'light' }],
+        ['desktop, dark', { colorScheme: 'dark' }],
+        [
+            'mobile, light',
+            { colorScheme: 'light', viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true },
+        ],
+        [
+            'mobile, dark',
+            { colorScheme: 'dark', viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true },
+        ],
+    ])
         test(`axe finds nothing, nothing is wider than the screen: ${name}`, async () => {
             const t = await open(options);
             const { page } = t;
@@ -572,11 +772,21 @@ describe('for everyone', () => {
             const mobile = options.isMobile === true;
             await page.getByRole('list', { name: 'Examples' }).waitFor();
             await fits('empty');
-            mock.behave = { text: '# A\n\n## B\n\ntext `code` [link](https://example.org) ' + 'averylongwordwithoutanyblank'.repeat(10) + '\n\n```python\nx = "' + 'y'.repeat(200) + '" # c\n```\n\n| a | b |\n|---|---:|\n| 1 | 2 |\n\n> quote\n\n1. one\n2. two' };
+            mock.behave = {
+                text:
+                    '# A\n\n## B\n\ntext `code` [link](https://example.org) ' +
+                    'averylongwordwithoutanyblank'.repeat(10) +
+                    '\n\n```python\nx = "' +
+                    'y'.repeat(200) +
+                    '" # c\n```\n\n| a | b |\n|---|---:|\n| 1 | 2 |\n\n> quote\n\n1. one\n2. two',
+            };
             await t.ask('Everything');
             await t.answered();
             await fits('chat');
-            for (const [panel, button] of [['Settings', /^Settings/], ['Model', /^Model/]]) {
+            for (const [panel, button] of [
+                ['Settings', /^Settings/],
+                ['Model', /^Model/],
+            ]) {
                 await page.getByRole('button', { name: button }).click();
                 await page.getByRole('dialog', { name: panel }).waitFor();
                 await fits(panel);
@@ -598,7 +808,8 @@ describe('for everyone', () => {
         await t.page.keyboard.press('Control+/');
         const href = await t.page.getByRole('link', { name: /^Licences/ }).getAttribute('href');
         const text = await (await t.context.request.get(new URL(href, mock.url).href)).text();
-        for (const name of ['preact', 'markdown-it', 'dompurify', 'uplot', 'highlight.js']) assert.match(text, new RegExp(`^${name.replace('.', '\\.')} \\d`, 'm'));
+        for (const name of ['preact', 'markdown-it', 'dompurify', 'uplot', 'highlight.js'])
+            assert.match(text, new RegExp(`^${name.replace('.', '\\.')} \\d`, 'm'));
         await t.end();
     });
 });
@@ -608,7 +819,11 @@ describe('bench', () => {
         const t = await open({ path: '/bench' });
         await t.page.getByText('42.0 GB/s measured').waitFor();
         await t.page.getByText('memory allows 162 passes a second').waitFor();
-        for (const n of ['64', '256']) await t.page.getByRole('group', { name: 'Prompt tokens' }).getByLabel(n, { exact: true }).uncheck();
+        for (const n of ['64', '256'])
+            await t.page
+                .getByRole('group', { name: 'Prompt tokens' })
+                .getByLabel(n, { exact: true })
+                .uncheck();
         await t.page.getByRole('group', { name: 'Streams' }).getByLabel('4').uncheck();
         await t.page.getByLabel('Answer tokens').fill('12');
         mock.behave = { delay: 25 };
@@ -620,11 +835,17 @@ describe('bench', () => {
         const rate = rows.map((r) => Number(r.split('\t')[2]));
         assert.ok(rate[0] > 15 && rate[0] < 45, `40 a second at most: ${rate[0]}`);
         assert.ok(rate[1] > 1.5 * rate[0], `two streams: ${rate}`);
-        assert.equal(mock.requests.every((r) => r.ignore_eos === true && r.cache_prompt === false), true);
+        assert.equal(
+            mock.requests.every((r) => r.ignore_eos === true && r.cache_prompt === false),
+            true,
+        );
         assert.notEqual(mock.requests[1].prompt, mock.requests[2].prompt, 'each prompt is new');
         assert.equal(await t.page.locator('canvas').count(), 4);
         await t.page.getByRole('button', { name: 'Copy as table' }).click();
-        assert.match(await t.page.evaluate(() => navigator.clipboard.readText()), /^mock-model\n\n\| prompt tokens/);
+        assert.match(
+            await t.page.evaluate(() => navigator.clipboard.readText()),
+            /^mock-model\n\n\| prompt tokens/,
+        );
         await accessible(t.page, 'bench with results');
         await t.end();
     });

@@ -18,13 +18,21 @@ const url = await new Promise((resolve) => {
 });
 const browser = await launch();
 const open = async (path, colorScheme) => {
-    const page = await (await browser.newContext({ viewport: { width: 1120, height: 700 }, colorScheme, reducedMotion: 'reduce' })).newPage();
+    const page = await (
+        await browser.newContext({
+            viewport: { width: 1120, height: 700 },
+            colorScheme,
+            reducedMotion: 'reduce',
+        })
+    ).newPage();
     page.setDefaultTimeout(120000);
     await page.goto(url + path);
     return page;
 };
 const chat = await open('/', 'light');
-await chat.evaluate(() => localStorage.setItem('tern.settings', JSON.stringify({ values: { seed: 4, temperature: 0.6 } })));
+await chat.evaluate(() =>
+    localStorage.setItem('tern.settings', JSON.stringify({ values: { seed: 4, temperature: 0.6 } })),
+);
 await chat.reload();
 await chat.getByRole('list', { name: 'Examples' }).waitFor();
 for (const text of ['Tell me a story about a bird and a boat.', 'Tell me a story about a dog and a ball.']) {

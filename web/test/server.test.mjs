@@ -10,7 +10,9 @@ const children = [];
 
 /** `tern serve` on a port of its own. */
 async function serve(...args) {
-    const child = spawn(process.env.TERN, ['serve', '--port', '0', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(process.env.TERN, ['serve', '--port', '0', ...args], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+    });
     children.push(child);
     let log = '';
     const url = await new Promise((resolve, reject) => {
@@ -21,7 +23,15 @@ async function serve(...args) {
             if (at && /serving /.test(log)) resolve(at[1].replace(/\/$/, ''));
         });
     });
-    return { url, end: () => new Promise((r) => { child.removeAllListeners('exit'); child.on('exit', r); child.kill('SIGTERM'); }) };
+    return {
+        url,
+        end: () =>
+            new Promise((r) => {
+                child.removeAllListeners('exit');
+                child.on('exit', r);
+                child.kill('SIGTERM');
+            }),
+    };
 }
 
 before(async () => {
@@ -64,7 +74,10 @@ test('a story, again with the same seed, on from where it was stopped', async ()
     await t.page.waitForTimeout(50);
     last = await t.answered();
     const more = await last.locator('.md').innerText();
-    assert.ok(more.replace(/\s+/g, ' ').startsWith(story.replace(/\s+/g, ' ').trim()) && more.length > story.length, `went on: ${more}`);
+    assert.ok(
+        more.replace(/\s+/g, ' ').startsWith(story.replace(/\s+/g, ' ').trim()) && more.length > story.length,
+        `went on: ${more}`,
+    );
     // greedy from the start is greedy in two parts
     await t.page.keyboard.press('Control+k');
     await t.ask('Tell me a story about a bird.');
@@ -93,7 +106,11 @@ test('formats hold: JSON schema, choice, regular expression, grammar; a bad one 
         await t.ask('Tell me of the dog.');
         return t.answered();
     };
-    let last = await format('JSON schema', 'JSON schema', '{"type":"object","properties":{"name":{"type":"string","maxLength":12},"age":{"type":"integer","minimum":1,"maximum":9}},"required":["name","age"],"additionalProperties":false}');
+    let last = await format(
+        'JSON schema',
+        'JSON schema',
+        '{"type":"object","properties":{"name":{"type":"string","maxLength":12},"age":{"type":"integer","minimum":1,"maximum":9}},"required":["name","age"],"additionalProperties":false}',
+    );
     const o = JSON.parse(await last.locator('pre.raw').innerText());
     assert.ok(typeof o.name === 'string' && o.age >= 1 && o.age <= 9, JSON.stringify(o));
     await last.getByText('valid JSON').waitFor();
@@ -115,7 +132,9 @@ test('a conversation fills the context, the page says so and goes on without the
     const t = await openPage(browser, s.url);
     await set(t.page, { 'Longest answer': '100', Temperature: '0' });
     for (let i = 0; i < 12; i++) {
-        await t.ask(`Tell me a story about a dog, a tree and ${i + 2} birds who sing in the sun all day long.`);
+        await t.ask(
+            `Tell me a story about a dog, a tree and ${i + 2} birds who sing in the sun all day long.`,
+        );
         await t.answered();
         const full = t.page.getByText('The context is full');
         if (await full.count()) break;
@@ -149,7 +168,18 @@ test('a key is asked for, and the policy of the real server holds', async () => 
     await accessible(t.page, 'model');
     await t.page.keyboard.press('Escape');
     await t.page.getByRole('button', { name: /^Settings/ }).click();
-    for (const [label, value] of [['Temperature', '0.8'], ['Top-k', '40'], ['Top-p', '0.95'], ['Min-p', '0.05'], ['Repeat penalty', '1']]) assert.equal(await t.page.getByLabel(label, { exact: true }).getAttribute('placeholder'), value, label);
+    for (const [label, value] of [
+        ['Temperature', '0.8'],
+        ['Top-k', '40'],
+        ['Top-p', '0.95'],
+        ['Min-p', '0.05'],
+        ['Repeat penalty', '1'],
+    ])
+        assert.equal(
+            await t.page.getByLabel(label, { exact: true }).getAttribute('placeholder'),
+            value,
+            label,
+        );
     await t.end();
     await s.end();
 });
@@ -173,10 +203,16 @@ test('bench measures the server and plots what it does', async () => {
     await t.page.getByText('GB/s measured').waitFor({ timeout: 60000 });
     await t.page.getByRole('button', { name: 'Run' }).click();
     await t.page.getByText('9 of 9 measured.').waitFor({ timeout: 60000 });
-    const rows = (await t.page.locator('tbody tr').allInnerTexts()).map((r) => r.split('\t').map((x) => Number.parseFloat(x)));
-    assert.deepEqual(rows.map((r) => r[1]), [1, 2, 4, 1, 2, 4, 1, 2, 4]);
+    const rows = (await t.page.locator('tbody tr').allInnerTexts()).map((r) =>
+        r.split('\t').map((x) => Number.parseFloat(x)),
+    );
+    assert.deepEqual(
+        rows.map((r) => r[1]),
+        [1, 2, 4, 1, 2, 4, 1, 2, 4],
+    );
     for (const r of rows) assert.ok(r[2] > 1 && r[4] > 0, r.join(' '));
-    for (const [i, want] of [16, 64, 256].entries()) assert.ok(Math.abs(rows[3 * i][0] - want) < want / 3 + 3, `${rows[3 * i][0]} tokens for ${want}`);
+    for (const [i, want] of [16, 64, 256].entries())
+        assert.ok(Math.abs(rows[3 * i][0] - want) < want / 3 + 3, `${rows[3 * i][0]} tokens for ${want}`);
     const info = await (await t.context.request.get(s.url + '/bench/info')).json();
     assert.ok(info.now.n_generated >= 9 * 32 && info.now.read_bytes > 0);
     await accessible(t.page, 'bench');

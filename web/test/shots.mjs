@@ -29,9 +29,18 @@ def count(text: str) -> int:
 
 > Nothing is as simple as it seems.`;
 
-for (const [device, size] of [['desktop', { width: 1280, height: 800 }], ['mobile', { width: 360, height: 740 }]])
+for (const [device, size] of [
+    ['desktop', { width: 1280, height: 800 }],
+    ['mobile', { width: 360, height: 740 }],
+])
     for (const colorScheme of ['light', 'dark']) {
-        const context = await browser.newContext({ viewport: size, colorScheme, hasTouch: device === 'mobile', isMobile: device === 'mobile', deviceScaleFactor: 1 });
+        const context = await browser.newContext({
+            viewport: size,
+            colorScheme,
+            hasTouch: device === 'mobile',
+            isMobile: device === 'mobile',
+            deviceScaleFactor: 1,
+        });
         const page = await context.newPage();
         const shot = (name) => page.screenshot({ path: `${out}/${device}-${colorScheme}-${name}.png` });
         page.on('pageerror', (e) => console.log('page:', e.message));
@@ -41,19 +50,31 @@ for (const [device, size] of [['desktop', { width: 1280, height: 800 }], ['mobil
         await page.goto(mock.url);
         await page.getByRole('list', { name: 'Examples' }).waitFor();
         await shot('empty');
-        const ask = async (text) => { await page.getByLabel('Message', { exact: true }).fill(text); await page.keyboard.press('Enter'); };
+        const ask = async (text) => {
+            await page.getByLabel('Message', { exact: true }).fill(text);
+            await page.keyboard.press('Enter');
+        };
         const done = () => page.locator('.msg.assistant').last().locator('.stats').waitFor();
         mock.behave = { text: TEXT, times: 1 };
         await ask('How do I count the words of a text? Give me a short plan with code.');
         await done();
         await page.waitForTimeout(400);
         await shot('chat');
-        mock.behave = { status: 429, error: { message: 'the queue is full' }, headers: { 'retry-after': '20' }, times: 1 };
+        mock.behave = {
+            status: 429,
+            error: { message: 'the queue is full' },
+            headers: { 'retry-after': '20' },
+            times: 1,
+        };
         await ask('And of two texts?');
         await page.getByRole('alert').waitFor();
         await page.waitForTimeout(200);
         await shot('error');
-        mock.behave = { delay: 30, text: 'Once upon a time there was a little bird who lived in a tall tree by the sea, '.repeat(8), times: 1 };
+        mock.behave = {
+            delay: 30,
+            text: 'Once upon a time there was a little bird who lived in a tall tree by the sea, '.repeat(8),
+            times: 1,
+        };
         await ask('Tell me a story with a bird.');
         await page.waitForTimeout(1500);
         await shot('streaming');
@@ -62,8 +83,12 @@ for (const [device, size] of [['desktop', { width: 1280, height: 800 }], ['mobil
         await page.waitForTimeout(200);
         await shot('settings');
         await page.keyboard.press('Escape');
-        if (device === 'mobile') { await page.getByRole('button', { name: 'List of chats' }).click(); await page.waitForTimeout(400); await shot('list'); await page.getByRole('button', { name: 'Help' }).click(); }
-        else await page.getByRole('button', { name: 'Help' }).click();
+        if (device === 'mobile') {
+            await page.getByRole('button', { name: 'List of chats' }).click();
+            await page.waitForTimeout(400);
+            await shot('list');
+            await page.getByRole('button', { name: 'Help' }).click();
+        } else await page.getByRole('button', { name: 'Help' }).click();
         await page.waitForTimeout(200);
         await shot('help');
         await page.keyboard.press('Escape');
