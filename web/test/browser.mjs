@@ -44,6 +44,7 @@ export async function openPage(browser, url, options = {}) {
         page,
         context,
         ask: async (text) => {
+            await page.locator('dialog').waitFor({ state: 'detached' }); // one that closes takes keys until it has
             await page.getByLabel('Message', { exact: true }).fill(text);
             await page.keyboard.press('Enter');
         },
