@@ -226,14 +226,14 @@ static int add_rules(scmp_filter_ctx f)
                               SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     /* Our own limits may be read. */
     if (rc == 0)
-        rc =
-            seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2_64(SCMP_CMP_EQ, 0));
+        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
+                              SCMP_A2_64(SCMP_CMP_EQ, 0, 0));
     if (rc == 0)
         rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                              SCMP_A1_64(SCMP_CMP_EQ, FIONREAD));
+                              SCMP_A1_64(SCMP_CMP_EQ, FIONREAD, 0));
     if (rc == 0)
         rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-                              SCMP_A0_64(SCMP_CMP_EQ, PR_SET_NAME));
+                              SCMP_A0_64(SCMP_CMP_EQ, PR_SET_NAME, 0));
     return rc;
 }
 
