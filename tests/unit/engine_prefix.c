@@ -217,6 +217,14 @@ static void test_owners_share_nothing_and_some_want_nothing(void **state)
 
 /* ---- memory -------------------------------------------------------------------------------------- */
 
+static bool has_ended(test_job *t)
+{
+    pthread_mutex_lock(&t->mu);
+    bool ended = t->ended;
+    pthread_mutex_unlock(&t->mu);
+    return ended;
+}
+
 static void test_memory_stays_within_its_limit(void **state)
 {
     (void)state;
@@ -236,7 +244,7 @@ static void test_memory_stays_within_its_limit(void **state)
     }
     for (int i = 0; i < 40; i++) {
         tern_scheduler_stats st = {.size = sizeof st};
-        while (!t[i].ended) {
+        while (!has_ended(&t[i])) {
             tern_scheduler_stats_get(s, &st);
             assert_true(st.kv_bytes + st.prefix_bytes <= limit);
             most = st.kv_bytes + st.prefix_bytes > most ? st.kv_bytes + st.prefix_bytes : most;
