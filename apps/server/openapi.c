@@ -208,7 +208,8 @@ static const char *tag_of(const route *r)
         return "Anthropic";
     if (r->dialect == DIALECT_OLLAMA)
         return "Ollama";
-    return strncmp(r->path, "/v1/", 4) == 0 ? "OpenAI" : "Native";
+    bool own = strncmp(r->path, "/v1/", 4) != 0 || strcmp(r->path, "/v1/decide") == 0;
+    return own ? "Native" : "OpenAI";
 }
 
 static const char *error_of(const route *r)
