@@ -5,6 +5,6 @@ if "$TERN" serve --api-prefix x 2>&1 | grep -q 'built without'; then
     echo 'built without a server'
     exit 77
 fi
-python3 tests/e2e/serve_load.py "$@" >"$out" 2>"$err"
+PYTHONDONTWRITEBYTECODE=1 python3 tests/e2e/serve_load.py "$@" >"$out" 2>"$err"
 ok $? "$(cat "$out")"
 finish
