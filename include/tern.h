@@ -192,6 +192,7 @@ typedef struct tern_model_info {
     int32_t
         pooling; /* of texts' vectors, a tern_pooling; 0: the file names none; 4: it ranks texts */
     const char *chat_template; /* Jinja text, valid while the model is open; NULL: none */
+    const char *license;       /* general.license, valid as long; "": the file has none */
 } tern_model_info;
 
 /* What the steps of all sessions have done so far; the difference of two calls tells of what lies
@@ -714,6 +715,8 @@ TERN_API void tern_job_hold(tern_job *j, bool hold);
  * from on_event. */
 TERN_API void tern_job_free(tern_job *j);
 
+#define TERN_ROW_BUCKETS 9
+
 typedef struct tern_scheduler_stats {
     size_t size;
     int32_t n_slot, n_running, n_queued;
@@ -727,6 +730,7 @@ typedef struct tern_scheduler_stats {
     uint64_t n_drafted, n_accepted;
     uint64_t n_job, n_cancelled, n_preempted;
     uint64_t n_pass, n_row;
+    uint64_t n_pass_of[TERN_ROW_BUCKETS]; /* passes of at most 1, 2, 4, ... 128 rows; of more */
 } tern_scheduler_stats;
 
 /* Fills the fields that fit st->size. Any thread. */

@@ -134,9 +134,9 @@ void server_ollama_show(exchange *x)
     const char *template = s->info.chat_template ? s->info.chat_template : "";
     exchange_reply_json(x, 200,
                         json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s}", "modelfile", "",
-                                  "parameters", "", "license", "", "template", template, "details",
-                                  details_json(s), "model_info", info_json(s), "capabilities",
-                                  capabilities_json(s), "modified_at",
+                                  "parameters", "", "license", s->info.license, "template",
+                                  template, "details", details_json(s), "model_info", info_json(s),
+                                  "capabilities", capabilities_json(s), "modified_at",
                                   ollama_time(when, s->loaded_unix)));
     json_decref(body);
 }

@@ -9,13 +9,13 @@ static json_t *model_json(const serving *s, const char *name)
     tern_scheduler_stats st = {.size = sizeof st};
     tern_scheduler_stats_get(s->scheduler, &st);
     double bits = i->n_param ? 8.0 * (double)i->file_bytes / (double)i->n_param : 0.0;
-    return json_pack("{s:s,s:s,s:I,s:s,s:{s:s,s:s,s:i,s:i,s:i,s:I,s:I,s:f,s:i,s:b}}", "id", name,
-                     "object", "model", "created", (json_int_t)s->loaded_unix, "owned_by", "tern",
-                     "meta", "arch", i->arch, "name", i->name, "n_vocab", (int)i->n_vocab,
-                     "n_ctx_train", (int)i->n_ctx_train, "n_ctx", (int)st.n_ctx, "n_params",
-                     (json_int_t)i->n_param, "size", (json_int_t)i->file_bytes, "bits_per_weight",
-                     bits, "n_embd", (int)i->d_model, "has_chat_template",
-                     (int)i->has_chat_template);
+    return json_pack(
+        "{s:s,s:s,s:I,s:s,s:{s:s,s:s,s:s*,s:i,s:i,s:i,s:I,s:I,s:f,s:i,s:b}}", "id", name, "object",
+        "model", "created", (json_int_t)s->loaded_unix, "owned_by", "tern", "meta", "arch", i->arch,
+        "name", i->name, "license", i->license[0] ? i->license : NULL, "n_vocab", (int)i->n_vocab,
+        "n_ctx_train", (int)i->n_ctx_train, "n_ctx", (int)st.n_ctx, "n_params",
+        (json_int_t)i->n_param, "size", (json_int_t)i->file_bytes, "bits_per_weight", bits,
+        "n_embd", (int)i->d_model, "has_chat_template", (int)i->has_chat_template);
 }
 
 void openai_models(exchange *x)

@@ -48,6 +48,23 @@ static void histogram_text(page *p, const char *name, const char *help, const hi
                     (unsigned long long)n, name, h->sum, name, (unsigned long long)n);
 }
 
+/* Rows of passes, which the scheduler counts by powers of two. */
+static void rows_text(page *p)
+{
+    const tern_scheduler_stats *st = &p->st;
+    unsigned long long n = 0;
+    head(p, "tern_batch_rows", "histogram", "Tokens of a pass.");
+    for (size_t i = 0; i + 1 < TERN_ROW_BUCKETS; i++) {
+        n += st->n_pass_of[i];
+        tern_str_printf(&p->text, "tern_batch_rows_bucket{le=\"%u\"} %llu\n", 1u << i, n);
+    }
+    n += st->n_pass_of[TERN_ROW_BUCKETS - 1];
+    tern_str_printf(&p->text,
+                    "tern_batch_rows_bucket{le=\"+Inf\"} %llu\ntern_batch_rows_sum %llu\n"
+                    "tern_batch_rows_count %llu\n",
+                    n, (unsigned long long)st->n_row, n);
+}
+
 static void requests_text(page *p)
 {
     head(p, "tern_requests_total", "counter", "Requests that ended, by route and status.");
@@ -81,6 +98,7 @@ static void scheduler_text(page *p)
            (double)st->prefix_disk_bytes);
     count(p, "tern_passes_total", "Passes through the model since it was loaded.", st->n_pass);
     count(p, "tern_batch_rows_total", "Tokens in them.", st->n_row);
+    rows_text(p);
     count(p, "tern_spec_drafted_total", "Tokens guessed ahead.", st->n_drafted);
     count(p, "tern_spec_accepted_total", "Of which came true.", st->n_accepted);
     count(p, "tern_preempted_total", "Requests put back for a lack of memory.", st->n_preempted);

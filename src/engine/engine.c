@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/num.h"
+#include "base/utf8.h"
 #include "model/import/import.h"
 
 #include <stdio.h>
@@ -54,12 +55,13 @@ static tern_code parse_layout(const char *name, tern_dir_opts *out, tern_err *er
     return tern_fail(err, TERN_E_USAGE, "I2_S layout '%s': expected x86, arm or rows4", name);
 }
 
-static tern_code read_name(tern_model *m, tern_err *err)
+/* What is no UTF-8 is no text: those who show it cannot. */
+static tern_code read_text(const tern_model *m, const char *key, char **out, tern_err *err)
 {
     tern_slice s = {"", 0};
-    TERN_TRY(tern_dir_get_str(m->dir, "general.name", &s, NULL, err));
-    m->name = tern_strdup_n(s.p, s.n);
-    return m->name ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory");
+    TERN_TRY(tern_dir_get_str(m->dir, key, &s, NULL, err));
+    *out = tern_strdup_n(s.p, tern_utf8_valid(s.p, s.n) ? s.n : 0);
+    return *out ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory");
 }
 
 static tern_code selftest(tern_model *m, const tern_model_opts *o, tern_err *err)
@@ -202,7 +204,8 @@ static tern_code look(tern_model *m, const tern_model_opts *o, bool check, unsig
     const tern_hparams *h = &m->w.h;
     TERN_TRY(tern_cpu_flags(cpu, err));
     TERN_TRY(start_pool(m, o, err));
-    TERN_TRY(read_name(m, err));
+    TERN_TRY(read_text(m, "general.name", &m->name, err));
+    TERN_TRY(read_text(m, "general.license", &m->license, err));
     TERN_TRY(tern_tokenizer_new(m->dir, o->pre_tokenizer, &m->tok, err));
     TERN_TRY(tern_chat_init(m, o->chat_template, err));
     TERN_TRY(read_weights(m, o, err));
@@ -372,6 +375,7 @@ void tern_model_close(tern_model *m)
     tern_free(m->chat_source);
     tern_tokenizer_free(m->tok);
     tern_free(m->name);
+    tern_free(m->license);
     tern_pool_free(m->pool);
     tern_dir_close(m->dir);
     tern_free(m);
@@ -408,6 +412,7 @@ void tern_model_info_get(const tern_model *m, tern_model_info *info)
         .kv_f16_bytes = tern_kv_token_bytes(&m->kv_f16),
         .head_bytes = tern_head_memory(&m->w.screen),
         .pooling = h->pooling > 0 ? h->pooling : 0,
+        .license = m->license,
     };
     full.size = info->size < sizeof full ? info->size : sizeof full;
     memcpy(info, &full, full.size);

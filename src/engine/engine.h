@@ -35,7 +35,8 @@ struct tern_model {
     tern_template *chat;     /* owned; NULL: the model has none */
     char *chat_source;       /* owned; the template's text */
     const char *chat_origin; /* static: "file", "option", or a built-in name; NULL: none */
-    char *name;              /* owned; general.name, "" when absent */
+    char *name;              /* owned; general.name, "" when absent, as in */
+    char *license;           /* owned; general.license */
     pthread_mutex_t trie_mu; /* ready when turn is */
     tern_trie *
         trie; /* owned; guarded by trie_mu; what grammars need of the vocabulary; NULL: not made so far */

@@ -308,6 +308,15 @@ static tern_request_stats sum_stats(const tern_scheduler *s, size_t n)
     return sum;
 }
 
+/* The smallest power of two that holds n, by its exponent. */
+static size_t bucket_of(uint64_t n)
+{
+    size_t i = 0;
+    while (i + 1 < TERN_ROW_BUCKETS && n > (uint64_t)1 << i)
+        i++;
+    return i;
+}
+
 static void count(tern_scheduler *s, const tern_request_stats *a, const tern_request_stats *b)
 {
     pthread_mutex_lock(&s->mu);
@@ -315,6 +324,7 @@ static void count(tern_scheduler *s, const tern_request_stats *a, const tern_req
     s->stats.n_drafted += b->n_drafted - a->n_drafted;
     s->stats.n_accepted += b->n_accepted - a->n_accepted;
     s->stats.n_pass++;
+    s->stats.n_pass_of[bucket_of(s->n_row - s->stats.n_row)]++;
     s->stats.n_row = s->n_row;
     tern_scheduler_prefix_count(s);
     pthread_mutex_unlock(&s->mu);

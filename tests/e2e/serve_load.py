@@ -87,6 +87,10 @@ def vanish():
             t.join()
             check(wait_until(lambda: not busy(s)), f"round {i}: slots stay busy: {busy(s)}")
         check(all(x == alone for x in last) and len(last) == rounds, "a neighbour's text changed")
+        rows = [int(x) for x in re.findall(rb'^tern_batch_rows_bucket\{le="[0-9+Inf]+"\} (\d+)$', s.ask("GET", "/metrics")[2], re.M)]
+        check(len(rows) == 9 and rows == sorted(rows) and rows[0] < rows[2], f"rows of passes: {rows}")
+        check(rows[-1] == gauge(s, "tern_batch_rows_count") == gauge(s, "tern_passes_total"), f"rows of passes: {rows}")
+        check(gauge(s, "tern_batch_rows_sum") == gauge(s, "tern_batch_rows_total"), "sum of rows")
         for kind, t in times.items():
             t.sort()
             print(f"vanish: {kind}: median {1000 * t[len(t) // 2]:.1f} ms, longest {1000 * t[-1]:.1f} ms")

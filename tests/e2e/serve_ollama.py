@@ -76,6 +76,7 @@ def thinking():
         check("".join(x.get("thinking", "") for x in out) and not "".join(x["response"] for x in out), f"{out}")
         _, _, got = post(s, "/api/show", {"model": NAME})
         check("thinking" in got["capabilities"], f"{got}")
+        check(got["license"] == "MIT", f"{got}")
 
 
 def stops():

@@ -313,6 +313,7 @@ def limits():
         check(s.ask("GET", "/v1/models/x")[0] == 404, "no such model")
         m = json.loads(s.ask("GET", "/v1/models/tern-stories")[2])
         check(m["meta"]["n_ctx"] == 512 and m["meta"]["bits_per_weight"] > 1 and m["meta"]["size"] > 1e6, f"{m}")
+        check(m["meta"]["license"] == "MIT", f"{m}")
         status, h, _ = post(s, {"messages": TALK, "max_tokens": 1, "zebra": 1, "stream_options": {"y": 1}, "user": "u"})
         check(status == 200 and h["Tern-Ignored"] == "zebra,stream_options.y", f"{h}")
         post(s, {"messages": TALK, "max_tokens": 1, "zebra": 1})

@@ -126,6 +126,13 @@ static void test_cancelling_frees_slots(void **state)
     assert_int_equal(st.n_running, 0);
     assert_int_equal(st.n_queued, 0);
     assert_int_equal(st.kv_bytes, 0);
+    uint64_t n_pass = 0, least = 0;
+    for (size_t i = 0; i < TERN_ROW_BUCKETS; i++) {
+        n_pass += st.n_pass_of[i];
+        least += i > 0 ? st.n_pass_of[i] * (((uint64_t)1 << (i - 1)) + 1) : 0;
+    }
+    assert_int_equal(n_pass, st.n_pass);
+    assert_true(st.n_pass_of[2] > 0 && least <= st.n_row);
     free(jobs);
     free(want);
     tear_down(&f);
