@@ -643,6 +643,10 @@ typedef struct tern_scheduler_opts {
     uint64_t cache_dir_bytes;                  /* most of it; 0: 4 GiB */
     void (*warn)(void *ctx, const char *line); /* any thread; may be NULL */
     void *ctx;
+    /* Joules that the machine has used so far, NAN if that cannot be said; asked before and after every
+     * pass, on the scheduler's thread. May be NULL. */
+    double (*joules)(void *ctx);
+    void *joules_ctx;
 } tern_scheduler_opts;
 
 TERN_API void tern_scheduler_opts_init(tern_scheduler_opts *o);
@@ -681,6 +685,8 @@ typedef struct tern_job_event {
     const tern_request_stats *stats; /* of ANSWER; else NULL */
     tern_code code;                  /* of END */
     const tern_err *err;             /* of END, if code is not TERN_OK; else NULL */
+    double
+        joules; /* of ANSWER: those of its passes, by its part of their rows; NAN: not measured */
 } tern_job_event;
 
 typedef struct tern_job_opts {

@@ -156,10 +156,11 @@ tern_code cli_serve(cli *c, tern_err *err)
         rc = cli_model_path(c, cli_text(&c->opt, OPT_MODEL), &path, NULL, err);
     o.path = tern_str_get(&path);
     char *cache = cli_cache_dir(c);
+    const char *root = getenv("TERN_TEST_ROOT"); /* tests make up a machine there */
+    o.root = root ? root : "";
     const sandbox_path paths[] = {
-        {o.path, false, true},
-        {o.key_file, false, true},
-        {cli_text(&c->opt, OPT_TEMPLATE_FILE), false, false},
+        {root, false, false},      {o.path, false, true},
+        {o.key_file, false, true}, {cli_text(&c->opt, OPT_TEMPLATE_FILE), false, false},
         {cache, true, false},
     };
     o.paths = paths;

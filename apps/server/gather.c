@@ -171,12 +171,15 @@ static double rate(size_t n, double s)
 json_t *generate_timings_json(const generate_usage *u)
 {
     size_t read = u->n_prompt - (u->n_cached < u->n_prompt ? u->n_cached : u->n_prompt);
-    return json_pack("{s:I,s:I,s:f,s:f,s:I,s:f,s:f,s:I,s:I}", "cache_n", (json_int_t)u->n_cached,
-                     "prompt_n", (json_int_t)read, "prompt_ms", u->prompt_s * 1e3,
-                     "prompt_per_second", rate(read, u->prompt_s), "predicted_n",
-                     (json_int_t)u->n_generated, "predicted_ms", u->generate_s * 1e3,
-                     "predicted_per_second", rate(u->n_generated, u->generate_s), "draft_n",
-                     (json_int_t)u->n_drafted, "draft_n_accepted", (json_int_t)u->n_accepted);
+    json_t *o = json_pack(
+        "{s:I,s:I,s:f,s:f,s:I,s:f,s:f,s:I,s:I}", "cache_n", (json_int_t)u->n_cached, "prompt_n",
+        (json_int_t)read, "prompt_ms", u->prompt_s * 1e3, "prompt_per_second",
+        rate(read, u->prompt_s), "predicted_n", (json_int_t)u->n_generated, "predicted_ms",
+        u->generate_s * 1e3, "predicted_per_second", rate(u->n_generated, u->generate_s), "draft_n",
+        (json_int_t)u->n_drafted, "draft_n_accepted", (json_int_t)u->n_accepted);
+    if (o && u->joules > 0.0)
+        (void)json_object_set_new(o, "energy_j", json_real(u->joules));
+    return o;
 }
 
 /* ---- faults ---------------------------------------------------------------------------------------- */

@@ -236,6 +236,7 @@ static void add_usage(generate_usage *all, const generate_usage *u)
     all->n_reasoning += u->n_reasoning;
     all->n_drafted += u->n_drafted;
     all->n_accepted += u->n_accepted;
+    all->joules += u->joules;
     all->prompt_s = fmax(all->prompt_s, u->prompt_s);
     all->generate_s = fmax(all->generate_s, u->generate_s);
 }
@@ -260,6 +261,7 @@ static void on_answer(generation *g, prompt_job *j, answer *a, const tern_job_ev
         u.generate_s = st->generate_s;
         u.n_drafted = st->n_drafted;
         u.n_accepted = st->n_accepted;
+        u.joules = ev->joules;
     }
     add_usage(&g->usage, &u);
     if (finish == TERN_FINISH_CANCELLED || finish == TERN_FINISH_FAILED)

@@ -123,6 +123,7 @@ typedef struct generate_usage {
     size_t n_reasoning;          /* of n_generated */
     double prompt_s, generate_s; /* wall time; of several answers the longest */
     size_t n_drafted, n_accepted;
+    double joules; /* once it is over; 0 or NAN: nothing was measured */
 } generate_usage;
 
 typedef enum generate_event_kind {

@@ -10,6 +10,7 @@
 #define SERVER_HTTP_H
 
 #include "server/keys.h"
+#include "server/meter.h"
 #include "server/metrics.h"
 #include "server/server.h"
 #include "server/uri.h"
@@ -117,6 +118,7 @@ typedef struct server {
     int64_t start_unix;
     atomic_uint_fast64_t n_reload, n_reload_failed;
     metrics metrics;
+    meter meter;
 } server;
 
 /* ---- exchanges ------------------------------------------------------------------------------ */

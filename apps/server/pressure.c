@@ -39,11 +39,11 @@ double pressure_stalled(const char *line)
     return tern_parse_f64(line + n, strcspn(line + n, " "), &v) ? v : 0.0;
 }
 
-pressure pressure_now(pressure before)
+pressure pressure_now(const char *root, pressure before)
 {
     char line[128] = "";
     tern_memory m;
-    tern_memory_get(&m);
-    (void)tern_root_line("", "/proc/pressure/memory", line, sizeof line);
+    tern_memory_read(root, &m);
+    (void)tern_root_line(root, "/proc/pressure/memory", line, sizeof line);
     return pressure_of(&m, pressure_stalled(line), before);
 }

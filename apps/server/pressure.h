@@ -16,7 +16,7 @@ typedef enum pressure {
 pressure pressure_of(const tern_memory *m, double stalled, pressure before);
 /* "some avg10=1.25 avg60=..." of /proc/pressure/memory; 0: it is none. */
 double pressure_stalled(const char *line);
-/* Of this machine, now. */
-pressure pressure_now(pressure before);
+/* Of this machine, now; root: "", or what stands for its root in tests. */
+pressure pressure_now(const char *root, pressure before);
 
 #endif

@@ -71,6 +71,7 @@ void server_opts_init(server_opts *o)
                        .api_prefix = "",
                        .name = "tern",
                        .path = "",
+                       .root = "",
                        .metrics = -1,
                        .slots = -1};
     server_limits_init(&o->limits);
@@ -150,16 +151,19 @@ static void free_dying(server *srv)
 static tern_code load(server *srv, loaded **out, tern_err *err)
 {
     const server_opts *o = srv->o;
+    tern_scheduler_opts so = o->scheduler;
     uint64_t begin = tern_clock_ns();
     loaded *l = tern_calloc(1, sizeof *l);
     if (!l)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");
     l->srv = srv;
+    so.joules = srv->meter.e ? meter_joules : NULL;
+    so.joules_ctx = &srv->meter;
     atomic_init(&l->refs, 1);
     l->s.info.size = sizeof l->s.info;
     tern_code rc = o->open(o->ctx, &l->s.model, err);
     if (rc == TERN_OK)
-        rc = tern_scheduler_new(l->s.model, &o->scheduler, &l->s.scheduler, err);
+        rc = tern_scheduler_new(l->s.model, &so, &l->s.scheduler, err);
     if (rc == TERN_OK)
         rc = generate_words_new(l->s.model, &l->s.words, err);
     if (rc == TERN_OK)
@@ -271,7 +275,7 @@ static void reload(server *srv)
 static void look_at_memory(server *srv, pressure *level)
 {
     pressure was = *level;
-    *level = pressure_now(was);
+    *level = pressure_now(srv->o->root, was);
     atomic_store(&srv->pressure, *level == PRESSURE_REFUSE);
     if (*level > was)
         log_line(srv, "warning",
@@ -298,6 +302,7 @@ static void wait_for_end(server *srv, int signals)
         if (tern_clock_ns() - looked >= MEMORY_MS * UINT64_C(1000000)) {
             looked = tern_clock_ns();
             look_at_memory(srv, &level);
+            (void)meter_joules(&srv->meter); /* before a counter begins anew */
         }
         struct pollfd p[2] = {{signals, POLLIN, 0}, {srv->wake_main, POLLIN, 0}};
         if (poll(p, 2, MEMORY_MS) <= 0)
@@ -434,6 +439,7 @@ static void server_init(server *srv, const server_opts *o)
     (void)pthread_cond_init(&srv->queued, NULL);
     atomic_init(&srv->sandbox, "starting");
     metrics_init(&srv->metrics);
+    meter_open(&srv->meter, o->root);
     srv->start_ns = tern_clock_ns();
     srv->start_unix = (int64_t)time(NULL);
 }
@@ -452,6 +458,7 @@ static void server_done(server *srv)
     keys_unref(srv->keys);
     if (srv->wake_main >= 0)
         (void)close(srv->wake_main);
+    meter_close(&srv->meter);
     metrics_done(&srv->metrics);
     (void)pthread_cond_destroy(&srv->queued);
     (void)pthread_mutex_destroy(&srv->wire_mu);
@@ -474,6 +481,8 @@ tern_code server_run(const server_opts *o, tern_err *err)
     listening at = {.fd = -1};
     sigset_t set;
     tern_code rc;
+    if (o->root[0])
+        tern_memory_root_set(o->root);
     server_init(&srv, o);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)sigemptyset(&set);

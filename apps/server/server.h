@@ -36,6 +36,7 @@ typedef struct server_opts {
     bool no_webui;
     bool metrics_llamacpp; /* under their names too */
     server_sandbox sandbox;
+    const char *root; /* of the machine whose memory and energy are looked at; "", but in tests */
     const sandbox_path *paths; /* what it leaves open; n_path */
     size_t n_path;
     server_limits limits;

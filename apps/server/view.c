@@ -106,6 +106,20 @@ static void scheduler_text(page *p)
     number(p, "tern_model_bytes", "gauge", "Its file.", (double)p->info.file_bytes);
 }
 
+/* Nothing at all where nothing is measured. */
+static void energy_text(page *p, server *srv)
+{
+    tern_energy_domain d;
+    (void)meter_joules(&srv->meter);
+    for (size_t i = 0; meter_domain(&srv->meter, i, &d); i++) {
+        if (i == 0)
+            head(p, "tern_energy_joules_total", "counter", "Energy of the whole machine, by part.");
+        if (d.name[0])
+            tern_str_printf(&p->text, "tern_energy_joules_total{domain=\"%s\"} %.17g\n", d.name,
+                            d.joules);
+    }
+}
+
 static void own_text(page *p, server *srv)
 {
     const metrics *m = p->m;
@@ -130,6 +144,7 @@ static void own_text(page *p, server *srv)
     count(p, "tern_reloads_total", "Reloads on SIGHUP.", atomic_load(&srv->n_reload));
     count(p, "tern_reloads_failed_total", "Those that left all as it was.",
           atomic_load(&srv->n_reload_failed));
+    energy_text(p, srv);
     head(p, "tern_build_info", "gauge", "What runs.");
     tern_str_printf(&p->text, "tern_build_info{version=\"%s\"} 1\n", tern_version());
 }

@@ -32,10 +32,11 @@ typedef struct tern_answer {
     /* The thread's. */
     double charged; /* rows that its owner was charged with when it got its slot */
     uint64_t n_row; /* those it has had since */
-    int n_tok;      /* that its state has */
-    bool fresh;     /* the slot is new: it has no state yet */
-    bool begun;     /* it had one before */
-    bool uses;      /* prefixes, by */
+    double joules;
+    int n_tok;  /* that its state has */
+    bool fresh; /* the slot is new: it has no state yet */
+    bool begun; /* it had one before */
+    bool uses;  /* prefixes, by */
     tern_recall_use use;
     bool shared; /* all pages of its prompt are in the tree */
 } tern_answer;

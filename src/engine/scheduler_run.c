@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "engine/scheduler.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- events: no lock is held ------------------------------------------------------------------- */
@@ -48,8 +49,11 @@ static void tell_answer(tern_answer *a, const tern_event *ev)
 {
     tern_request_stats st;
     tern_request_stats_get(a->r, &st);
-    tern_job_event e = {
-        .kind = TERN_JOB_ANSWER, .answer = a->index, .n_prompt = a->job->n_prompt, .stats = &st};
+    tern_job_event e = {.kind = TERN_JOB_ANSWER,
+                        .answer = a->index,
+                        .n_prompt = a->job->n_prompt,
+                        .stats = &st,
+                        .joules = a->joules};
     e.token = (tern_event){.id = -1, .text = "", .finish = ev->finish, .stop = ev->stop};
     if (ev->id < 0 || is_end_token(a, ev)) {
         e.token.text = ev->text;
@@ -330,13 +334,36 @@ static void count(tern_scheduler *s, const tern_request_stats *a, const tern_req
     pthread_mutex_unlock(&s->mu);
 }
 
+static double joules(const tern_scheduler *s)
+{
+    return s->o.joules ? s->o.joules(s->o.joules_ctx) : (double)NAN;
+}
+
+static int n_new_rows(const tern_answer *a)
+{
+    int n_tok = tern_session_n_tok(a->s);
+    return n_tok > a->n_tok ? n_tok - a->n_tok : 0;
+}
+
+/* What a pass took is divided among its answers by their rows. */
+static void share_joules(tern_scheduler *s, size_t n, double used)
+{
+    double n_row = 0.0;
+    for (size_t i = 0; i < n; i++)
+        n_row += n_new_rows(s->who[i]);
+    for (size_t i = 0; i < n; i++)
+        s->who[i]->joules += used * (n_row > 0.0 ? n_new_rows(s->who[i]) / n_row : 1.0 / (double)n);
+}
+
 static void pass(tern_scheduler *s, size_t n)
 {
     tern_err err;
     if (n == 0)
         return;
     tern_request_stats before = sum_stats(s, n);
+    double used = joules(s);
     tern_code rc = tern_requests_next(s->list, n, s->events, &err);
+    share_joules(s, n, joules(s) - used);
     tern_request_stats after = sum_stats(s, n);
     tern_answer *starved = NULL;
     for (size_t i = 0; i < n; i++) {

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -257,7 +258,114 @@ def sandbox():
         check(s.ask("GET", "/ready", headers=bearer("some-key-0001"))[0] == 200, "keys")
 
 
+class Machine:
+    """A made-up root, where the server looks for what the machine has."""
+
+    def __init__(self, name):
+        self.root = os.path.join(tmp, name)
+        self.meminfo(4000)
+
+    def put(self, path, text):
+        path = os.path.join(self.root, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + ".new", "w") as f:
+            f.write(text)
+        os.rename(path + ".new", path)
+
+    def meminfo(self, mib):
+        self.put("proc/meminfo", f"MemTotal: {8000 << 10} kB\nMemFree: {mib << 10} kB\nMemAvailable: {mib << 10} kB\n")
+
+    def server(self, *args):
+        return Server(*args, env={"TERN_TEST_ROOT": self.root})
+
+
+def completion(s, **more):
+    body = {"model": "tern-stories", "prompt": "Once upon a time", "max_tokens": 100, "temperature": 0, "ignore_eos": True}
+    status, _, r = s.ask("POST", POST, dict(body, **more))
+    return json.loads(r) if status == 200 else (status, r)
+
+
+def energy():
+    """Counters that rise by 100 W: what answers took is theirs, and it is what passed while they ran."""
+    def domains(s):
+        return {k.decode(): float(v) for k, v in
+                re.findall(rb'^tern_energy_joules_total\{domain="([^"]+)"\} (\S+)$', s.ask("GET", "/metrics")[2], re.M)}
+
+    m = Machine("none")
+    with m.server() as s:
+        check("energy_j" not in completion(s)["timings"] and not domains(s), "energy that nobody measures")
+        check(b"tern_energy" not in s.ask("GET", "/metrics")[2], "a metric of it")
+    m = Machine("rapl")
+    zone = "sys/class/powercap/intel-rapl:"
+    for i, name in (("0", "package-0"), ("0:0", "core"), ("0:1", "dram"), ("1", "package-1"), ("1:0", "dram")):
+        m.put(f"{zone}{i}/name", name + "\n")
+        m.put(f"{zone}{i}/max_energy_range_uj", "1000000000\n")
+        m.put(f"{zone}{i}/energy_uj", "%012d\n" % 0)
+    files = {i: os.open(os.path.join(m.root, f"{zone}{i}/energy_uj"), os.O_WRONLY) for i in ("0", "0:0", "0:1", "1")}
+    stop = threading.Event()
+    start = time.monotonic()
+
+    def rise():
+        while not stop.wait(0.0005):
+            uj = int((time.monotonic() - start) * 1e6)
+            for i, watts in (("0", 70), ("0:0", 50), ("0:1", 10), ("1", 20)):
+                os.pwrite(files[i], b"%012d\n" % (uj * watts % 1000000000), 0)
+
+    thread = threading.Thread(target=rise)
+    thread.start()
+    try:
+        with m.server() as s:
+            before, begin = domains(s), time.monotonic()
+            check(set(before) == {"package-0", "package-1", "core", "dram"}, f"{before}")
+            t = completion(s, max_tokens=400)["timings"]
+            most = 100 * (time.monotonic() - begin)
+            # Its passes, but neither what was before them nor what is between them.
+            check(0.3 * (t["predicted_ms"] + t["prompt_ms"]) / 10 < t["energy_j"] <= most + 1, f"{t}, at most {most} J")
+            several = completion(s, max_tokens=200, n=4)["timings"]
+            chat = {"messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 200, "ignore_eos": True}
+            both, threads = [], []
+            for _ in range(2):
+                threads.append(threading.Thread(target=lambda: both.append(
+                    json.loads(s.ask("POST", "/v1/chat/completions", chat)[2])["timings"]["energy_j"])))
+                threads[-1].start()
+            for th in threads:
+                th.join()
+            after, seconds = domains(s), time.monotonic() - begin
+            rose = {k: after[k] - before[k] for k in after}
+            check(abs(rose["package-0"] - 7 * rose["dram"]) < 1.5, f"{rose}")
+            check(rose["package-0"] <= 70 * seconds + 2, f"{rose} in {seconds} s")
+            # No joule is given to two: core is a part of the package, and all answers together have no more than there was.
+            total = rose["package-0"] + rose["package-1"] + rose["dram"]
+            given = t["energy_j"] + several["energy_j"] + sum(both)
+            check(several["energy_j"] > 0 and min(both) > 0 and given <= total + 0.01, f"{given} of {total} J")
+    finally:
+        stop.set()
+        thread.join()
+        for fd in files.values():
+            os.close(fd)
+
+
+def memory():
+    """Where memory is short new requests are refused, and told when to come again; then all is as before."""
+    m = Machine("memory")
+    with m.server() as s:
+        check("choices" in completion(s, max_tokens=1), "there is memory")
+        m.meminfo(100)
+        s.expect("memory is short: new requests are refused")
+        status, headers, body = s.ask("POST", POST, {"prompt": "Once", "max_tokens": 1})
+        check(status == 503 and int(headers["Retry-After"]) >= 1 and error_of(body), f"{status} {body}")
+        check(s.ask("GET", "/health")[0] == 200, "looking is refused too")
+        check(b"tern_shed_total 1\n" in s.ask("GET", "/metrics")[2], "metrics")
+        m.meminfo(4000)
+        s.expect("there is memory again")
+        check("choices" in completion(s, max_tokens=1), "there is memory again")
+        m.meminfo(700)
+        m.put("proc/pressure/memory", "some avg10=60.00 avg60=1.00 avg300=1.00 total=1\n")
+        s.expect("memory is short: new requests are refused", begin=s.log().split("\n").index(
+            [x for x in s.log().split("\n") if "memory again" in x][0]))
+
+
 try:
-    run_all([keys, sockets, systemd, signals, logs, sandbox])
+    run_all([keys, sockets, systemd, signals, logs, sandbox, energy, memory])
 finally:
     shutil.rmtree(tmp, ignore_errors=True)

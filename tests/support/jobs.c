@@ -88,6 +88,7 @@ static void hear(test_job *t, const tern_job_event *ev)
             complain(t, "an answer ended twice");
         put_token(t, a, &ev->token);
         a->finish = ev->token.finish;
+        a->joules = ev->joules;
         if (ev->stats)
             a->stats = *ev->stats;
         t->n_answer++;

@@ -17,6 +17,7 @@ typedef struct test_answer {
     char text[4 * TEST_JOB_TOKENS];
     tern_finish finish;
     tern_request_stats stats;
+    double joules;
 } test_answer;
 
 /* One job. The callback writes, others read once it has ended, or with mu. */

@@ -138,6 +138,48 @@ static void test_cancelling_frees_slots(void **state)
     tear_down(&f);
 }
 
+/* ---- energy ------------------------------------------------------------------------------------ */
+
+/* Each look adds a joule, so each pass takes one. */
+static double one_more(void *ctx)
+{
+    double *v = ctx;
+    return *v += 1.0;
+}
+
+/* Answers get all that passes took. */
+static void test_joules_are_divided(void **state)
+{
+    (void)state;
+    fixture f;
+    double meter = 0.0, sum = 0.0;
+    tern_scheduler_opts so = slots(3, 8);
+    so.joules = one_more;
+    so.joules_ctx = &meter;
+    set_up(&f, &so);
+    test_job *t = calloc(3, sizeof *t);
+    int32_t ids[3][200];
+    for (int i = 0; i < 3; i++) {
+        tern_job_opts o = ask(20 + 10 * i, (uint64_t)i);
+        o.n = i == 1 ? 3 : 1;
+        fill_prompt(ids[i], 200, i);
+        test_job_init(&t[i]);
+        test_job_submit(&t[i], f.s, ids[i], (size_t)(5 + 90 * i), &o);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(test_job_wait(&t[i]), TERN_OK);
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < (i == 1 ? 3 : 1); k++) {
+            assert_true(t[i].answers[k].joules > 0.0);
+            sum += t[i].answers[k].joules;
+        }
+    assert_float_equal(sum, (double)stats(f.s).n_pass, 1e-9);
+    for (int i = 0; i < 3; i++)
+        test_job_done(&t[i]);
+    free(t);
+    tear_down(&f);
+}
+
 /* ---- answers to one prompt --------------------------------------------------------------------- */
 
 static void test_answers_from_one_prompt(void **state)
@@ -482,6 +524,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cancelling_frees_slots),
+        cmocka_unit_test(test_joules_are_divided),
         cmocka_unit_test(test_answers_from_one_prompt),
         cmocka_unit_test(test_probabilities_are_softmax_of_logits),
         cmocka_unit_test(test_held_jobs_do_not_block_others),
