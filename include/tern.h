@@ -715,7 +715,8 @@ TERN_API TERN_CHECK tern_code tern_scheduler_submit(tern_scheduler *s, const int
                                                     tern_job **out, tern_err *err);
 /* Any thread, at any time before tern_job_free: it ends within a step with TERN_E_CANCELLED. */
 TERN_API void tern_job_cancel(tern_job *j);
-/* Stop generating for it, or go on: its reader is behind. It keeps its slot. Any thread. */
+/* Stop generating for it, or go on: its reader is behind. It keeps its slot, but not its memory when others
+ * need that: then it waits for a slot again. Any thread. */
 TERN_API void tern_job_hold(tern_job *j, bool hold);
 /* Release the handle: cancels the job if it has not ended. No event comes once this has returned, so not
  * from on_event. */

@@ -83,8 +83,8 @@ static void read_scheduler(cli *c, server_opts *o)
     s->ctx = c;
 }
 
-/* What clients call the model: the first --alias, else its file's name. */
-static void read_names(cli *c, server_opts *o)
+/* What clients call the model (the first --alias, else its file's name), and how it answers. */
+static void read_serving(cli *c, server_opts *o)
 {
     const cli_options *opt = &c->opt;
     const char *path = cli_text(opt, OPT_MODEL);
@@ -94,6 +94,8 @@ static void read_names(cli *c, server_opts *o)
     o->aliases = opt->aliases.item;
     o->n_alias = opt->aliases.n;
     o->any_model = cli_flag(opt, OPT_ANY_MODEL);
+    o->spec = (tern_spec_mode)cli_int(opt, OPT_SPEC); /* the choices stand in this order */
+    o->spec_max = (int32_t)cli_int(opt, OPT_SPEC_MAX);
 }
 
 static tern_code read_limits(cli *c, server_opts *o, tern_err *err)
@@ -140,7 +142,7 @@ tern_code cli_serve(cli *c, tern_err *err)
     read_network(c, &o);
     read_view(c, &o);
     read_scheduler(c, &o);
-    read_names(c, &o);
+    read_serving(c, &o);
     o.open = open_model;
     o.warn = warn;
     o.listening = listening;

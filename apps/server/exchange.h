@@ -73,7 +73,9 @@ typedef struct serving {
     const char *path;    /* "" of the built-in one */
     int64_t loaded_unix; /* seconds */
     double load_s;
-    bool any_model;             /* requests may name any model (--any-model) */
+    bool any_model;      /* requests may name any model (--any-model) */
+    tern_spec_mode spec; /* --spec, --spec-max */
+    int32_t spec_max;
     const json_t *calibrations; /* of decisions, by name: --decide-calibration; NULL: none */
     struct decider *decider;    /* owned by what has the model; see decider.h */
 } serving;

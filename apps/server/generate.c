@@ -739,6 +739,8 @@ static tern_code make_opts(generation *g, const generate_request *r, fault *f)
     s->seed = (uint64_t)p->seed;
     if (!p->has_seed)
         (void)!getrandom(&s->seed, sizeof s->seed, 0);
+    s->spec = g->s->spec;
+    s->spec_max = g->s->spec_max;
     s->ignore_eos = p->ignore_eos;
     s->show_special = g->w->show_control && r->messages;
     s->logprobs = r->logprobs;

@@ -64,6 +64,8 @@ tern_code server_limits_set(server_limits *l, const char *text, tern_err *err)
 
 void server_opts_init(server_opts *o)
 {
+    tern_gen_opts gen;
+    tern_gen_opts_init(&gen);
     *o = (server_opts){.host = "127.0.0.1",
                        .port = 8376,
                        .n_worker = 2,
@@ -74,6 +76,8 @@ void server_opts_init(server_opts *o)
                        .root = "",
                        .metrics = -1,
                        .slots = -1};
+    o->spec = gen.spec;
+    o->spec_max = gen.spec_max;
     server_limits_init(&o->limits);
     tern_scheduler_opts_init(&o->scheduler);
 }
@@ -178,6 +182,8 @@ static tern_code load(server *srv, loaded **out, tern_err *err)
     l->s.n_alias = o->n_alias;
     l->s.path = o->path;
     l->s.any_model = o->any_model;
+    l->s.spec = o->spec;
+    l->s.spec_max = o->spec_max;
     l->s.calibrations = o->calibrations;
     l->s.loaded_unix = (int64_t)time(NULL);
     l->s.load_s = (double)(tern_clock_ns() - begin) * 1e-9;

@@ -46,6 +46,8 @@ typedef struct server_opts {
     size_t n_alias;
     const char *path; /* of the model; "" of the built-in one */
     bool any_model;
+    tern_spec_mode spec;
+    int32_t spec_max;
     const json_t *calibrations; /* an object, borrowed; NULL */
     /* Opens the model, also again on SIGHUP. */
     tern_code (*open)(void *ctx, tern_model **out, tern_err *err);

@@ -13,7 +13,7 @@
 #define STRETCH 1.0
 /* Nanoseconds of a pass over prompts alone: who comes meanwhile waits for half of it on average. Below
  * it the weights' way through memory begins to show. */
-#define BRIEF 200e6
+#define BRIEF 80e6
 /* Rows of prompts before anything is measured, and at least: fewer would cost as much. */
 #define FIRST_ROWS 32
 #define LEAST_ROWS 4
