@@ -33,9 +33,9 @@ static void test_logits(void **state)
     l.n_top = 20; /* more than there are */
     tern_logprobs_of_logits(&l, logits, N, 4);
     assert_int_equal(l.n_top, N);
-    near(l.logprob, -INFINITY);
+    near(l.logprob, (double)-INFINITY);
     assert_int_equal(l.top[5].id, 4);
-    near(l.top[5].logprob, -INFINITY);
+    near(l.top[5].logprob, (double)-INFINITY);
     l.n_top = 0;
     tern_logprobs_of_logits(&l, logits, N, 3);
     near(l.logprob, log(0.4));
@@ -50,7 +50,7 @@ static void test_what_is_no_number(void **state)
     const float nothing[N] = {-INFINITY, NAN, -INFINITY, NAN, -INFINITY, -INFINITY};
     tern_logprobs l = {.n_top = 3};
     tern_logprobs_of_logits(&l, nan_first, N, 0);
-    near(l.logprob, -INFINITY);
+    near(l.logprob, (double)-INFINITY);
     assert_int_equal(l.top[0].id, 1);
     assert_int_equal(l.top[1].id, 2);
     near(l.top[1].logprob, log(0.5));
@@ -60,7 +60,7 @@ static void test_what_is_no_number(void **state)
     near(l.logprob, log(0.5));
     assert_int_equal(l.top[0].id, 1);
     assert_int_equal(l.top[2].id, 2);
-    near(l.top[2].logprob, -INFINITY);
+    near(l.top[2].logprob, (double)-INFINITY);
     l.n_top = 2;
     tern_logprobs_of_logits(&l, nothing, N, 0); /* equally likely, as the sampler takes it */
     near(l.logprob, -log(6.0));
