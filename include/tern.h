@@ -757,6 +757,30 @@ typedef struct tern_slot {
 /* Fills up to cap slots; returns how many there are. Any thread. */
 TERN_API size_t tern_scheduler_slots_get(tern_scheduler *s, tern_slot *slots, size_t cap);
 
+/* A slot remembers the tokens of the last sequence that ended there, for the owner of its job: those that
+ * were read, of the prompt and of the answer. Their state is kept where all prefixes are, as long as there
+ * is room. These three wait for the scheduler's thread, which does its part between two passes; files are
+ * read and written on the caller's. Any thread, but not from on_event. Codes of all: TERN_E_USAGE (no such
+ * slot), TERN_E_UNSUPPORTED (no_prefix), TERN_E_NOT_FOUND (it remembers nothing of this owner), TERN_E_NOMEM. */
+
+/* Write what the slot remembers, as far as its state is still there, to a file as of tern_session_save,
+ * which is this owner's. n_tok: tokens that are in it. Also TERN_E_IO; TERN_E_NOT_FOUND if nothing of the
+ * state is left. */
+TERN_API TERN_CHECK tern_code tern_scheduler_slot_save(tern_scheduler *s, int32_t slot,
+                                                       uint64_t owner, const char *path,
+                                                       size_t *n_tok, tern_err *err);
+/* The file's state becomes a prefix of the owner's jobs, and its tokens what the slot remembers. Also
+ * TERN_E_NOT_FOUND (the file), TERN_E_IO, TERN_E_FORMAT (damaged; of another model, cache or owner),
+ * TERN_E_LIMIT (longer than the context), TERN_E_BUSY (jobs have the memory). */
+TERN_API TERN_CHECK tern_code tern_scheduler_slot_restore(tern_scheduler *s, int32_t slot,
+                                                          uint64_t owner, const char *path,
+                                                          size_t *n_tok, tern_err *err);
+/* The slot forgets, and of the state in memory and on disk goes what no other kept or running text begins
+ * with. n_tok: tokens it remembered. */
+TERN_API TERN_CHECK tern_code tern_scheduler_slot_erase(tern_scheduler *s, int32_t slot,
+                                                        uint64_t owner, size_t *n_tok,
+                                                        tern_err *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static tern_code open_model(void *ctx, tern_model **out, tern_err *err)
@@ -96,6 +97,7 @@ static void read_serving(cli *c, server_opts *o)
     o->any_model = cli_flag(opt, OPT_ANY_MODEL);
     o->spec = (tern_spec_mode)cli_int(opt, OPT_SPEC); /* the choices stand in this order */
     o->spec_max = (int32_t)cli_int(opt, OPT_SPEC_MAX);
+    o->slot_dir = cli_text(opt, OPT_SLOT_SAVE_PATH);
 }
 
 static tern_code read_limits(cli *c, server_opts *o, tern_err *err)
@@ -131,6 +133,15 @@ static tern_code read_calibrations(const cli *c, json_t **out, tern_err *err)
     return rc;
 }
 
+/* The sandbox opens it as it is now. */
+static tern_code check_slot_dir(const char *dir, tern_err *err)
+{
+    struct stat st;
+    if (dir && (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)))
+        return tern_fail(err, TERN_E_USAGE, "--slot-save-path: %s is no folder", dir);
+    return TERN_OK;
+}
+
 tern_code cli_serve(cli *c, tern_err *err)
 {
     server_opts o;
@@ -152,6 +163,8 @@ tern_code cli_serve(cli *c, tern_err *err)
         cli_warn(c, "keys on the command line show in the list of processes; see --api-key-file");
     rc = read_limits(c, &o, err);
     if (rc == TERN_OK)
+        rc = check_slot_dir(o.slot_dir, err);
+    if (rc == TERN_OK)
         rc = read_calibrations(c, &calibrations, err);
     o.calibrations = calibrations;
     if (rc == TERN_OK && cli_text(&c->opt, OPT_MODEL))
@@ -164,6 +177,7 @@ tern_code cli_serve(cli *c, tern_err *err)
         {root, false, false},      {o.path, false, true},
         {o.key_file, false, true}, {cli_text(&c->opt, OPT_TEMPLATE_FILE), false, false},
         {cache, true, false},
+        {o.slot_dir, true, false},
     };
     o.paths = paths;
     o.n_path = sizeof paths / sizeof paths[0];

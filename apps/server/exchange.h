@@ -70,8 +70,9 @@ typedef struct serving {
     const char *name;           /* what clients call it: --alias, or the file's name */
     const char *const *aliases; /* n_alias further names */
     size_t n_alias;
-    const char *path;    /* "" of the built-in one */
-    int64_t loaded_unix; /* seconds */
+    const char *path;     /* "" of the built-in one */
+    const char *slot_dir; /* for what slots remember, --slot-save-path; NULL: none */
+    int64_t loaded_unix;  /* seconds */
     double load_s;
     bool any_model;      /* requests may name any model (--any-model) */
     tern_spec_mode spec; /* --spec, --spec-max */

@@ -23,6 +23,7 @@ typedef enum param_endpoint {
     PARAM_LLAMA = 1024, /* /completion, as llama.cpp has it */
     PARAM_DETOKENIZE = 2048,
     PARAM_TEMPLATE = 4096, /* /apply-template */
+    PARAM_SLOTS = 8192,    /* POST /slots/{id} */
     PARAM_OLLAMA_SHOW = 16384,
     PARAM_OLLAMA_EMBEDDINGS = 32768 /* /api/embeddings, the older one of two */
 } param_endpoint;
@@ -94,6 +95,7 @@ typedef struct params {
     bool add_special, parse_special, with_pieces, show_special;
     bool add_generation_prompt, return_tokens;
     const json_t *response_fields;
+    const char *filename;
 
     /* samplers that are not there: nothing but 0 may be asked of them */
     int64_t zero;

@@ -181,6 +181,7 @@ static tern_code load(server *srv, loaded **out, tern_err *err)
     l->s.aliases = o->aliases;
     l->s.n_alias = o->n_alias;
     l->s.path = o->path;
+    l->s.slot_dir = o->slot_dir;
     l->s.any_model = o->any_model;
     l->s.spec = o->spec;
     l->s.spec_max = o->spec_max;

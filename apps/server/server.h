@@ -44,7 +44,8 @@ typedef struct server_opts {
     const char *name; /* the model's */
     const char *const *aliases;
     size_t n_alias;
-    const char *path; /* of the model; "" of the built-in one */
+    const char *path;     /* of the model; "" of the built-in one */
+    const char *slot_dir; /* --slot-save-path; NULL */
     bool any_model;
     tern_spec_mode spec;
     int32_t spec_max;

@@ -252,6 +252,12 @@ uint64_t tern_model_identity(const tern_model *m);
 uint64_t tern_model_run_identity(const tern_model *m);
 /* Which form it has. */
 uint64_t tern_state_kind(const tern_kv_shape *s);
+/* Whether a context of n_ctx tokens of the model can go on from the file. Codes: TERN_E_FORMAT,
+ * TERN_E_LIMIT. */
+struct tern_statefile;
+TERN_CHECK tern_code tern_session_file_check(const tern_model *m, int n_ctx,
+                                             const struct tern_statefile *f, const char *path,
+                                             tern_err *err);
 
 /* Prefixes in a cache folder (engine/prefix_folder.c): where they are, free with tern_free, NULL without
  * memory; all of them removed. */

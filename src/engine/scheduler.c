@@ -82,7 +82,8 @@ static tern_code make_lists(tern_scheduler *s, tern_err *err)
     s->who = tern_calloc(n, sizeof *s->who);
     s->events = tern_calloc(n, sizeof *s->events);
     s->view = tern_calloc(n, sizeof *s->view);
-    if (!s->slots || !s->list || !s->who || !s->events || !s->view)
+    s->texts = tern_calloc(n, sizeof *s->texts);
+    if (!s->texts || !s->slots || !s->list || !s->who || !s->events || !s->view)
         return tern_fail(err, TERN_E_NOMEM, "scheduler: out of memory");
     return TERN_OK;
 }
@@ -198,6 +199,9 @@ void tern_scheduler_free(tern_scheduler *s)
         pthread_cond_destroy(&s->ended);
     if (s->mu_ready)
         pthread_mutex_destroy(&s->mu);
+    for (int32_t i = 0; s->texts && i < s->o.n_slot; i++)
+        tern_free(s->texts[i].ids);
+    tern_free(s->texts);
     tern_free(s->slots);
     tern_free(s->list);
     tern_free(s->who);
@@ -264,7 +268,7 @@ static tern_code make_answer(tern_job *j, int32_t i, const int32_t *prompt, tern
     so.cache_k = s->o.cache_k;
     so.cache_v = s->o.cache_v;
     go.seed += (uint64_t)i;
-    *a = (tern_answer){.job = j, .index = i};
+    *a = (tern_answer){.job = j, .index = i, .slot = -1};
     TERN_TRY(tern_session_new(s->m, &so, &a->s, err));
     TERN_TRY(tern_request_new(a->s, prompt, j->n_prompt, &go, &a->r, err));
     return i == 0 && j->o.echo_logprobs ? tern_request_echo(a->r, err) : TERN_OK;

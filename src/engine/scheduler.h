@@ -33,6 +33,7 @@ typedef struct tern_answer {
     double charged; /* rows that its owner was charged with when it got its slot */
     uint64_t n_row; /* those it has had since */
     double joules;
+    int slot;   /* it has, or had until its state goes; -1: none */
     int n_tok;  /* that its state has */
     bool fresh; /* the slot is new: it has no state yet */
     bool begun; /* it had one before */
@@ -40,6 +41,29 @@ typedef struct tern_answer {
     tern_recall_use use;
     bool shared; /* all pages of its prompt are in the tree */
 } tern_answer;
+
+/* The tokens of the last sequence that ended in a slot. */
+typedef struct tern_slot_text {
+    int32_t *ids; /* owned; [n]; NULL: none */
+    size_t n;
+    uint64_t owner;
+} tern_slot_text;
+
+/* Something to be done by the scheduler's thread between passes, for a caller that waits. */
+typedef struct tern_order tern_order;
+struct tern_order {
+    tern_order *next;
+    tern_code (*run)(tern_scheduler *s, tern_order *o, tern_err *err);
+    tern_err *err;
+    tern_code code;
+    bool done;
+    int32_t slot;
+    uint64_t owner;
+    int n;        /* tokens */
+    tern_seq seq; /* lent to the caller from one order to another, as use is held */
+    tern_recall_use use;
+    bool good; /* seq is to be kept */
+};
 
 struct tern_job {
     tern_scheduler *s;
@@ -78,11 +102,12 @@ struct tern_scheduler {
     pthread_t thread;
     pthread_mutex_t mu;
     pthread_cond_t wake;  /* for the thread: there is something to look at */
-    pthread_cond_t ended; /* for others: a job has ended */
+    pthread_cond_t ended; /* for others: a job has ended, or an order is done */
     bool mu_ready, wake_ready, ended_ready, thread_ready;
     /* Guarded by mu. */
     tern_job *jobs, *last; /* in the order of arrival */
     tern_owner *owners;    /* owned, each */
+    tern_order *orders;    /* borrowed, each */
     bool draining, cancels_all, quits, trims;
     int32_t n_queued, n_running; /* jobs without a slot so far; slots taken */
     tern_scheduler_stats stats;
@@ -93,8 +118,10 @@ struct tern_scheduler {
     bool reuses;        /* prefixes are kept */
     bool starves;       /* the last pass lacked memory: what runs has what there is */
     uint64_t n_row;
-    tern_answer **slots; /* owned; [o.n_slot]; NULL: free */
-    tern_request **list; /* owned; [o.n_slot]: of one pass, with their answers and events */
+    tern_answer **slots;   /* owned; [o.n_slot]; NULL: free */
+    tern_slot_text *texts; /* owned; [o.n_slot] */
+    int n_lent;            /* sequences that orders hold */
+    tern_request **list;   /* owned; [o.n_slot]: of one pass, with their answers and events */
     tern_answer **who;
     tern_event *events;
 };
@@ -134,6 +161,16 @@ void tern_answer_grow(tern_scheduler *s, tern_answer *a);
 void tern_answer_end(tern_scheduler *s, tern_answer *a);
 /* There is not enough memory: put an answer back into the queue. False: nothing is to be had. */
 bool tern_scheduler_yield(tern_scheduler *s);
+
+/* Whether there is room for so many tokens besides what all that run have to read. */
+bool tern_scheduler_fits(const tern_scheduler *s, int n_tok);
+
+/* What slots remember (engine/scheduler_slots.c). */
+
+/* The answer's state is about to go; good: it may be kept. */
+void tern_slot_remember(tern_scheduler *s, tern_answer *a, bool good);
+/* Do what is ordered; s->mu is held, by the thread, but not meanwhile. */
+void tern_scheduler_obey(tern_scheduler *s);
 
 /* Prefixes (engine/scheduler_prefix.c). */
 

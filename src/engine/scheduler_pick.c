@@ -89,6 +89,7 @@ void tern_answer_take_slot(tern_scheduler *s, tern_answer *a)
     for (int32_t i = 0; i < s->o.n_slot && !a->has_slot; i++)
         if (!s->slots[i]) {
             s->slots[i] = a;
+            a->slot = i;
             a->has_slot = true;
         }
     s->n_running++;

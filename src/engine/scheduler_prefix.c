@@ -139,9 +139,11 @@ void tern_answer_leave(tern_scheduler *s, tern_answer *a)
     const tern_job *j = a->job;
     /* What a file that was cut gave is of no use to anybody. */
     bool good = j->code == TERN_OK || j->code == TERN_E_CANCELLED || j->code == TERN_E_TIMEOUT;
+    if (a->uses)
+        tern_session_settle(a->s);
+    tern_slot_remember(s, a, good && a->uses);
     if (!a->uses)
         return;
-    tern_session_settle(a->s);
     tern_recall_end(&s->recall, &a->use, good ? a->s->seq.ids : NULL, tern_session_n_tok(a->s),
                     &a->s->seq);
     a->uses = a->shared = false;

@@ -221,6 +221,7 @@ static bool wait_for_work(tern_scheduler *s)
     for (;;) {
         if (s->trims)
             trim(s);
+        tern_scheduler_obey(s);
         uint64_t next = look(s);
         fill_slots(s);
         tern_scheduler_look(s);
@@ -375,8 +376,9 @@ static void pass(tern_scheduler *s, size_t n)
             starved = s->who[i];
     }
     s->starves = starved != NULL;
-    /* Of several some have ended, if none can yield: what was theirs is free now. */
-    if (starved && !tern_scheduler_yield(s) && n == 1)
+    /* Of several some have ended, if none can yield: what was theirs is free now. What is lent to a file's
+     * reader or writer comes back. */
+    if (starved && !tern_scheduler_yield(s) && n == 1 && s->n_lent == 0)
         set_code(starved->job, TERN_E_NOMEM, starved->s->feed.err.msg);
     count(s, &before, &after);
 }

@@ -41,6 +41,16 @@ bool tern_answer_fits(const tern_scheduler *s, const tern_answer *a)
     return n_running == 0 || need <= room;
 }
 
+bool tern_scheduler_fits(const tern_scheduler *s, int n_tok)
+{
+    size_t room = s->budget.limit - s->budget.used + s->budget.kept;
+    size_t need = bytes_for(s, (size_t)n_tok);
+    for (int32_t i = 0; i < s->o.n_slot; i++)
+        if (s->slots[i])
+            need += bytes_to_come(s, s->slots[i]);
+    return need <= room;
+}
+
 /* ---- a state comes and goes -------------------------------------------------------------------- */
 
 static void drop_stem(tern_job *j)

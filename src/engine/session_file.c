@@ -26,20 +26,20 @@ tern_code tern_session_save(const tern_session *s, const char *path, tern_err *e
     return rc;
 }
 
-static tern_code check(const tern_session *s, const tern_statefile *f, const char *path,
-                       tern_err *err)
+tern_code tern_session_file_check(const tern_model *m, int n_ctx, const tern_statefile *f,
+                                  const char *path, tern_err *err)
 {
     char shown[128];
     (void)tern_quote(shown, sizeof shown, path, strlen(path));
     if (f->n0 != 0)
         return tern_fail(err, TERN_E_FORMAT, "%s: the state of a later part of a text", shown);
-    if (f->n1 > s->seq.n_ctx)
+    if (f->n1 > n_ctx)
         return tern_fail(err, TERN_E_LIMIT, "%s: %d tokens, the context holds %d (raise -c)", shown,
-                         f->n1, s->seq.n_ctx);
+                         f->n1, n_ctx);
     for (int i = 0; i < f->n1; i++)
-        if (f->ids[i] < 0 || f->ids[i] >= s->m->w.h.n_vocab)
+        if (f->ids[i] < 0 || f->ids[i] >= m->w.h.n_vocab)
             return tern_fail(err, TERN_E_FORMAT, "%s: token %d is id %d, expected 0..%d", shown, i,
-                             f->ids[i], s->m->w.h.n_vocab - 1);
+                             f->ids[i], m->w.h.n_vocab - 1);
     return TERN_OK;
 }
 
@@ -67,7 +67,7 @@ tern_code tern_session_load(tern_session *s, const char *path, tern_err *err)
     TERN_TRY(tern_pool_new(1, &pool, err));
     tern_code rc = tern_statefile_open(path, &id, pool, &f, err);
     if (rc == TERN_OK) {
-        rc = check(s, &f, path, err);
+        rc = tern_session_file_check(s->m, s->seq.n_ctx, &f, path, err);
         if (rc == TERN_OK)
             rc = load(s, &f, pool, err);
         tern_statefile_close(&f);

@@ -361,6 +361,22 @@ int tern_prefix_find(tern_prefix *t, uint64_t owner, const int32_t *ids, int n, 
     return ok ? to : n_have;
 }
 
+int tern_prefix_forget(tern_prefix *t, uint64_t owner, const int32_t *ids, int n)
+{
+    int at;
+    tern_prefix_node *node = child_of(t, NULL, owner);
+    if (!node)
+        return 0;
+    node = walk(t, node, ids, n, &at);
+    while (node->end == at && node->parent && !node->child && node->n_pin == 0) {
+        tern_prefix_node *parent = node->parent;
+        remove_leaf(t, node);
+        node = parent;
+        at = node->end;
+    }
+    return at;
+}
+
 /* ---- keeping -------------------------------------------------------------------------------- */
 
 /* A leaf that only this pin uses grows; else a new one does. */

@@ -67,6 +67,9 @@ void tern_prefix_insert(tern_prefix *t, uint64_t owner, const int32_t *ids, int 
 int tern_prefix_pinned(const tern_prefix_pin *pin);
 void tern_prefix_unpin(tern_prefix *t, tern_prefix_pin *pin);
 
+/* Give up the end of ids[0..n) that no other text here begins with and nobody uses. Returns the tokens of
+ * ids that are left. */
+int tern_prefix_forget(tern_prefix *t, uint64_t owner, const int32_t *ids, int n);
 /* Give up what nobody uses until the budget holds at most so many bytes, if that suffices. */
 void tern_prefix_reclaim(tern_prefix *t, size_t most);
 

@@ -103,6 +103,13 @@ void tern_recall_end(tern_recall *r, tern_recall_use *u, const int32_t *ids, int
     tern_prefix_unpin(&r->tree, &u->pin);
 }
 
+void tern_recall_forget(tern_recall *r, uint64_t owner, const int32_t *ids, int n)
+{
+    int left = tern_prefix_forget(&r->tree, owner, ids, n);
+    if (r->shelf && left < n)
+        tern_shelf_forget(r->shelf, owner, ids, left, n);
+}
+
 size_t tern_recall_kept_bytes(const tern_recall *r)
 {
     return r->budget->kept + r->tree.own_bytes;

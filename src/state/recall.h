@@ -51,6 +51,8 @@ void tern_recall_grow(tern_recall *r, tern_recall_use *u, const int32_t *ids, in
 /* It ends, and leaves its n tokens. ids NULL: it leaves no more than it has so far. */
 void tern_recall_end(tern_recall *r, tern_recall_use *u, const int32_t *ids, int n,
                      const void *state);
+/* Give up what only ids[0..n) have, in memory and on disk; what a running sequence uses stays. */
+void tern_recall_forget(tern_recall *r, uint64_t owner, const int32_t *ids, int n);
 /* Bytes that only the tree holds. */
 size_t tern_recall_kept_bytes(const tern_recall *r);
 /* Free what is written; now and then. */

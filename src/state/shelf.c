@@ -502,6 +502,32 @@ void tern_shelf_give_up(tern_shelf *s)
     tern_shelf_collect(s);
 }
 
+/* The file of all tokens up to where the piece ends, if there is one. */
+static void remove_piece(tern_shelf *s, const piece *p)
+{
+    pthread_mutex_lock(&s->mu);
+    entry *e = find(s, s->o.key, p->hash);
+    if (e)
+        forget(s, e);
+    pthread_mutex_unlock(&s->mu);
+    char *path = e ? path_of(s, s->o.key, p->hash, (uint32_t)p->n1) : NULL;
+    if (path)
+        (void)tern_folder_remove(path);
+    tern_free(path);
+}
+
+void tern_shelf_forget(tern_shelf *s, uint64_t owner, const int32_t *ids, int n0, int n)
+{
+    piece p;
+    tern_shelf_give_up(s); /* nobody adds files now */
+    skip_to(s, owner, ids, n0 / s->o.ops->grain * s->o.ops->grain, &p);
+    while (next_piece(s, ids, n, &p))
+        for (piece q = p; q.n1 > q.n0 && q.n1 > n0; q.n1--) {
+            q.hash = hash_on(q.before, ids + q.n0, q.n1 - q.n0);
+            remove_piece(s, &q);
+        }
+}
+
 void tern_shelf_flush(tern_shelf *s, double wait_s)
 {
     struct timespec until;

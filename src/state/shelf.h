@@ -39,6 +39,8 @@ int tern_shelf_load(tern_shelf *s, uint64_t owner, const int32_t *ids, int n0, i
 /* ids[0..n) are in use: keep their files. What is not there yet is written from state, if given, which is
  * the shelf's from now on, also if it is not going to be written as too much waits already. */
 void tern_shelf_keep(tern_shelf *s, uint64_t owner, const int32_t *ids, int n, void *state);
+/* Remove the files of ids[0..n) that have more than their first n0 tokens, and write none that waits. */
+void tern_shelf_forget(tern_shelf *s, uint64_t owner, const int32_t *ids, int n0, int n);
 /* Free the states that are written. */
 void tern_shelf_collect(tern_shelf *s);
 /* Free all states, after the file that is begun: their memory is needed. */

@@ -1,5 +1,8 @@
 """The native routes: text and tokens, prompts in llama.cpp's form, the document of the interface."""
 import json
+import os
+import shutil
+import tempfile
 
 from serve import Server, check, error_of, run_all, wait_until
 
@@ -162,6 +165,72 @@ def slots():
         check(1 <= sum(g.get("n_decoded", 0) for g in got) <= 4, f"what ran last: {got}")
 
 
+def saved_slots():
+    folder = tempfile.mkdtemp()
+    story = "Once upon a time there was a little girl named Lily. She loved to play outside in the park. " * 2
+    ask = {"prompt": story, "n_predict": 12, "temperature": 0, "n_probs": 3}
+    mine, yours = ({"Authorization": f"Bearer {k * 32}"} for k in "ab")
+    serve = [SMALL, "--threads", "1", "-np", "1", "--prefix-cache", "memory", "--slot-save-path", folder]
+
+    def act(s, what, name=None, slot=0, **kw):
+        return post(s, f"/slots/{slot}?action={what}", {"filename": name} if name is not None else None, **kw)
+
+    def told(got):
+        return got["content"], got["completion_probabilities"]
+    try:
+        with Server(*serve) as s:
+            status, got = act(s, "save", "a.bin")
+            check(status == 404, f"nothing to save: {status} {got}")
+            _, first = post(s, "/completion", ask)
+            check(first["tokens_cached"] == 0, f"new: {first}")
+            status, got = act(s, "save", "a.bin")
+            n = got.get("n_saved", 0)
+            check(status == 200 and got["id_slot"] == 0 and got["filename"] == "a.bin", f"save: {status} {got}")
+            check(n >= first["tokens_evaluated"] and got["timings"]["save_ms"] > 0, f"save: {got}")
+            check(got["n_written"] == os.path.getsize(f"{folder}/a.bin") > 0, f"bytes: {got}")
+            status, erased = act(s, "erase")
+            check(status == 200 and erased == {"id_slot": 0, "n_erased": n}, f"erase: {status} {erased}")
+            check(post(s, "/completion", ask)[1]["tokens_cached"] == 0, "erased, and still there")
+        with Server(*serve) as s:
+            status, got = act(s, "restore", "a.bin")
+            check(status == 200 and got["n_restored"] == n and got["n_read"] == os.path.getsize(f"{folder}/a.bin") and
+                  got["timings"]["restore_ms"] > 0, f"restore: {status} {got}")
+            _, again = post(s, "/completion", ask)
+            check(again["tokens_cached"] == first["tokens_evaluated"] - 1, f"read again: {again}")
+            check(told(again) == told(first), "another answer than before")
+            for name in ("", ".a", "../a", "a/b", "a b", "a\n", "\u00e4", None, 3):
+                status, got = act(s, "save", name) if name is not None else post(s, "/slots/0?action=save", {})
+                check(status == 400 and got["error"]["param"] == "filename", f"{name!r}: {status} {got}")
+            for path in ("/slots/1?action=save", "/slots/x?action=save", "/slots/0?action=zebra", "/slots/0"):
+                status, got = post(s, path, {"filename": "a.bin"})
+                check(status == 400 and "zebra" not in got["error"]["message"], f"{path}: {status} {got}")
+            status, got = act(s, "restore", "b.bin")
+            check(status == 404 and folder not in json.dumps(got), f"no such file: {status} {got}")
+            with open(f"{folder}/bad.bin", "wb") as f:
+                f.write(open(f"{folder}/a.bin", "rb").read()[:-3000])
+            status, got = act(s, "restore", "bad.bin")
+            check(status == 400 and "cut short" in got["error"]["message"] and folder not in json.dumps(got),
+                  f"a damaged file: {status} {got}")
+        with Server("-np", "1", "--slot-save-path", folder) as s:
+            status, got = act(s, "restore", "a.bin")
+            check(status == 400 and "another model" in got["error"]["message"], f"another model: {status} {got}")
+        with Server(*serve, "--api-key", "a" * 32, "--api-key", "b" * 32) as s:
+            post(s, "/completion", ask, headers=mine)
+            check(act(s, "save", "a.bin", headers=yours)[0] == 404, "another's slot is saved")
+            check(act(s, "erase", headers=yours)[0] == 404, "another's slot is erased")
+            status, got = act(s, "save", "k.bin", headers=mine)
+            check(status == 200 and got["filename"] == "k.bin", f"{status} {got}")
+            check(act(s, "restore", "k.bin", headers=yours)[0] == 404, "another's file is there")
+            check(act(s, "restore", "a.bin", headers=mine)[0] == 404, "nobody's file is there")
+            check(act(s, "restore", "k.bin", headers=mine)[0] == 200, "the own file")
+    finally:
+        shutil.rmtree(folder)
+    with Server(SMALL, "--threads", "1") as s:
+        for what in ("save", "restore", "erase"):
+            status, got = act(s, what, "a.bin")
+            check(status == 501 and "--slot-save-path" in got["error"]["message"], f"{what}: {status} {got}")
+
+
 def document():
     with Server() as s:
         status, headers, data = s.ask("GET", "/openapi.json")
@@ -181,4 +250,4 @@ def document():
         check("default-src 'none'" in headers["Content-Security-Policy"], "no policy")
 
 
-run_all([tokens, templates, completion, probabilities, refusals, slots, document])
+run_all([tokens, templates, completion, probabilities, refusals, slots, saved_slots, document])
