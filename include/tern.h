@@ -775,8 +775,8 @@ TERN_API TERN_CHECK tern_code tern_scheduler_slot_save(tern_scheduler *s, int32_
 TERN_API TERN_CHECK tern_code tern_scheduler_slot_restore(tern_scheduler *s, int32_t slot,
                                                           uint64_t owner, const char *path,
                                                           size_t *n_tok, tern_err *err);
-/* The slot forgets, and of the state in memory and on disk goes what no other kept or running text begins
- * with. n_tok: tokens it remembered. */
+/* The slot forgets, and of the state goes what no other text in memory begins with and no job uses, there and
+ * on disk. n_tok: tokens it remembered. */
 TERN_API TERN_CHECK tern_code tern_scheduler_slot_erase(tern_scheduler *s, int32_t slot,
                                                         uint64_t owner, size_t *n_tok,
                                                         tern_err *err);

@@ -374,10 +374,11 @@ tern_code tern_seq_raw_put(tern_seq *s, const int32_t *ids, int n, const uint8_t
 {
     size_t bytes = page_bytes(&s->shape);
     TERN_TRY(tern_seq_reserve(s, n, err));
-    for (int i = s->n_tok / TERN_PAGE_TOK; i < s->n_page; i++, from += bytes)
+    int end = pages_for(s->n_tok + n); /* more may be reserved */
+    for (int i = s->n_tok / TERN_PAGE_TOK; i < end; i++, from += bytes)
         memcpy(s->pages[i]->data, from, bytes);
     tern_seq_commit(s, ids, n);
     if (s->n_tok % TERN_PAGE_TOK != 0)
-        clear_tail(&s->shape, s->pages[s->n_page - 1]->data, s->n_tok % TERN_PAGE_TOK);
+        clear_tail(&s->shape, s->pages[end - 1]->data, s->n_tok % TERN_PAGE_TOK);
     return TERN_OK;
 }

@@ -167,7 +167,7 @@ def slots():
 
 def saved_slots():
     folder = tempfile.mkdtemp()
-    story = "Once upon a time there was a little girl named Lily. She loved to play outside in the park. " * 2
+    story = "Once upon a time there was a little girl named Lily. She loved to play outside in the park. " * 6
     ask = {"prompt": story, "n_predict": 12, "temperature": 0, "n_probs": 3}
     mine, yours = ({"Authorization": f"Bearer {k * 32}"} for k in "ab")
     serve = [SMALL, "--threads", "1", "-np", "1", "--prefix-cache", "memory", "--slot-save-path", folder]
