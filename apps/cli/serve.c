@@ -176,8 +176,7 @@ tern_code cli_serve(cli *c, tern_err *err)
     const sandbox_path paths[] = {
         {root, false, false},      {o.path, false, true},
         {o.key_file, false, true}, {cli_text(&c->opt, OPT_TEMPLATE_FILE), false, false},
-        {cache, true, false},
-        {o.slot_dir, true, false},
+        {cache, true, false},      {o.slot_dir, true, false},
     };
     o.paths = paths;
     o.n_path = sizeof paths / sizeof paths[0];
