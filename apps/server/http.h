@@ -55,7 +55,9 @@ typedef struct wire {
     bool hung_up;      /* the client closed its side */
     bool late;         /* to be cut, whatever its phase */
     bool cut;          /* we shut it down */
-    exchange *x;       /* the request there; borrowed: it is taken away before it ends. NULL */
+    bool
+        closed; /* its socket may be another connection's: only the watcher still has an event of it */
+    exchange *x; /* the request there; borrowed: it is taken away before it ends. NULL */
 } wire;
 
 /* ---- a model being served ------------------------------------------------------------------- */
@@ -104,7 +106,8 @@ typedef struct server {
     int n_worker;
 
     pthread_mutex_t wire_mu;
-    wire *wires; /* guarded by wire_mu */
+    wire *wires; /* guarded by wire_mu, and so are those that the watcher is to free */
+    wire *closed_wires;
     pthread_t watcher;
     bool has_watcher;
     int watch_epoll, watch_wake;

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define FIRST_INHERITED 3 /* of sd_listen_fds(3) */
-#define BACKLOG         511
+#define BACKLOG         4096
 
 /* ---- addresses ------------------------------------------------------------------------------ */
 

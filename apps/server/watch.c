@@ -57,9 +57,25 @@ void watch_close(server *srv, wire *w)
         srv->wires = w->next;
     if (w->next)
         w->next->prev = w->prev;
+    w->closed = true;
+    w->next = srv->closed_wires;
+    srv->closed_wires = w;
     pthread_mutex_unlock(&srv->wire_mu);
     (void)atomic_fetch_sub(&srv->n_wire, 1);
-    tern_free(w);
+}
+
+/* What events that the watcher has not looked at yet may point to stays until it has looked at them: another
+ * connection must not get its address, and be cut in its place. */
+static void free_closed(server *srv)
+{
+    pthread_mutex_lock(&srv->wire_mu);
+    wire *w = srv->closed_wires;
+    srv->closed_wires = NULL;
+    pthread_mutex_unlock(&srv->wire_mu);
+    for (wire *next; w; w = next) {
+        next = w->next;
+        tern_free(w);
+    }
 }
 
 void watch_phase(server *srv, wire *w, phase p, exchange *x)
@@ -126,9 +142,9 @@ static void look_at_deadlines(server *srv)
     exchange *lost[BATCH];
     size_t n;
     do {
-        uint64_t now = tern_clock_ns();
         n = 0;
         pthread_mutex_lock(&srv->wire_mu);
+        uint64_t now = tern_clock_ns(); /* not before: no phase began later */
         for (wire *w = srv->wires; w && n < BATCH; w = w->next) {
             if (w->cut || !is_late(srv, w, now))
                 continue;
@@ -146,20 +162,11 @@ static void look_at_deadlines(server *srv)
     } while (n == BATCH);
 }
 
-/* Whether the wire is still there: its event may be older than its end. With wire_mu. */
-static bool is_open(const server *srv, const wire *wanted)
-{
-    for (const wire *w = srv->wires; w; w = w->next)
-        if (w == wanted)
-            return true;
-    return false;
-}
-
 /* A client that has closed its side may take what is ready for it, but is not waited for. */
 static void on_event(server *srv, wire *w, uint32_t events)
 {
     pthread_mutex_lock(&srv->wire_mu);
-    if (is_open(srv, w)) {
+    if (!w->closed) { /* its event may be older than its end */
         if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
             w->hung_up = true;
         } else if (w->phase == PHASE_IDLE) {
@@ -187,6 +194,7 @@ static void *watch(void *ctx)
                 (void)!read(srv->watch_wake, &drop, sizeof drop);
             }
         }
+        free_closed(srv);
         uint64_t now = tern_clock_ns();
         if (look || now - looked >= (uint64_t)TICK_MS * 1000000u) {
             looked = now;
@@ -219,6 +227,7 @@ void watch_stop(server *srv)
         (void)pthread_join(srv->watcher, NULL);
     }
     srv->has_watcher = false;
+    free_closed(srv);
     if (srv->watch_epoll >= 0)
         (void)close(srv->watch_epoll);
     if (srv->watch_wake >= 0)
