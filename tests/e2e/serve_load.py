@@ -310,4 +310,30 @@ def crowd():
               f"medians {1000 * calm[1]:.1f}, {1000 * busy_time[1]:.1f} ms")
 
 
-run_all([vanish, full, stall, reload, drain, crowd])
+def brisk():
+    """Connections that come and go as fast as they can all have their answer."""
+    with Server(MODEL, "-np", "4", "--any-model") as s:
+        short = []
+
+        def client():
+            for _ in range(1250 if LONG else 200):
+                c = send(s, job(2, stream=True))
+                reply = b""
+                while True:
+                    part = c.recv(65536)
+                    if not part:
+                        break
+                    reply += part
+                c.close()
+                if b"[DONE]" not in reply:
+                    short.append(reply)
+
+        threads = [threading.Thread(target=client) for _ in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        check(not short, f"{len(short)} connections were closed early, the first after {short[:1]}")
+
+
+run_all([vanish, full, stall, reload, drain, brisk, crowd])
