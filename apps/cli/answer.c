@@ -83,7 +83,7 @@ static tern_code stream(tern_request *r, bool show, cli_answer *a, tern_err *err
     return a->text.failed ? tern_fail(err, TERN_E_NOMEM, "out of memory for the answer") : TERN_OK;
 }
 
-tern_code cli_answer_run(cli *c, const tern_model *m, tern_session *s, const cli_ids *ids,
+tern_code cli_answer_run(cli *c, const tern_model *m, tern_session *s, const tern_ids *ids,
                          bool show, cli_answer *a, tern_err *err)
 {
     tern_token_bias bias[CLI_MAX_LIST];

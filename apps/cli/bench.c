@@ -141,8 +141,8 @@ fail:
     bench_meter_done(&t.meter);
     bench_baseline_done(&t.baseline);
     bench_model_done(&b);
-    cli_ids_done(&p.threads);
-    cli_ids_done(&p.depths);
+    tern_ids_done(&p.threads);
+    tern_ids_done(&p.depths);
     tern_str_done(&t.foot);
     json_decref(t.list);
     json_decref(t.machine);

@@ -14,7 +14,7 @@
 
 typedef struct bench_plan {
     size_t n_prompt, n_gen;
-    cli_ids threads, depths;
+    tern_ids threads, depths;
     int n_stream, n_repeat;
     bool walls; /* measure them between the runs */
     tern_spec_mode spec;
@@ -96,7 +96,7 @@ typedef struct bench_rig {
     tern_model_info info;
     tern_session *s[BENCH_MAX_STREAM];
     int n_stream;
-    cli_ids ids; /* owned; as many as the context takes */
+    tern_ids ids; /* owned; as many as the context takes */
     bool profile;
 } bench_rig;
 

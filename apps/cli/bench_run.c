@@ -8,12 +8,12 @@
 /* ---- the rig ------------------------------------------------------------------------------- */
 
 /* Any ids do; equal ones would be kinder to the caches than text is. */
-static tern_code make_ids(size_t n, int32_t n_vocab, cli_ids *ids, tern_err *err)
+static tern_code make_ids(size_t n, int32_t n_vocab, tern_ids *ids, tern_err *err)
 {
     uint32_t x = 12345;
     for (size_t i = 0; i < n; i++) {
         x = x * 1664525u + 1013904223u;
-        TERN_TRY(cli_ids_push(ids, (int32_t)((x >> 8) % (uint32_t)n_vocab), err));
+        TERN_TRY(tern_ids_push(ids, (int32_t)((x >> 8) % (uint32_t)n_vocab), err));
     }
     return TERN_OK;
 }
@@ -38,7 +38,7 @@ void bench_rig_done(bench_rig *g)
     for (int i = 0; i < g->n_stream; i++)
         tern_session_free(g->s[i]);
     tern_model_close(g->m);
-    cli_ids_done(&g->ids);
+    tern_ids_done(&g->ids);
 }
 
 /* Streams differ from their first token on, or they would all say the same. */

@@ -31,7 +31,7 @@ typedef struct server_bench {
     size_t n_prompt, n_answer;
     double words_per_token, words_rest; /* words of a prompt of n tokens: n * a - rest */
     uint64_t seed;
-    cli_ids steps;
+    tern_ids steps;
     /* Of the phase that runs. */
     phase *now;
     size_t n_background, background_prompt;
@@ -489,7 +489,7 @@ tern_code bench_server(cli *c, tern_err *err)
 fail:
     json_decref(b.out);
     explicit_bzero(b.key, sizeof b.key);
-    cli_ids_done(&b.steps);
+    tern_ids_done(&b.steps);
     tern_str_done(&b.model);
     return rc;
 }

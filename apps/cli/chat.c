@@ -35,7 +35,7 @@ static void after_answer(chat *h, bool show)
 
 tern_code chat_answer(chat *h, tern_err *err)
 {
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     tern_code rc = cli_chat_ids(h->m, h->t.messages, &ids, err);
     if (rc == TERN_OK && ids.n >= (size_t)tern_session_n_ctx(h->s))
         rc = context_full(h, ids.n, err);
@@ -45,7 +45,7 @@ tern_code chat_answer(chat *h, tern_err *err)
         h->last.seed = cli_seed(h->c, h->n_answer);
         rc = cli_answer_run(h->c, h->m, h->s, &ids, !h->c->json, &h->last, err);
     }
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     TERN_TRY(rc);
     after_answer(h, !h->c->json);
     if (h->last.text.len == 0 && h->last.finish == TERN_FINISH_CANCELLED)

@@ -2,6 +2,7 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include "base/ids.h"
 #include "base/str.h"
 #include "options.h"
 #include "store/store.h"
@@ -95,27 +96,20 @@ TERN_CHECK tern_code cli_read_prompt(const cli *c, tern_str *out, const char **n
 /* TERN_E_USAGE unless text is UTF-8. */
 TERN_CHECK tern_code cli_check_utf8(const char *name, const char *text, size_t n, tern_err *err);
 
-typedef struct cli_ids {
-    int32_t *v; /* owned; tern_free */
-    size_t n, cap;
-} cli_ids;
-
-void cli_ids_done(cli_ids *ids);
-TERN_CHECK tern_code cli_ids_push(cli_ids *ids, int32_t id, tern_err *err);
 /* "1,2 3": digits with commas or blanks between, each from min to max. */
 TERN_CHECK tern_code cli_ids_parse(const char *what, const char *list, int32_t min, int32_t max,
-                                   cli_ids *out, tern_err *err);
+                                   tern_ids *out, tern_err *err);
 /* Append the ids of text; flags as of tern_model_tokenize. */
 TERN_CHECK tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned flags,
-                                 cli_ids *out, tern_err *err);
+                                 tern_ids *out, tern_err *err);
 
 /* All ids of the file that -f names, for a verb that measures over a text. */
-TERN_CHECK tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb, cli_ids *ids,
+TERN_CHECK tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb, tern_ids *ids,
                                   tern_err *err);
 
 /* ---- prompt.c: conversations to ids -------------------------------------------------------- */
 
-TERN_CHECK tern_code cli_chat_ids(const tern_model *m, const json_t *messages, cli_ids *out,
+TERN_CHECK tern_code cli_chat_ids(const tern_model *m, const json_t *messages, tern_ids *out,
                                   tern_err *err);
 
 /* ---- constraint.c: what answers may be ------------------------------------------------------ */
@@ -140,7 +134,7 @@ uint64_t cli_seed(const cli *c, uint64_t turn);
 /* Answer ids as the options say; stream to standard output when show. a->seed is the caller's.
  * An interrupt ends the answer with TERN_FINISH_CANCELLED and TERN_OK. */
 TERN_CHECK tern_code cli_answer_run(cli *c, const tern_model *m, tern_session *s,
-                                    const cli_ids *ids, bool show, cli_answer *a, tern_err *err);
+                                    const tern_ids *ids, bool show, cli_answer *a, tern_err *err);
 /* Tokens per second after the first token; 0 when there were fewer than two. */
 double cli_answer_speed(const tern_request_stats *st);
 void cli_answer_print_stats(const cli *c, const tern_session *s, const cli_answer *a);

@@ -137,7 +137,7 @@ static tern_code stats(chat *h, const char *a, tern_err *err)
 
 static tern_code tokens(chat *h, const char *a, tern_err *err)
 {
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     tern_code rc = TERN_OK;
     (void)a;
     if (transcript_count(&h->t))
@@ -145,7 +145,7 @@ static tern_code tokens(chat *h, const char *a, tern_err *err)
     if (rc == TERN_OK)
         (void)fprintf(stderr, "%zu messages, %zu tokens of %d in the context\n",
                       transcript_count(&h->t), ids.n, tern_session_n_ctx(h->s));
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     return rc;
 }
 

@@ -23,7 +23,7 @@ typedef struct job {
     size_t n_tensor;
     bool ternarize;
     ternarize_opts ternary;
-    cli_ids ids;                 /* to calibrate with */
+    tern_ids ids;                /* to calibrate with */
     double mse, relative, zeros; /* summed over what was made ternary */
     size_t n_ternary;
     imatrix weights; /* of --imatrix; empty: errors weigh by the values alone */
@@ -225,7 +225,7 @@ static tern_code read_logits(cli *c, const char *path, logits *l, tern_err *err)
     tern_model_opts mo;
     tern_model *m = NULL;
     tern_session *s = NULL;
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     tern_code rc;
     tern_model_opts_init(&mo);
     mo.n_thread = (int32_t)cli_int(&c->opt, OPT_THREADS);
@@ -245,7 +245,7 @@ static tern_code read_logits(cli *c, const char *path, logits *l, tern_err *err)
     TERN_TRY_GOTO(cli_session_new(c, m, CHECK_MAX, &s, err));
     TERN_TRY_GOTO(tern_session_eval_all(s, ids.v, l->n_tok, keep_row, l, err));
 fail:
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     tern_session_free(s);
     tern_model_close(m);
     return rc;
@@ -440,7 +440,7 @@ fail:
         regfree(&j->overrides[i].name);
     imatrix_done(&j->weights);
     free(source.v);
-    cli_ids_done(&j->ids);
+    tern_ids_done(&j->ids);
     json_decref(checked);
     json_decref(j->rows);
     tern_str_done(&path);

@@ -274,7 +274,7 @@ static bool go_on(void *ctx, size_t done, size_t total)
 /* Fewer items than this are one call, which shares what they have in common by itself. */
 static tern_code make_base(decide_verb *d, tern_err *err)
 {
-    decide_ids ids = {0};
+    tern_ids ids = {0};
     if (d->n <= BATCH)
         return TERN_OK;
     tern_code rc = decide_prefix(&d->host, &d->task, &ids, err);
@@ -282,7 +282,7 @@ static tern_code make_base(decide_verb *d, tern_err *err)
         rc = cli_session_new(d->c, d->m, (int32_t)cli_int(&d->c->opt, OPT_CTX), &d->host.base, err);
     if (rc == TERN_OK && d->host.base)
         rc = tern_session_eval(d->host.base, ids.v, ids.n, err);
-    decide_ids_done(&ids);
+    tern_ids_done(&ids);
     return rc;
 }
 

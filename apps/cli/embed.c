@@ -16,7 +16,7 @@ typedef struct job {
     tern_model *m;
     tern_model_info info;
     tern_embed_opts o;
-    cli_ids ids;
+    tern_ids ids;
     size_t *begin;          /* owned; [n_text + 1]: each text's first id */
     tern_embed_text *texts; /* owned; [n_text] */
     size_t n_text, batch0;
@@ -246,7 +246,7 @@ tern_code cli_embed(cli *c, tern_err *err)
         rc = cli_flush(err);
 fail:
     cli_progress_end(c);
-    cli_ids_done(&j.ids);
+    tern_ids_done(&j.ids);
     tern_free(j.begin);
     tern_free(j.texts);
     tern_free(j.out);

@@ -16,20 +16,20 @@
 typedef struct batch {
     eval_run *e;
     size_t item0, n_item, n_text;
-    cli_ids ids;
+    tern_ids ids;
     size_t *begin;          /* owned; [cap + 1] */
     tern_score_text *texts; /* owned; [cap] */
     tern_score *scores;     /* owned; [cap] */
     size_t cap;
-    cli_ids context, whole; /* scratch */
+    tern_ids context, whole; /* scratch */
     tern_str text;
 } batch;
 
 static void batch_done(batch *b)
 {
-    cli_ids_done(&b->ids);
-    cli_ids_done(&b->context);
-    cli_ids_done(&b->whole);
+    tern_ids_done(&b->ids);
+    tern_ids_done(&b->context);
+    tern_ids_done(&b->whole);
     tern_str_done(&b->text);
     tern_free(b->begin);
     tern_free(b->texts);
@@ -51,7 +51,7 @@ static tern_code batch_init(batch *b, eval_run *e, tern_err *err)
 
 /* Append ids[0..n) of a and b, the last n_given + n_tok of them; no more than the context takes, whose last
  * token needs no room. */
-static tern_code add_text(batch *b, const cli_ids *given, const int32_t *rest, size_t n_rest,
+static tern_code add_text(batch *b, const tern_ids *given, const int32_t *rest, size_t n_rest,
                           tern_err *err)
 {
     eval_run *e = b->e;
@@ -66,9 +66,9 @@ static tern_code add_text(batch *b, const cli_ids *given, const int32_t *rest, s
         e->n_cut++;
     }
     for (size_t i = given->n - n_given; i < given->n; i++)
-        TERN_TRY(cli_ids_push(&b->ids, given->v[i], err));
+        TERN_TRY(tern_ids_push(&b->ids, given->v[i], err));
     for (size_t i = 0; i < n_rest; i++)
-        TERN_TRY(cli_ids_push(&b->ids, rest[i], err));
+        TERN_TRY(tern_ids_push(&b->ids, rest[i], err));
     b->texts[b->n_text].n_given = n_given;
     b->begin[++b->n_text] = b->ids.n;
     return TERN_OK;
@@ -89,7 +89,7 @@ static tern_code add_alone(batch *b, tern_err *err)
                          "%s: line %zu: a text of one token, and the model has none to begin with",
                          cli_text(&b->e->c->opt, OPT_FILE),
                          b->e->set.item[b->item0 + b->n_item].line);
-    TERN_TRY(cli_ids_push(&b->context, prefix, err));
+    TERN_TRY(tern_ids_push(&b->context, prefix, err));
     return add_text(b, &b->context, b->whole.v + skip, b->whole.n - skip, err);
 }
 
@@ -197,7 +197,7 @@ static tern_code score(eval_run *e, tern_err *err)
     return e->interrupted ? TERN_OK : rc;
 }
 
-tern_code eval_prompt_ids(eval_run *e, const char *text, size_t max, cli_ids *ids, tern_err *err)
+tern_code eval_prompt_ids(eval_run *e, const char *text, size_t max, tern_ids *ids, tern_err *err)
 {
     tern_str s;
     tern_str_init(&s, 2 * CLI_MAX_INPUT);

@@ -21,7 +21,7 @@ typedef struct eval_run {
 } eval_run;
 
 /* Ids of the preamble and text, without the beginning of what is longer than max. */
-TERN_CHECK tern_code eval_prompt_ids(eval_run *e, const char *text, size_t max, cli_ids *ids,
+TERN_CHECK tern_code eval_prompt_ids(eval_run *e, const char *text, size_t max, tern_ids *ids,
                                      tern_err *err);
 /* Fill the results of tasks where a model writes (eval_generate.c). An interrupt ends it with TERN_OK and
  * e->interrupted. */

@@ -20,7 +20,7 @@ typedef struct writing {
     size_t n;
     size_t next, n_done; /* the next item; items that are done */
     tern_gen_opts gen;
-    cli_ids ids;
+    tern_ids ids;
 } writing;
 
 static void init_options(writing *g)
@@ -143,6 +143,6 @@ tern_code eval_generate(eval_run *e, tern_err *err)
         tern_str_done(&g.w[i].text);
     }
     tern_free(g.w);
-    cli_ids_done(&g.ids);
+    tern_ids_done(&g.ids);
     return rc;
 }

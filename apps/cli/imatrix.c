@@ -32,7 +32,7 @@ static tern_code see_chunk(tern_session *s, int32_t *tok, size_t n, int32_t bos,
     return rc;
 }
 
-static tern_code run(cli *c, tern_session *s, cli_ids *ids, int32_t bos, imatrix *m, tern_err *err)
+static tern_code run(cli *c, tern_session *s, tern_ids *ids, int32_t bos, imatrix *m, tern_err *err)
 {
     for (uint32_t i = 0; i < m->n_chunk; i++) {
         cli_progress(c, "imatrix", (double)i, (double)m->n_chunk, "");
@@ -67,7 +67,7 @@ tern_code cli_imatrix(cli *c, tern_err *err)
     tern_model_info info = {.size = sizeof info};
     tern_model *m = NULL;
     tern_session *s = NULL;
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     imatrix im;
     tern_code rc;
     tern_session_opts so;
@@ -106,7 +106,7 @@ tern_code cli_imatrix(cli *c, tern_err *err)
     rc = report(c, &im, err);
 fail:
     cli_interrupt_target(NULL);
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     tern_session_free(s);
     tern_model_close(m);
     imatrix_done(&im);

@@ -75,35 +75,7 @@ tern_code cli_check_utf8(const char *name, const char *text, size_t n, tern_err 
 
 /* ---- ids ----------------------------------------------------------------------------------- */
 
-void cli_ids_done(cli_ids *ids)
-{
-    tern_free(ids->v);
-    *ids = (cli_ids){0};
-}
-
-static tern_code reserve(cli_ids *ids, size_t n_more, tern_err *err)
-{
-    size_t need, bytes;
-    if (!tern_add_size(ids->n, n_more, &need) || !tern_mul_size(need, 2 * sizeof *ids->v, &bytes))
-        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", n_more);
-    if (need <= ids->cap)
-        return TERN_OK;
-    int32_t *v = tern_realloc(ids->v, ids->cap * sizeof *v, bytes);
-    if (!v)
-        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", need);
-    ids->v = v;
-    ids->cap = 2 * need;
-    return TERN_OK;
-}
-
-tern_code cli_ids_push(cli_ids *ids, int32_t id, tern_err *err)
-{
-    TERN_TRY(reserve(ids, 1, err));
-    ids->v[ids->n++] = id;
-    return TERN_OK;
-}
-
-tern_code cli_ids_parse(const char *what, const char *list, int32_t min, int32_t max, cli_ids *out,
+tern_code cli_ids_parse(const char *what, const char *list, int32_t min, int32_t max, tern_ids *out,
                         tern_err *err)
 {
     static const char separators[] = ", \t\r\n";
@@ -115,7 +87,7 @@ tern_code cli_ids_parse(const char *what, const char *list, int32_t min, int32_t
         if (!tern_parse_u64(at, n, &id) || id < (uint64_t)min || id > (uint64_t)max)
             return tern_fail(err, TERN_E_USAGE, "%s: '%s': expected numbers from %d to %d", what,
                              tern_quote(shown, sizeof shown, at, n), min, max);
-        TERN_TRY(cli_ids_push(out, (int32_t)id, err));
+        TERN_TRY(tern_ids_push(out, (int32_t)id, err));
         at += n;
         at += strspn(at, separators);
     }
@@ -124,16 +96,16 @@ tern_code cli_ids_parse(const char *what, const char *list, int32_t min, int32_t
     return TERN_OK;
 }
 
-tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned flags, cli_ids *out,
-                      tern_err *err)
+tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned flags,
+                      tern_ids *out, tern_err *err)
 {
     size_t n_id;
     /* Every token covers a byte at least, but for BOS, EOS and the space put before a text. */
-    TERN_TRY(reserve(out, n + 8, err));
+    TERN_TRY(tern_ids_reserve(out, n + 8, err));
     tern_code rc =
         tern_model_tokenize(m, text, n, flags, out->v + out->n, out->cap - out->n, &n_id, err);
     if (rc == TERN_E_LIMIT && n_id > out->cap - out->n) {
-        TERN_TRY(reserve(out, n_id, err));
+        TERN_TRY(tern_ids_reserve(out, n_id, err));
         rc = tern_model_tokenize(m, text, n, flags, out->v + out->n, out->cap - out->n, &n_id, err);
     }
     if (rc == TERN_OK)
@@ -141,7 +113,7 @@ tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned 
     return rc;
 }
 
-tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb, cli_ids *ids, tern_err *err)
+tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb, tern_ids *ids, tern_err *err)
 {
     const char *path = cli_text(&c->opt, OPT_FILE);
     tern_str text;

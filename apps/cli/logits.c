@@ -7,7 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
-static tern_code read_ids(cli *c, const tern_model *m, int32_t n_vocab, cli_ids *ids, tern_err *err)
+static tern_code read_ids(cli *c, const tern_model *m, int32_t n_vocab, tern_ids *ids,
+                          tern_err *err)
 {
     unsigned flags = (cli_flag(&c->opt, OPT_NO_SPECIAL) ? 0u : TERN_TOKENIZE_ADD_SPECIAL) |
                      (cli_flag(&c->opt, OPT_NO_PARSE) ? 0u : TERN_TOKENIZE_PARSE_SPECIAL);
@@ -39,7 +40,7 @@ static void write_row(void *ctx, int row, const float *logits)
     cli_npy_values(k->f, logits, k->n_vocab);
 }
 
-static tern_code write_logits(cli *c, tern_session *s, size_t n_vocab, const cli_ids *ids,
+static tern_code write_logits(cli *c, tern_session *s, size_t n_vocab, const tern_ids *ids,
                               const char *path, tern_err *err)
 {
     bool all = cli_flag(&c->opt, OPT_ALL);
@@ -65,7 +66,7 @@ static tern_code write_logits(cli *c, tern_session *s, size_t n_vocab, const cli
     return rc;
 }
 
-static tern_code report(const cli *c, const char *path, const cli_ids *ids, size_t n_vocab,
+static tern_code report(const cli *c, const char *path, const tern_ids *ids, size_t n_vocab,
                         tern_err *err)
 {
     bool all = cli_flag(&c->opt, OPT_ALL);
@@ -86,7 +87,7 @@ tern_code cli_logits(cli *c, tern_err *err)
     tern_model_info info = {.size = sizeof info};
     tern_model *m = NULL;
     tern_session *s = NULL;
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     tern_code rc;
     if (!path)
         return tern_fail(err, TERN_E_USAGE, "logits needs -o OUT.npy (- is standard output)");
@@ -100,7 +101,7 @@ tern_code cli_logits(cli *c, tern_err *err)
     TERN_TRY_GOTO(write_logits(c, s, (size_t)info.n_vocab, &ids, path, err));
     TERN_TRY_GOTO(report(c, path, &ids, (size_t)info.n_vocab, err));
 fail:
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     tern_session_free(s);
     tern_model_close(m);
     return rc;

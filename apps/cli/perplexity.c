@@ -15,7 +15,7 @@ typedef struct measure {
     int32_t n_vocab, bos;
     size_t n_ctx, stride; /* stride 0: chunks */
     size_t n_chunk;       /* or windows */
-    cli_ids ids;
+    tern_ids ids;
     eval_base_writer keep; /* if keeps */
     eval_base_reader base; /* if compares */
     bool keeps, compares;
@@ -196,7 +196,7 @@ static tern_code take_base(measure *k, tern_err *err)
                          h->n_vocab, k->n_vocab);
     k->n_ctx = (size_t)h->n_ctx;
     for (size_t i = 0; i < (size_t)h->n_chunk * k->n_ctx; i++)
-        TERN_TRY(cli_ids_push(&k->ids, k->base.tokens[i], err));
+        TERN_TRY(tern_ids_push(&k->ids, k->base.tokens[i], err));
     return TERN_OK;
 }
 
@@ -257,7 +257,7 @@ tern_code cli_perplexity(cli *c, tern_err *err)
     TERN_TRY_GOTO(report(&k, err));
 fail:
     cli_interrupt_target(NULL);
-    cli_ids_done(&k.ids);
+    tern_ids_done(&k.ids);
     eval_base_abort(&k.keep);
     eval_base_close(&k.base);
     eval_divergence_done(&k.d);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static tern_code chat_ids(const cli *c, const tern_model *m, const tern_str *text, cli_ids *ids,
+static tern_code chat_ids(const cli *c, const tern_model *m, const tern_str *text, tern_ids *ids,
                           tern_err *err)
 {
     const char *system = cli_text(&c->opt, OPT_SYSTEM);
@@ -24,7 +24,7 @@ static tern_code chat_ids(const cli *c, const tern_model *m, const tern_str *tex
     return rc;
 }
 
-static tern_code make_ids(cli *c, const tern_model *m, const tern_str *text, cli_ids *ids,
+static tern_code make_ids(cli *c, const tern_model *m, const tern_str *text, tern_ids *ids,
                           tern_err *err)
 {
     tern_model_info info = {.size = sizeof info};
@@ -73,7 +73,7 @@ static tern_code load_cache(cli *c, tern_session *s, tern_err *err)
 }
 
 /* The prompt, without the answer, unless the file had it all. */
-static tern_code save_cache(const cli *c, tern_session *s, const cli_ids *ids, const cli_answer *a,
+static tern_code save_cache(const cli *c, tern_session *s, const tern_ids *ids, const cli_answer *a,
                             tern_err *err)
 {
     const char *path = cli_text(&c->opt, OPT_PROMPT_CACHE);
@@ -85,7 +85,7 @@ static tern_code save_cache(const cli *c, tern_session *s, const cli_ids *ids, c
     return n_tok ? tern_session_save(s, path, err) : TERN_OK;
 }
 
-static tern_code answer(cli *c, tern_model *m, const cli_ids *ids, tern_err *err)
+static tern_code answer(cli *c, tern_model *m, const tern_ids *ids, tern_err *err)
 {
     tern_session *s;
     cli_answer a;
@@ -119,7 +119,7 @@ static tern_code answer(cli *c, tern_model *m, const cli_ids *ids, tern_err *err
 tern_code cli_run(cli *c, tern_err *err)
 {
     tern_model *m = NULL;
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     tern_str text;
     tern_code rc;
     tern_str_init(&text, CLI_MAX_INPUT);
@@ -128,7 +128,7 @@ tern_code cli_run(cli *c, tern_err *err)
     TERN_TRY_GOTO(make_ids(c, m, &text, &ids, err));
     TERN_TRY_GOTO(answer(c, m, &ids, err));
 fail:
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     tern_model_close(m);
     tern_str_done(&text);
     return rc;

@@ -190,7 +190,7 @@ static json_t *describe(const cli *c, const table *t)
 
 /* ---- the verb ------------------------------------------------------------------------------ */
 
-static tern_code evaluate(cli *c, tern_session *s, const cli_ids *ids, tern_err *err)
+static tern_code evaluate(cli *c, tern_session *s, const tern_ids *ids, tern_err *err)
 {
     size_t n_ctx = (size_t)cli_int(&c->opt, OPT_CHUNK), n = ids->n;
     int64_t limit = cli_int(&c->opt, OPT_CHUNKS);
@@ -212,7 +212,7 @@ tern_code cli_stats(cli *c, tern_err *err)
     tern_model_info info = {.size = sizeof info};
     tern_model *m = NULL;
     tern_session *s = NULL;
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     table t = {0};
     tern_code rc;
     TERN_TRY_GOTO(cli_model_open(c, (int32_t)cli_int(&c->opt, OPT_THREADS), &m, err));
@@ -239,7 +239,7 @@ tern_code cli_stats(cli *c, tern_err *err)
 fail:
     cli_interrupt_target(NULL);
     tern_free(t.row);
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     tern_session_free(s);
     tern_model_close(m);
     return rc;

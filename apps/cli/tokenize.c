@@ -42,7 +42,7 @@ static void print_piece(int32_t id, const tern_str *piece)
     (void)putchar('\n');
 }
 
-static tern_code print_pieces(const cli *c, const tern_model *m, const cli_ids *ids, tern_err *err)
+static tern_code print_pieces(const cli *c, const tern_model *m, const tern_ids *ids, tern_err *err)
 {
     json_t *o = json_object(), *list = json_array(), *pieces = json_array();
     tern_code rc = TERN_OK;
@@ -71,7 +71,7 @@ static tern_code print_pieces(const cli *c, const tern_model *m, const cli_ids *
 static tern_code detokenize(const cli *c, const tern_model *m, const char *list, tern_err *err)
 {
     tern_model_info info = {.size = sizeof info};
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     char *text = NULL;
     size_t n;
     tern_code rc;
@@ -86,7 +86,7 @@ static tern_code detokenize(const cli *c, const tern_model *m, const char *list,
         (void)putchar('\n');
     }
 fail:
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     tern_string_free(text);
     return rc;
 }
@@ -96,7 +96,7 @@ static tern_code tokenize(cli *c, const tern_model *m, tern_err *err)
     unsigned flags = (cli_flag(&c->opt, OPT_NO_SPECIAL) ? 0u : TERN_TOKENIZE_ADD_SPECIAL) |
                      (cli_flag(&c->opt, OPT_NO_PARSE) ? 0u : TERN_TOKENIZE_PARSE_SPECIAL);
     const char *name;
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     tern_str text;
     tern_code rc;
     tern_str_init(&text, CLI_MAX_INPUT);
@@ -112,7 +112,7 @@ static tern_code tokenize(cli *c, const tern_model *m, tern_err *err)
         (void)putchar('\n');
     }
 fail:
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     tern_str_done(&text);
     return rc;
 }

@@ -94,7 +94,7 @@ static tern_code run(tern_model *m, const int32_t *ids, size_t n, pass *p, tern_
     return rc;
 }
 
-static tern_code text_ids(const tern_model *m, cli_ids *ids, tern_err *err)
+static tern_code text_ids(const tern_model *m, tern_ids *ids, tern_err *err)
 {
     tern_model_info info = {.size = sizeof info};
     tern_model_info_get(m, &info);
@@ -122,7 +122,7 @@ static tern_code read_as(verify *k, reading *r, char *arch, char *act, size_t ca
 {
     tern_model *m;
     tern_model_info info = {.size = sizeof info};
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     pass p = {0};
     char *text = NULL;
     r->nats = (double)NAN;
@@ -144,7 +144,7 @@ static tern_code read_as(verify *k, reading *r, char *arch, char *act, size_t ca
         json_decref(o);
     }
     tern_string_free(text);
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     tern_model_close(m);
     *chance = log((double)info.n_vocab);
     r->wild = p.wild;
@@ -242,7 +242,7 @@ tern_code verify_readings(verify *k, tern_err *err)
 
 #define RECORD_VERSION 1
 
-static tern_code rows_of(verify *k, const cli_ids *given, cli_ids *ids, json_t **rows,
+static tern_code rows_of(verify *k, const tern_ids *given, tern_ids *ids, json_t **rows,
                          tern_err *err)
 {
     tern_model *m;
@@ -256,7 +256,7 @@ static tern_code rows_of(verify *k, const cli_ids *given, cli_ids *ids, json_t *
             rc = tern_fail(err, TERN_E_FORMAT, "the record has token %d, the model %d of them",
                            given->v[i], info.n_vocab);
         else
-            rc = cli_ids_push(ids, given->v[i], err);
+            rc = tern_ids_push(ids, given->v[i], err);
     }
     if (!given)
         rc = text_ids(m, ids, err);
@@ -274,13 +274,13 @@ static tern_code rows_of(verify *k, const cli_ids *given, cli_ids *ids, json_t *
 
 tern_code verify_record(verify *k, const char *path, tern_err *err)
 {
-    cli_ids ids = {0};
+    tern_ids ids = {0};
     json_t *rows = NULL, *list = json_array();
     tern_outfile o;
     tern_code rc = rows_of(k, NULL, &ids, &rows, err);
     for (size_t i = 0; rc == TERN_OK && i < ids.n; i++)
         (void)json_array_append_new(list, json_integer(ids.v[i]));
-    cli_ids_done(&ids);
+    tern_ids_done(&ids);
     json_t *record = rc == TERN_OK
                          ? json_pack("{s:i, s:s, s:O, s:O}", "tern_record", RECORD_VERSION, "model",
                                      cli_model_label(k->c), "ids", list, "rows", rows)
@@ -333,7 +333,7 @@ static void compare_row(comparison *k, const json_t *a, const json_t *b)
         k->worst = HUGE_VAL;
 }
 
-static tern_code read_record(const char *path, json_t **out, cli_ids *ids, tern_err *err)
+static tern_code read_record(const char *path, json_t **out, tern_ids *ids, tern_err *err)
 {
     tern_str text;
     size_t i;
@@ -353,7 +353,7 @@ static tern_code read_record(const char *path, json_t **out, cli_ids *ids, tern_
         json_int_t v = json_integer_value(id);
         ok &= json_is_integer(id) && v >= 0 && v <= INT32_MAX;
         if (ok && rc == TERN_OK)
-            rc = cli_ids_push(ids, (int32_t)v, err);
+            rc = tern_ids_push(ids, (int32_t)v, err);
     }
     if (rc == TERN_OK && !ok)
         rc = tern_fail(err, TERN_E_FORMAT, "%s: not a record of tern verify --record", path);
@@ -366,7 +366,7 @@ static tern_code read_record(const char *path, json_t **out, cli_ids *ids, tern_
 
 tern_code verify_against(verify *k, const char *path, double tolerance, tern_err *err)
 {
-    cli_ids wanted = {0}, ids = {0};
+    tern_ids wanted = {0}, ids = {0};
     json_t *record = NULL, *rows = NULL;
     comparison c = {0};
     tern_code rc = read_record(path, &record, &wanted, err);
@@ -393,7 +393,7 @@ tern_code verify_against(verify *k, const char *path, double tolerance, tern_err
     }
     json_decref(record);
     json_decref(rows);
-    cli_ids_done(&wanted);
-    cli_ids_done(&ids);
+    tern_ids_done(&wanted);
+    tern_ids_done(&ids);
     return rc;
 }

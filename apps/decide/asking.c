@@ -16,46 +16,16 @@
 
 /* ---- ids ----------------------------------------------------------------------------------- */
 
-void decide_ids_done(decide_ids *ids)
-{
-    tern_free(ids->v);
-    *ids = (decide_ids){0};
-}
-
-static tern_code reserve(decide_ids *ids, size_t n_more, tern_err *err)
-{
-    size_t need, bytes;
-    if (!tern_add_size(ids->n, n_more, &need) || !tern_mul_size(need, 2 * sizeof *ids->v, &bytes))
-        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", n_more);
-    if (need <= ids->cap)
-        return TERN_OK;
-    int32_t *v = tern_realloc(ids->v, ids->cap * sizeof *v, bytes);
-    if (!v)
-        return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", need);
-    ids->v = v;
-    ids->cap = 2 * need;
-    return TERN_OK;
-}
-
-tern_code decide_ids_put(decide_ids *ids, const int32_t *v, size_t n, tern_err *err)
-{
-    TERN_TRY(reserve(ids, n, err));
-    if (n > 0)
-        memcpy(ids->v + ids->n, v, n * sizeof *v);
-    ids->n += n;
-    return TERN_OK;
-}
-
-tern_code decide_ids_add(decide_ids *ids, const tern_model *m, const char *text, size_t n,
+tern_code decide_ids_add(tern_ids *ids, const tern_model *m, const char *text, size_t n,
                          unsigned flags, tern_err *err)
 {
     size_t n_id;
     /* Every token covers a byte at least, but for BOS, EOS and the space put before a text. */
-    TERN_TRY(reserve(ids, n + 8, err));
+    TERN_TRY(tern_ids_reserve(ids, n + 8, err));
     tern_code rc =
         tern_model_tokenize(m, text, n, flags, ids->v + ids->n, ids->cap - ids->n, &n_id, err);
     if (rc == TERN_E_LIMIT && n_id > ids->cap - ids->n) {
-        TERN_TRY(reserve(ids, n_id, err));
+        TERN_TRY(tern_ids_reserve(ids, n_id, err));
         rc = tern_model_tokenize(m, text, n, flags, ids->v + ids->n, ids->cap - ids->n, &n_id, err);
     }
     if (rc == TERN_OK)
@@ -63,7 +33,7 @@ tern_code decide_ids_add(decide_ids *ids, const tern_model *m, const char *text,
     return rc;
 }
 
-static size_t common(const decide_ids *a, const decide_ids *b)
+static size_t common(const tern_ids *a, const tern_ids *b)
 {
     size_t n = 0, most = a->n < b->n ? a->n : b->n;
     while (n < most && a->v[n] == b->v[n])
@@ -206,7 +176,7 @@ static bool push_examples(const decide_task *t, json_t *messages, tern_str *s)
 }
 
 static tern_code chat_prompt(const decide_host *h, const decide_task *t, const decide_labels *l,
-                             const char *input, decide_ids *out, tern_err *err)
+                             const char *input, tern_ids *out, tern_err *err)
 {
     tern_str s;
     json_t *messages = json_array();
@@ -224,7 +194,7 @@ static tern_code chat_prompt(const decide_host *h, const decide_task *t, const d
     tern_code rc = json ? tern_model_chat_tokenize(h->m, json, NULL, true, &ids, &n, err)
                         : tern_fail(err, TERN_E_NOMEM, "out of memory for the prompt");
     if (rc == TERN_OK)
-        rc = decide_ids_put(out, ids, n, err);
+        rc = tern_ids_put(out, ids, n, err);
     tern_ids_free(ids);
     free(json);
     tern_str_done(&s);
@@ -233,7 +203,7 @@ static tern_code chat_prompt(const decide_host *h, const decide_task *t, const d
 }
 
 tern_code decide_prompt(const decide_host *h, const decide_task *t, const decide_labels *l,
-                        const char *input, decide_ids *out, tern_err *err)
+                        const char *input, tern_ids *out, tern_err *err)
 {
     tern_str s;
     if (t->chat)
@@ -246,16 +216,16 @@ tern_code decide_prompt(const decide_host *h, const decide_task *t, const decide
     return rc;
 }
 
-tern_code decide_prefix(const decide_host *h, const decide_task *t, decide_ids *out, tern_err *err)
+tern_code decide_prefix(const decide_host *h, const decide_task *t, tern_ids *out, tern_err *err)
 {
-    decide_ids a = {0}, b = {0};
+    tern_ids a = {0}, b = {0};
     tern_code rc;
     TERN_TRY_GOTO(decide_prompt(h, t, NULL, "A", &a, err));
     TERN_TRY_GOTO(decide_prompt(h, t, NULL, "0 x", &b, err));
-    rc = decide_ids_put(out, a.v, common(&a, &b), err);
+    rc = tern_ids_put(out, a.v, common(&a, &b), err);
 fail:
-    decide_ids_done(&a);
-    decide_ids_done(&b);
+    tern_ids_done(&a);
+    tern_ids_done(&b);
     return rc;
 }
 
@@ -280,12 +250,12 @@ static tern_code is_control(const tern_model *m, int32_t id, bool *out, tern_err
 
 /* The plain text behind a conversation's last control token ("assistant\n"), which answers continue, and the
  * number of ids before it. Where those ids do not come back from that text it is empty. */
-static tern_code find_opening(const decide_host *h, const decide_ids *prompt, size_t *n_before,
+static tern_code find_opening(const decide_host *h, const tern_ids *prompt, size_t *n_before,
                               char **text, size_t *n_text, tern_err *err)
 {
     size_t at = prompt->n;
     bool control = false;
-    decide_ids again = {0};
+    tern_ids again = {0};
     *text = NULL;
     *n_text = 0;
     while (at > 0 && prompt->n - at < MAX_OPENING && !control) {
@@ -303,14 +273,14 @@ static tern_code find_opening(const decide_host *h, const decide_ids *prompt, si
         *n_before = at;
     else
         *n_text = 0;
-    decide_ids_done(&again);
+    tern_ids_done(&again);
     return rc;
 }
 
 #define STAND_IN "7Qz"
 
 /* What the template writes behind an assistant's message, up to its first control token. */
-static tern_code end_of_turn(const decide_host *h, decide_ids *out, tern_err *err)
+static tern_code end_of_turn(const decide_host *h, tern_ids *out, tern_err *err)
 {
     tern_model_info info = {.size = sizeof info};
     tern_err ignored;
@@ -337,12 +307,12 @@ static tern_code end_of_turn(const decide_host *h, decide_ids *out, tern_err *er
     }
     out->n = keep;
     if (rc == TERN_OK && keep == before && info.eos >= 0)
-        rc = decide_ids_put(out, &info.eos, 1, err);
+        rc = tern_ids_put(out, &info.eos, 1, err);
     tern_string_free(text);
     return rc;
 }
 
-static tern_code end_ids(const decide_host *h, const decide_task *t, decide_ids *out, tern_err *err)
+static tern_code end_ids(const decide_host *h, const decide_task *t, tern_ids *out, tern_err *err)
 {
     if (t->end == DECIDE_END_TEXT)
         return decide_ids_add(out, h->m, t->end_text, strlen(t->end_text),
@@ -352,17 +322,17 @@ static tern_code end_ids(const decide_host *h, const decide_task *t, decide_ids 
 
 /* What answers are appended to. */
 typedef struct opening {
-    const decide_ids *before; /* ids that stay, the first n_before of them */
+    const tern_ids *before; /* ids that stay, the first n_before of them */
     size_t n_before;
     const char *text; /* tokenised together with an answer */
     size_t n_text;
     unsigned flags;
     const char *gap;
-    decide_ids end;
+    tern_ids end;
 } opening;
 
-static tern_code add_answer(const decide_host *h, const opening *o, const char *text,
-                            decide_ids *out, tern_err *err)
+static tern_code add_answer(const decide_host *h, const opening *o, const char *text, tern_ids *out,
+                            tern_err *err)
 {
     tern_str s;
     tern_str_init(&s, MAX_TEXT);
@@ -371,11 +341,11 @@ static tern_code add_answer(const decide_host *h, const opening *o, const char *
     tern_str_puts(&s, text);
     tern_code rc = s.failed ? tern_fail(err, TERN_E_NOMEM, "out of memory for an answer") : TERN_OK;
     if (rc == TERN_OK)
-        rc = decide_ids_put(out, o->before->v, o->n_before, err);
+        rc = tern_ids_put(out, o->before->v, o->n_before, err);
     if (rc == TERN_OK)
         rc = decide_ids_add(out, h->m, tern_str_get(&s), s.len, o->flags, err);
     if (rc == TERN_OK)
-        rc = decide_ids_put(out, o->end.v, o->end.n, err);
+        rc = tern_ids_put(out, o->end.v, o->end.n, err);
     tern_str_done(&s);
     return rc;
 }
@@ -399,7 +369,7 @@ static tern_code find_given(decide_asked *a, tern_err *err)
 static int compare_texts(const void *pa, const void *pb, void *ctx)
 {
     const decide_asked *a = ctx;
-    const decide_ids *x = &a->text[*(const size_t *)pa], *y = &a->text[*(const size_t *)pb];
+    const tern_ids *x = &a->text[*(const size_t *)pa], *y = &a->text[*(const size_t *)pb];
     size_t most = x->n < y->n ? x->n : y->n;
     for (size_t i = a->n_given; i < most; i++)
         if (x->v[i] != y->v[i])
@@ -409,7 +379,7 @@ static int compare_texts(const void *pa, const void *pb, void *ctx)
 
 static bool begins_with(const decide_asked *a, size_t longer, size_t shorter)
 {
-    const decide_ids *x = &a->text[longer], *y = &a->text[shorter];
+    const tern_ids *x = &a->text[longer], *y = &a->text[shorter];
     return y->n <= x->n &&
            memcmp(x->v + a->n_given, y->v + a->n_given, (y->n - a->n_given) * sizeof *y->v) == 0;
 }
@@ -464,7 +434,7 @@ static tern_code add_answers(const decide_host *h, const decide_labels *l, const
  * of the answer is there already, with which the ids of a->prompt then end. */
 static tern_code open_answer(const decide_host *h, const decide_task *t, const decide_labels *l,
                              const char *input, const char *said, decide_asked *a, opening *o,
-                             decide_ids *before, tern_str *text, tern_err *err)
+                             tern_ids *before, tern_str *text, tern_err *err)
 {
     char *tail = NULL;
     size_t n_tail = 0;
@@ -490,7 +460,7 @@ static tern_code open_answer(const decide_host *h, const decide_task *t, const d
     o->before = before;
     o->text = tern_str_get(text);
     o->n_text = text->len;
-    rc = decide_ids_put(&a->prompt, before->v, o->n_before, err);
+    rc = tern_ids_put(&a->prompt, before->v, o->n_before, err);
     return rc != TERN_OK ? rc : decide_ids_add(&a->prompt, h->m, o->text, o->n_text, o->flags, err);
 }
 
@@ -511,7 +481,7 @@ tern_code decide_ask(const decide_host *h, const decide_task *t, const decide_la
                      const char *input, const char *said, decide_asked *out, tern_err *err)
 {
     opening o = {.gap = t->chat ? "" : " "};
-    decide_ids before = {0};
+    tern_ids before = {0};
     tern_str text;
     tern_code rc;
     *out = (decide_asked){0};
@@ -522,8 +492,8 @@ tern_code decide_ask(const decide_host *h, const decide_task *t, const decide_la
     TERN_TRY_GOTO(add_answers(h, l, &o, out, err));
     rc = check_room(h, out, err);
 fail:
-    decide_ids_done(&o.end);
-    decide_ids_done(&before);
+    tern_ids_done(&o.end);
+    tern_ids_done(&before);
     tern_str_done(&text);
     if (rc != TERN_OK)
         decide_asked_done(out);
@@ -533,9 +503,9 @@ fail:
 void decide_asked_done(decide_asked *a)
 {
     for (size_t i = 0; i < a->n_text; i++)
-        decide_ids_done(&a->text[i]);
+        tern_ids_done(&a->text[i]);
     tern_free(a->text);
     tern_free(a->parent);
-    decide_ids_done(&a->prompt);
+    tern_ids_done(&a->prompt);
     *a = (decide_asked){0};
 }

@@ -5,6 +5,7 @@
 #ifndef DECIDE_DECIDE_H
 #define DECIDE_DECIDE_H
 
+#include "base/ids.h"
 #include "base/str.h"
 
 #include <jansson.h>
@@ -103,15 +104,9 @@ static inline const decide_labels *decide_labels_of(const decide_task *t, const 
 
 /* ---- asking -------------------------------------------------------------------------------- */
 
-typedef struct decide_ids {
-    int32_t *v; /* owned; tern_free */
-    size_t n, cap;
-} decide_ids;
-
-void decide_ids_done(decide_ids *ids);
-TERN_CHECK tern_code decide_ids_put(decide_ids *ids, const int32_t *v, size_t n, tern_err *err);
-TERN_CHECK tern_code decide_ids_add(decide_ids *ids, const tern_model *m, const char *text,
-                                    size_t n, unsigned flags, tern_err *err);
+/* Append the ids of text; flags as of tern_model_tokenize. */
+TERN_CHECK tern_code decide_ids_add(tern_ids *ids, const tern_model *m, const char *text, size_t n,
+                                    unsigned flags, tern_err *err);
 
 /* What decisions are made with. */
 typedef struct decide_host {
@@ -127,16 +122,16 @@ typedef struct decide_host {
 
 /* The prompt for an input. */
 TERN_CHECK tern_code decide_prompt(const decide_host *h, const decide_task *t,
-                                   const decide_labels *l, const char *input, decide_ids *out,
+                                   const decide_labels *l, const char *input, tern_ids *out,
                                    tern_err *err);
 /* What prompts of a task have in common, whatever the input: worth keeping between calls. */
-TERN_CHECK tern_code decide_prefix(const decide_host *h, const decide_task *t, decide_ids *out,
+TERN_CHECK tern_code decide_prefix(const decide_host *h, const decide_task *t, tern_ids *out,
                                    tern_err *err);
 
 /* The prompt of one item with the answers to score. */
 typedef struct decide_asked {
-    decide_ids prompt;
-    decide_ids *text; /* owned; [n_text]: prompt and answer, label after label */
+    tern_ids prompt;
+    tern_ids *text; /* owned; [n_text]: prompt and answer, label after label */
     size_t
         *parent; /* owned; [n_text]: the longest text that this one begins with; SIZE_MAX: none */
     size_t n_text, n_given;

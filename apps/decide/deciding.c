@@ -45,7 +45,7 @@ static void batch_clear(batch *b)
     b->n_asked = b->n_text = b->n_id = 0;
 }
 
-static size_t common(const decide_ids *a, const decide_ids *b)
+static size_t common(const tern_ids *a, const tern_ids *b)
 {
     size_t n = 0, most = a->n < b->n ? a->n : b->n;
     while (n < most && a->v[n] == b->v[n])

@@ -69,7 +69,7 @@ static tern_code note(written *w, const tern_event *ev, double *pending, tern_er
 }
 
 static tern_code write_text(const decide_host *h, const decide_task *t, tern_grammar *g,
-                            tern_session *s, const decide_ids *prompt, written *w,
+                            tern_session *s, const tern_ids *prompt, written *w,
                             decide_extract *out, tern_err *err)
 {
     tern_gen_opts o;
@@ -367,7 +367,7 @@ static void fields_done(decide_extract *x)
 }
 
 /* Write the object once, and look at its fields. */
-static tern_code write_once(walker *k, tern_grammar *g, tern_session *s, const decide_ids *prompt,
+static tern_code write_once(walker *k, tern_grammar *g, tern_session *s, const tern_ids *prompt,
                             written *w, json_t *copy, tern_err *err)
 {
     fields_done(k->out);
@@ -387,7 +387,7 @@ tern_code decide_extract_run(const decide_host *h, const decide_task *t, tern_gr
                              tern_session *s, const char *input, decide_extract *out, tern_err *err)
 {
     written w = {0};
-    decide_ids prompt = {0};
+    tern_ids prompt = {0};
     walker k = {.h = h, .t = t, .input = input, .w = &w, .out = out};
     tern_grammar *own = NULL;
     json_t *copy = json_deep_copy(t->schema);
@@ -413,7 +413,7 @@ fail:
     tern_str_done(&k.path);
     tern_free(w.end);
     tern_free(w.log_p);
-    decide_ids_done(&prompt);
+    tern_ids_done(&prompt);
     tern_grammar_free(own);
     json_decref(copy);
     if (rc != TERN_OK)

@@ -235,7 +235,7 @@ static void drop(kept *k)
     *k = (kept){0};
 }
 
-static bool holds(const kept *k, uint64_t key, const decide_ids *ids)
+static bool holds(const kept *k, uint64_t key, const tern_ids *ids)
 {
     size_t n;
     if (!k->s || k->key != key)
@@ -276,7 +276,7 @@ static tern_code new_session(const decider *q, tern_session **out, tern_err *err
     return tern_session_new(q->host.m, &o, out, err);
 }
 
-static tern_code read_beginning(decider *q, decision *d, const decide_ids *ids, tern_err *err)
+static tern_code read_beginning(decider *q, decision *d, const tern_ids *ids, tern_err *err)
 {
     uint64_t bytes =
         (ids->n + 64) * q->token_bytes; /* whole pages, and one that is being written */
@@ -301,7 +301,7 @@ static tern_code read_beginning(decider *q, decision *d, const decide_ids *ids, 
 
 static tern_code find_beginning(decider *q, decision *d, tern_err *err)
 {
-    decide_ids ids = {0};
+    tern_ids ids = {0};
     q->host.base = NULL;
     tern_code rc = decide_prefix(&q->host, &d->task, &ids, err);
     for (int i = 0; rc == TERN_OK && i < MAX_KEPT; i++)
@@ -311,7 +311,7 @@ static tern_code find_beginning(decider *q, decision *d, tern_err *err)
         }
     if (rc == TERN_OK && !q->host.base)
         rc = read_beginning(q, d, &ids, err);
-    decide_ids_done(&ids);
+    tern_ids_done(&ids);
     return rc;
 }
 

@@ -34,28 +34,6 @@ typedef struct scratch {
     const char *mark; /* borrowed; see tern_tokenize_marked; NULL: none */
 } scratch;
 
-/* ---- ids --------------------------------------------------------------------------------- */
-
-void tern_ids_done(tern_ids *ids)
-{
-    tern_free(ids->v);
-    *ids = (tern_ids){0};
-}
-
-tern_code tern_ids_push(tern_ids *ids, int32_t id, tern_err *err)
-{
-    if (ids->n == ids->cap) {
-        size_t cap = ids->cap ? 2 * ids->cap : 64;
-        int32_t *v = tern_realloc(ids->v, ids->cap * sizeof *v, cap * sizeof *v);
-        if (!v)
-            return tern_fail(err, TERN_E_NOMEM, "no memory for %zu tokens", cap);
-        ids->v = v;
-        ids->cap = cap;
-    }
-    ids->v[ids->n++] = id;
-    return TERN_OK;
-}
-
 /* ---- creation ---------------------------------------------------------------------------- */
 
 static bool slice_is(tern_slice s, const char *text)

@@ -3,6 +3,7 @@
 #ifndef TERN_TEXT_TOKENIZER_H
 #define TERN_TEXT_TOKENIZER_H
 
+#include "base/ids.h"
 #include "base/str.h"
 #include "file/dir.h"
 
@@ -27,14 +28,6 @@ typedef struct tern_tokenizer_info {
     int32_t bos, eos, eot, unk, pad; /* -1: none */
     bool add_bos, add_eos;
 } tern_tokenizer_info;
-
-/* Ids grow here. */
-typedef struct tern_ids {
-    int32_t *v; /* owned; tern_free */
-    size_t n, cap;
-} tern_ids;
-void tern_ids_done(tern_ids *ids);
-TERN_CHECK tern_code tern_ids_push(tern_ids *ids, int32_t id, tern_err *err);
 
 /* pre_override names a pre-tokeniser for files without or with a wrong tokenizer.ggml.pre; NULL:
  * the file's. The directory must outlive the tokenizer. Codes: TERN_E_FORMAT, TERN_E_UNSUPPORTED

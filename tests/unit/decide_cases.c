@@ -170,7 +170,7 @@ static void test_a_base_changes_no_bit(void **state)
     enum { N = 3 };
     tern_err err;
     decide_task t;
-    decide_ids prefix = {0};
+    tern_ids prefix = {0};
     decide_result plain[N], based[N];
     tern_session *s;
     tern_session_opts so;
@@ -203,7 +203,7 @@ static void test_a_base_changes_no_bit(void **state)
     }
     decide_results_done(plain, N);
     decide_results_done(based, N);
-    decide_ids_done(&prefix);
+    tern_ids_done(&prefix);
     decide_task_done(&t);
     tern_session_free(s);
     tern_model_close(m);
