@@ -307,6 +307,25 @@ tern_code test_model_open(test_model *m, tern_model **out, tern_err *err)
     return tern_model_open_memory(m->file.data, m->file.len, "tiny.gguf", &o, out, err);
 }
 
+tern_model *test_model_ternary(test_model *m, int n_layer, int n_ctx, int n_thread)
+{
+    tern_model *opened;
+    tern_err err = {0};
+    tern_model_opts o;
+    tern_model_opts_init(&o);
+    o.n_thread = n_thread;
+    test_model_init(m, &(test_shape){.arch = "bitnet",
+                                     .d_model = 128,
+                                     .n_layer = n_layer,
+                                     .matrices = TERN_DT_I2_S,
+                                     .embed = TERN_DT_F16,
+                                     .n_ctx = n_ctx});
+    test_model_write(m);
+    if (tern_model_open_memory(m->file.data, m->file.len, "tiny", &o, &opened, &err) != TERN_OK)
+        fail_msg("%s", err.msg);
+    return opened;
+}
+
 /* ---- use ---------------------------------------------------------------------------------- */
 
 static void must(tern_code rc, const tern_err *err)

@@ -22,19 +22,8 @@ static atomic_int n_warning;
 static int set_up(void **state)
 {
     (void)state;
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = 2;
-    test_model_init(&file, &(test_shape){.arch = "bitnet",
-                                         .d_model = 128,
-                                         .n_layer = 2,
-                                         .matrices = TERN_DT_I2_S,
-                                         .embed = TERN_DT_F16,
-                                         .n_ctx = N_CTX});
-    test_model_write(&file);
-    return tern_model_open_memory(file.file.data, file.file.len, "tiny", &o, &m, NULL) == TERN_OK
-               ? 0
-               : -1;
+    m = test_model_ternary(&file, 2, N_CTX, 2);
+    return 0;
 }
 
 static int tear_down(void **state)

@@ -10,25 +10,6 @@
 #define N_CTX 160
 #define N_JOB 32
 
-static tern_model *open_model(test_model *m, int n_thread)
-{
-    tern_model *opened;
-    tern_err err = {0};
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = n_thread;
-    test_model_init(m, &(test_shape){.arch = "bitnet",
-                                     .d_model = 128,
-                                     .n_layer = 1,
-                                     .matrices = TERN_DT_I2_S,
-                                     .embed = TERN_DT_F16,
-                                     .n_ctx = N_CTX});
-    test_model_write(m);
-    if (tern_model_open_memory(m->file.data, m->file.len, "tiny", &o, &opened, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return opened;
-}
-
 static tern_scheduler *make(tern_model *m, int32_t n_slot, int32_t n_queue)
 {
     tern_scheduler *s;
@@ -91,7 +72,7 @@ static void test_answers_are_those_of_lone_requests(void **state)
     test_job *got = calloc(N_JOB, sizeof *got);
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         test_model m;
-        tern_model *opened = open_model(&m, cases[c].n_thread);
+        tern_model *opened = test_model_ternary(&m, 1, N_CTX, cases[c].n_thread);
         tern_scheduler *s = make(opened, cases[c].n_slot, N_JOB);
         talk t;
         opened->cost.fixed_rows = cases[c].n_row;
@@ -126,7 +107,7 @@ static void test_options_are_checked(void **state)
 {
     (void)state;
     test_model m;
-    tern_model *opened = open_model(&m, 1);
+    tern_model *opened = test_model_ternary(&m, 1, N_CTX, 1);
     tern_scheduler *s = make(opened, 2, 2);
     tern_scheduler_opts so;
     tern_err err = {0};
@@ -168,7 +149,7 @@ static void test_queue_is_bounded(void **state)
 {
     (void)state;
     test_model m;
-    tern_model *opened = open_model(&m, 1);
+    tern_model *opened = test_model_ternary(&m, 1, N_CTX, 1);
     tern_scheduler *s = make(opened, 1, 2);
     test_job t[4];
     talk k;
@@ -206,7 +187,7 @@ static void test_drain(void **state)
 {
     (void)state;
     test_model m;
-    tern_model *opened = open_model(&m, 1);
+    tern_model *opened = test_model_ternary(&m, 1, N_CTX, 1);
     test_job t[3];
     talk k;
     tern_err err = {0};
@@ -237,7 +218,7 @@ static void test_deadlines(void **state)
 {
     (void)state;
     test_model m;
-    tern_model *opened = open_model(&m, 1);
+    tern_model *opened = test_model_ternary(&m, 1, N_CTX, 1);
     tern_scheduler *s = make(opened, 1, 2);
     test_job t[3];
     talk k;
@@ -271,7 +252,7 @@ static void test_slots_can_be_seen(void **state)
 {
     (void)state;
     test_model m;
-    tern_model *opened = open_model(&m, 1);
+    tern_model *opened = test_model_ternary(&m, 1, N_CTX, 1);
     tern_scheduler *s = make(opened, 2, 4);
     tern_slot v[2];
     tern_err err = {0};

@@ -15,25 +15,6 @@
 
 #define N_CTX 256
 
-static tern_model *open_model(test_model *m)
-{
-    tern_model *opened;
-    tern_err err = {0};
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = 2;
-    test_model_init(m, &(test_shape){.arch = "bitnet",
-                                     .d_model = 128,
-                                     .n_layer = 1,
-                                     .matrices = TERN_DT_I2_S,
-                                     .embed = TERN_DT_F16,
-                                     .n_ctx = N_CTX});
-    test_model_write(m);
-    if (tern_model_open_memory(m->file.data, m->file.len, "tiny", &o, &opened, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return opened;
-}
-
 static tern_code make(tern_model *m, int32_t n_slot, uint64_t mem, tern_scheduler **s,
                       tern_err *err)
 {
@@ -115,7 +96,7 @@ static void test_allocations_fail(void **state)
 {
     (void)state;
     test_model file;
-    tern_model *m = open_model(&file);
+    tern_model *m = test_model_ternary(&file, 1, N_CTX, 2);
     test_job *t = calloc(2, sizeof *t);
     bool from = false, well = false;
     int n_bad = 0;
@@ -261,7 +242,7 @@ static void test_many_threads(void **state)
 {
     (void)state;
     test_model file;
-    tern_model *m = open_model(&file);
+    tern_model *m = test_model_ternary(&file, 1, N_CTX, 2);
     tern_scheduler *s;
     tern_err err = {0};
     pthread_t thread[N_THREAD + 1];

@@ -20,19 +20,8 @@ typedef struct fixture {
 static void set_up(fixture *f, const tern_scheduler_opts *o)
 {
     tern_err err = {0};
-    tern_model_opts mo;
-    tern_model_opts_init(&mo);
-    mo.n_thread = 2;
-    test_model_init(&f->file, &(test_shape){.arch = "bitnet",
-                                            .d_model = 128,
-                                            .n_layer = 1,
-                                            .matrices = TERN_DT_I2_S,
-                                            .embed = TERN_DT_F16,
-                                            .n_ctx = N_CTX});
-    test_model_write(&f->file);
-    if (tern_model_open_memory(f->file.file.data, f->file.file.len, "tiny", &mo, &f->m, &err) !=
-            TERN_OK ||
-        tern_scheduler_new(f->m, o, &f->s, &err) != TERN_OK)
+    f->m = test_model_ternary(&f->file, 1, N_CTX, 2);
+    if (tern_scheduler_new(f->m, o, &f->s, &err) != TERN_OK)
         fail_msg("%s", err.msg);
 }
 

@@ -25,24 +25,13 @@ static test_answer *want;
 static int set_up(void **state)
 {
     (void)state;
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = 2;
-    test_model_init(&file, &(test_shape){.arch = "bitnet",
-                                         .d_model = 128,
-                                         .n_layer = 2,
-                                         .matrices = TERN_DT_I2_S,
-                                         .embed = TERN_DT_F16,
-                                         .n_ctx = N_CTX});
-    test_model_write(&file);
+    m = test_model_ternary(&file, 2, N_CTX, 2);
     job = calloc(8, sizeof *job);
     want = calloc(1, sizeof *want);
     if (!job || !want || !mkdtemp(dir))
         return -1;
     (void)snprintf(path, sizeof path, "%s/slot", dir);
-    return tern_model_open_memory(file.file.data, file.file.len, "tiny", &o, &m, NULL) == TERN_OK
-               ? 0
-               : -1;
+    return 0;
 }
 
 static int tear_down(void **state)

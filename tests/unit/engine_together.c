@@ -25,25 +25,6 @@ typedef struct talk {
     tern_request_stats stats;
 } talk;
 
-static tern_model *open_model(test_model *m, int n_thread)
-{
-    tern_model *opened;
-    tern_err err = {0};
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = n_thread;
-    test_model_init(m, &(test_shape){.arch = "bitnet",
-                                     .d_model = 128,
-                                     .n_layer = 1,
-                                     .matrices = TERN_DT_I2_S,
-                                     .embed = TERN_DT_F16,
-                                     .n_ctx = N_CTX});
-    test_model_write(m);
-    if (tern_model_open_memory(m->file.data, m->file.len, "tiny", &o, &opened, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return opened;
-}
-
 /* Prompts of 1 to 81 tokens; greedy and sampled, with penalties and stops; answers of all lengths, one
  * of none and one to the context's end. */
 static void plan(talk *t, int i)
@@ -153,7 +134,7 @@ static void test_together_equals_alone(void **state)
         {0, 0, 0, 0, 0, 0}, {0, 3, 1, 9, 2, 12}, {8, 0, 7, 1, 5, 3}};
     for (int n_thread = 1; n_thread <= 3; n_thread++) {
         test_model m;
-        tern_model *opened = open_model(&m, n_thread);
+        tern_model *opened = test_model_ternary(&m, 1, N_CTX, n_thread);
         talk want[N_REQUEST], got[N_REQUEST];
         for (int i = 0; i < N_REQUEST; i++) {
             plan(&want[i], i);
@@ -179,7 +160,7 @@ static void test_a_prompt_does_not_hold_up_answers(void **state)
 {
     (void)state;
     test_model m;
-    tern_model *opened = open_model(&m, 2);
+    tern_model *opened = test_model_ternary(&m, 1, N_CTX, 2);
     talk t[2];
     tern_err err = {0};
     opened->cost.fixed_rows = 64; /* rather than what a busy machine makes of it */
@@ -217,7 +198,7 @@ static void test_others_go_on(void **state)
 {
     (void)state;
     test_model m;
-    tern_model *opened = open_model(&m, 2);
+    tern_model *opened = test_model_ternary(&m, 1, N_CTX, 2);
     talk t[3], want;
     tern_err err = {0};
     tern_event ev[3];
@@ -262,7 +243,8 @@ static void test_bad_lists_are_refused(void **state)
 {
     (void)state;
     test_model m1, m2;
-    tern_model *one = open_model(&m1, 1), *two = open_model(&m2, 1);
+    tern_model *one = test_model_ternary(&m1, 1, N_CTX, 1),
+               *two = test_model_ternary(&m2, 1, N_CTX, 1);
     talk t[3];
     tern_err err = {0};
     tern_event ev[3];
