@@ -97,6 +97,7 @@ export interface Timings {
     prompt_n?: number;
     prompt_per_second?: number;
     predicted_n?: number;
+    predicted_ms?: number;
     predicted_per_second?: number;
     energy_j?: number;
 }

@@ -46,7 +46,12 @@ export async function openPage(browser, url, options = {}) {
         ask: async (text) => {
             await page.locator('dialog').waitFor({ state: 'detached' }); // one that closes takes keys until it has
             await page.getByLabel('Message', { exact: true }).fill(text);
+            const before = await page.locator('.msg.user').last().elementHandle({ timeout: 1 }).catch(() => null);
             await page.keyboard.press('Enter');
+            await page.waitForFunction(
+                (old) => [...document.querySelectorAll('.msg.user')].at(-1) !== (old ?? undefined),
+                before,
+            );
         },
         answers: page.locator('.msg.assistant'),
         questions: page.locator('.msg.user'),
@@ -55,9 +60,7 @@ export async function openPage(browser, url, options = {}) {
             const last = page.locator('.msg.assistant').last();
             await last.waitFor();
             await page.waitForFunction(
-                () =>
-                    [...document.querySelectorAll('.msg.assistant')].at(-1)?.getAttribute('aria-busy') !==
-                    'true',
+                () => [...document.querySelectorAll('.msg')].at(-1)?.matches('.assistant:not([aria-busy=true])'),
                 null,
                 { timeout: 30000 },
             );

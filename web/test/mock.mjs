@@ -29,7 +29,8 @@ export async function startMock() {
     };
     const mock = {
         /* status, headers, error: refuse. text, delay: stream it word by word. breakAfter: cut the connection after so many
-         * words. errorAfter: an error event. hang: nothing at all. times: for so many requests, then the default. */
+         * words. errorAfter: an error event. hang: nothing at all. ms: all in one piece, made in as many. times: for so
+         * many requests, then the default. */
         behave: {},
         requests: [], // bodies of completions
         aborted: 0,
@@ -93,6 +94,8 @@ export async function startMock() {
                     : { index: 0, text: t ?? '', finish_reason: finish };
             if (chat) say({ choices: [{ index: 0, delta: { role: 'assistant' }, finish_reason: null }] });
             let n = 0;
+            const began = Date.now();
+            if (b.ms) res.cork();
             for (const w of words) {
                 if (gone) return undefined;
                 if (n === b.breakAfter) {
@@ -111,7 +114,7 @@ export async function startMock() {
                 counts.n_pass++;
                 counts.n_row++;
                 counts.read_bytes += 2.6e8;
-                await sleep(b.delay ?? 2);
+                if (!b.ms) await sleep(b.delay ?? 2);
             }
             say({
                 choices: [piece(null, b.finish ?? 'stop')],
@@ -119,6 +122,7 @@ export async function startMock() {
                     prompt_n: prompt >> 1,
                     cache_n: prompt - (prompt >> 1),
                     predicted_n: n,
+                    predicted_ms: b.ms ?? Date.now() - began,
                     predicted_per_second: 61.5,
                     prompt_per_second: 400,
                     ...(mock.energy ? { energy_j: 3.2 } : {}),

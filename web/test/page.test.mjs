@@ -850,6 +850,18 @@ describe('bench', () => {
         await t.end();
     });
 
+    test('answers that come in one piece took as long as the server says', async () => {
+        const t = await open({ path: '/bench' });
+        mock.behave = { ms: 100, text: 'one two three four five six' };
+        await t.page.getByRole('button', { name: 'Run' }).click();
+        await t.page.getByText('9 of 9 measured.').waitFor({ timeout: 20000 });
+        for (const r of await t.page.locator('tbody tr').allInnerTexts()) {
+            const [, streams, all, each] = r.split('\t').map((x) => Number.parseFloat(x));
+            assert.ok(each === 50 && all >= each && all <= 10 * (6 * streams - 1), r);
+        }
+        await t.end();
+    });
+
     test('can be stopped, and says what failed', async () => {
         const t = await open({ path: '/bench' });
         mock.behave = { hang: true };
