@@ -2,8 +2,12 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/str.h"
+#include "server/generation.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -415,4 +419,65 @@ tern_code words_learn(generate_words *w, tern_err *err)
 void words_forget(generate_words *w)
 {
     frame_done(&w->frame);
+}
+
+/* ---- all of them --------------------------------------------------------------------------------- */
+
+static void make_fingerprint(generate_words *w)
+{
+    tern_model_info i = {.size = sizeof i};
+    char text[256];
+    tern_model_info_get(w->m, &i);
+    int n =
+        snprintf(text, sizeof text, "%s %.80s %.80s %d %d %d %" PRIu64 " %" PRIu64, tern_version(),
+                 i.arch, i.name, i.n_vocab, i.n_layer, i.d_model, i.n_param, i.file_bytes);
+    uint64_t h = tern_hash64(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, 1);
+    snprintf(w->fingerprint, sizeof w->fingerprint, "fp_%012" PRIx64, h & 0xffffffffffffu);
+}
+
+tern_code generate_words_new(const tern_model *m, generate_words **out, tern_err *err)
+{
+    generate_words *w = tern_calloc(1, sizeof *w);
+    *out = NULL;
+    if (!w)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory");
+    w->m = m;
+    pthread_mutex_init(&w->seen_mu, NULL);
+    make_fingerprint(w);
+    tern_code rc = words_learn(w, err);
+    if (rc == TERN_OK)
+        rc = grammar_cache_new(m, &w->grammars, err);
+    if (rc == TERN_OK)
+        rc = keeper_new(&w->keeper, err);
+    if (rc != TERN_OK) {
+        generate_words_free(w);
+        return rc;
+    }
+    *out = w;
+    return TERN_OK;
+}
+
+void generate_words_free(generate_words *w)
+{
+    if (!w)
+        return;
+    keeper_free(w->keeper);
+    grammar_cache_free(w->grammars);
+    words_forget(w);
+    pthread_mutex_destroy(&w->seen_mu);
+    tern_free(w);
+}
+
+const char *generate_fingerprint(const generate_words *w)
+{
+    return w->fingerprint;
+}
+
+bool generate_can_think(const generate_words *w)
+{
+    tern_model_info info = {.size = sizeof info};
+    tern_model_info_get(w->m, &info);
+    const char *t = info.chat_template;
+    return t &&
+           (strstr(t, w->think) || strstr(t, "enable_thinking") || strstr(t, "reasoning_content"));
 }

@@ -38,7 +38,8 @@ struct generate_words {
     char seen[WORDS_MAX_SEEN]
              [68]; /* guarded by seen_mu: fields that were ignored, and told of in the log */
     size_t n_seen;
-    struct keeper *keeper; /* owned; what looks after generations (generate.c) */
+    struct grammar_cache *grammars; /* owned; compose.h */
+    struct keeper *keeper;          /* owned; generation.h: what looks after generations */
 };
 
 /* Learn frame, marks and what else there is from the template; words->m is set. */
