@@ -4,6 +4,7 @@
 
 #include "base/ids.h"
 #include "base/str.h"
+#include "builtin.h"
 #include "options.h"
 #include "store/store.h"
 
@@ -59,8 +60,8 @@ void cli_warn_unweighted(cli *c, const struct imatrix *m);
 char *cli_cache_dir(const cli *c);
 /* c->label, "tern-stories (built in)" or the file's name without folders. */
 const char *cli_model_label(const cli *c);
-/* Bytes of the built-in model; n = 0: this build has none. */
-const void *cli_builtin(size_t *n);
+/* The built-in model that the options mean; NULL: a file or a model of the store, or this build has none. */
+const cli_builtin *cli_model_builtin(const cli *c);
 /* n_ctx 0: the model's; warns when it passes what the model was trained with. */
 TERN_CHECK tern_code cli_session_new(cli *c, tern_model *m, int32_t n_ctx, tern_session **out,
                                      tern_err *err);

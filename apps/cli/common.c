@@ -121,31 +121,22 @@ tern_code cli_print_text(const cli *c, const char *key, tern_str *text, tern_err
 
 /* ---- models and sessions ------------------------------------------------------------------- */
 
-#ifdef TERN_BUILTIN
-extern const unsigned char tern_builtin_begin[], tern_builtin_end[];
-
-const void *cli_builtin(size_t *n)
+const cli_builtin *cli_model_builtin(const cli *c)
 {
-    *n = (size_t)(tern_builtin_end - tern_builtin_begin);
-    return tern_builtin_begin;
+    const char *name = cli_text(&c->opt, OPT_MODEL);
+    return name ? cli_builtin_find(name) : cli_builtin_get(0);
 }
-#else
-const void *cli_builtin(size_t *n)
-{
-    *n = 0;
-    return NULL;
-}
-#endif
-
-#define BUILTIN_NAME "tern-stories (built in)"
 
 const char *cli_model_label(const cli *c)
 {
     const char *path = cli_text(&c->opt, OPT_MODEL);
     if (c->label)
         return c->label;
+    const cli_builtin *inside = cli_model_builtin(c);
+    if (inside)
+        return inside->label;
     if (!path)
-        return BUILTIN_NAME;
+        return "no model";
     const char *slash = strrchr(path, '/');
     return slash && slash[1] ? slash + 1 : path;
 }
@@ -187,10 +178,9 @@ char *cli_cache_dir(const cli *c)
 /* What the options say of a model, and where it is. */
 typedef struct source {
     tern_model_opts opts;
-    tern_str text, file; /* a template; the path */
-    char *cache_dir;     /* owned */
-    const void *builtin; /* NULL: the file */
-    size_t n_builtin;
+    tern_str text, file;       /* a template; the path */
+    char *cache_dir;           /* owned */
+    const cli_builtin *inside; /* NULL: the file */
 } source;
 
 static void source_done(source *s)
@@ -234,19 +224,17 @@ static tern_code source_init(cli *c, int32_t n_thread, source *s, tern_err *err)
     const char *path = cli_text(&c->opt, OPT_MODEL);
     const char *template_file = cli_text(&c->opt, OPT_TEMPLATE_FILE);
     tern_code rc = TERN_OK;
-    *s = (source){.builtin = NULL};
+    *s = (source){.inside = cli_model_builtin(c)};
     tern_str_init(&s->text, 1 << 20);
     tern_str_init(&s->file, 1 << 14);
     read_options(c, n_thread, s);
-    if (!path)
-        s->builtin = cli_builtin(&s->n_builtin);
     if (template_file) {
         rc = cli_read_file(template_file, &s->text, err);
         s->opts.chat_template = tern_str_get(&s->text);
     }
-    if (rc == TERN_OK && path)
+    if (rc == TERN_OK && path && !s->inside)
         rc = cli_model_path(c, path, &s->file, NULL, err);
-    else if (rc == TERN_OK && s->n_builtin == 0)
+    else if (rc == TERN_OK && !s->inside)
         rc =
             tern_fail(err, TERN_E_USAGE, "no model: name a GGUF file (this build has none inside)");
     if (rc != TERN_OK)
@@ -278,9 +266,9 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
     source s;
     *out = NULL;
     TERN_TRY(source_init(c, n_thread, &s, err));
-    tern_code rc =
-        s.builtin ? tern_model_open_memory(s.builtin, s.n_builtin, BUILTIN_NAME, &s.opts, out, err)
-                  : tern_model_open(tern_str_get(&s.file), &s.opts, out, err);
+    tern_code rc = s.inside ? tern_model_open_memory(s.inside->data, cli_builtin_bytes(s.inside),
+                                                     s.inside->label, &s.opts, out, err)
+                            : tern_model_open(tern_str_get(&s.file), &s.opts, out, err);
     source_done(&s);
     cli_progress_end(c);
     return rc;
@@ -296,9 +284,9 @@ tern_code cli_model_plan(cli *c, bool low_memory, int32_t n_ctx, int32_t n_sessi
     s.opts.low_memory = low_memory;
     session_opts(c, n_ctx, &session);
     tern_code rc =
-        s.builtin ? tern_model_plan_memory(s.builtin, s.n_builtin, BUILTIN_NAME, &s.opts, &session,
-                                           n_session, out, err)
-                  : tern_model_plan(tern_str_get(&s.file), &s.opts, &session, n_session, out, err);
+        s.inside ? tern_model_plan_memory(s.inside->data, cli_builtin_bytes(s.inside),
+                                          s.inside->label, &s.opts, &session, n_session, out, err)
+                 : tern_model_plan(tern_str_get(&s.file), &s.opts, &session, n_session, out, err);
     source_done(&s);
     cli_progress_end(c);
     return rc;

@@ -50,11 +50,10 @@ static void describe_builtin(const cli *c, const tern_model *m, size_t n, double
 static void add_builtin(cli *c, json_t *o)
 {
     const char *given = c->opt.value[OPT_MODEL].text;
-    size_t n;
+    const cli_builtin *first = cli_builtin_get(0);
     tern_err why;
     tern_model *m = NULL;
-    (void)cli_builtin(&n);
-    if (n == 0) {
+    if (!first) {
         (void)json_object_set_new(o, "builtin_model", json_null());
         return;
     }
@@ -64,7 +63,8 @@ static void add_builtin(cli *c, json_t *o)
     if (rc != TERN_OK)
         (void)json_object_set_new(o, "builtin_model", json_pack("{s:s}", "error", why.msg));
     else
-        describe_builtin(c, m, n, (double)(tern_clock_ns() - begin) * 1e-9, o);
+        describe_builtin(c, m, cli_builtin_bytes(first), (double)(tern_clock_ns() - begin) * 1e-9,
+                         o);
     c->opt.value[OPT_MODEL].text = given;
     tern_model_close(m);
 }

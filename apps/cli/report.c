@@ -162,12 +162,10 @@ static json_t *checked_model(cli *c)
 static void add_models(cli *c, json_t *o)
 {
     const char *given = c->opt.value[OPT_MODEL].text;
-    size_t n;
-    (void)cli_builtin(&n);
     if (given)
         set(o, "model", checked_model(c));
     c->opt.value[OPT_MODEL].text = NULL;
-    set(o, "builtin_model", n ? checked_model(c) : json_null());
+    set(o, "builtin_model", cli_builtin_get(0) ? checked_model(c) : json_null());
     c->opt.value[OPT_MODEL].text = given;
 }
 

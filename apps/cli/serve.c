@@ -88,10 +88,10 @@ static void read_scheduler(cli *c, server_opts *o)
 static void read_serving(cli *c, server_opts *o)
 {
     const cli_options *opt = &c->opt;
-    const char *path = cli_text(opt, OPT_MODEL);
+    const cli_builtin *inside = cli_model_builtin(c);
     o->name = opt->aliases.n > 0 ? opt->aliases.item[0]
-              : path             ? cli_model_label(c)
-                                 : "tern-stories";
+              : inside           ? inside->name
+                                 : cli_model_label(c);
     o->aliases = opt->aliases.item;
     o->n_alias = opt->aliases.n;
     o->any_model = cli_flag(opt, OPT_ANY_MODEL);
@@ -167,7 +167,7 @@ tern_code cli_serve(cli *c, tern_err *err)
     if (rc == TERN_OK)
         rc = read_calibrations(c, &calibrations, err);
     o.calibrations = calibrations;
-    if (rc == TERN_OK && cli_text(&c->opt, OPT_MODEL))
+    if (rc == TERN_OK && cli_text(&c->opt, OPT_MODEL) && !cli_model_builtin(c))
         rc = cli_model_path(c, cli_text(&c->opt, OPT_MODEL), &path, NULL, err);
     o.path = tern_str_get(&path);
     char *cache = cli_cache_dir(c);

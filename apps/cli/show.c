@@ -69,6 +69,26 @@ static void print_attention(const json_t *a)
     (void)putchar('\n');
 }
 
+/* "LABEL  a, b": nothing where there is no name. */
+static void print_list(const char *label, const json_t *names)
+{
+    size_t i;
+    json_t *name;
+    json_array_foreach(names, i, name)(void)
+        printf("%s%s", i ? ", " : label, json_string_value(name));
+    if (json_array_size(names) > 0)
+        (void)putchar('\n');
+}
+
+/* What the file says of itself. */
+static void print_said(const json_t *o)
+{
+    if (*text_at(o, "licence"))
+        (void)printf("licence        %s\n", text_at(o, "licence"));
+    print_list("made from      ", json_object_get(o, "base_models"));
+    print_list("trained with   ", json_object_get(o, "datasets"));
+}
+
 static void print_summary(const cli *c, const json_t *o)
 {
     const json_t *s = json_object_get(o, "shape"), *b = json_object_get(o, "bytes");
@@ -78,6 +98,7 @@ static void print_summary(const cli *c, const json_t *o)
     (void)printf("file           %s, %.2f MiB\n", cli_model_label(c), mib(b, "file"));
     if (*text_at(o, "name"))
         (void)printf("name           %s\n", text_at(o, "name"));
+    print_said(json_object_get(o, "origin"));
     (void)printf("architecture   %s, activation %s, norm epsilon %g\n", text_at(o, "architecture"),
                  text_at(s, "activation"), real_at(s, "rms_eps"));
     (void)printf("shape          %lld layers, width %lld, feed-forward %lld\n", int_at(s, "layers"),
@@ -146,7 +167,7 @@ tern_code cli_show(cli *c, tern_err *err)
     TERN_TRY(cli_model_open(c, (int32_t)cli_int(&c->opt, OPT_THREADS), &m, err));
     tern_code rc = tern_model_describe(m, &text, err);
     tern_str_init(&path, 1 << 14);
-    if (rc == TERN_OK && cli_text(&c->opt, OPT_MODEL))
+    if (rc == TERN_OK && cli_text(&c->opt, OPT_MODEL) && !cli_model_builtin(c))
         rc = cli_model_path(c, cli_text(&c->opt, OPT_MODEL), &path, &entry, err);
     json_t *o = rc == TERN_OK ? json_loads(text, 0, NULL) : NULL;
     if (rc == TERN_OK && !o)

@@ -150,15 +150,15 @@ static tern_code open_dir(verify *k, tern_dir **out, tern_err *err)
     const char *path = cli_text(&k->c->opt, OPT_MODEL);
     const tern_import_opts o = {.dir.i2s_layout =
                                     (tern_i2s_layout)k->c->opt.value[OPT_I2S_LAYOUT].num};
-    size_t n;
+    const cli_builtin *inside = cli_model_builtin(k->c);
     tern_str file;
-    const void *builtin = cli_builtin(&n);
     *out = NULL;
-    if (!path && n == 0)
+    if (inside)
+        return tern_gguf_open_memory(inside->data, cli_builtin_bytes(inside), inside->label, &o.dir,
+                                     out, err);
+    if (!path)
         return tern_fail(err, TERN_E_USAGE,
                          "no model: name a GGUF file (this build has none inside)");
-    if (!path)
-        return tern_gguf_open_memory(builtin, n, cli_model_label(k->c), &o.dir, out, err);
     tern_str_init(&file, 1 << 14);
     tern_code rc = cli_model_path(k->c, path, &file, NULL, err);
     if (rc == TERN_OK)

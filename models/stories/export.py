@@ -69,6 +69,8 @@ def main():
     w.text("general.name", "tern-stories")
     w.text("general.description", DESCRIPTION)
     w.text("general.license", "MIT")
+    w.u32("general.dataset.count", 1)
+    w.text("general.dataset.0.name", "TinyStories (CDLA-Sharing-1.0)")
     w.u32("general.file_type", 40)
     w.u32("general.quantization_version", 2)
     w.u32(a + ".vocab_size", c.vocab)

@@ -49,6 +49,8 @@ static bool put(json_t *o, const char *key, json_t *value)
     return json_object_set_new(o, key, value) == 0;
 }
 
+#define MAX_SOURCES 64 /* base models, datasets */
+
 /* ---- model --------------------------------------------------------------------------------- */
 
 typedef struct type_count {
@@ -154,6 +156,42 @@ static int n_windowed(const tern_hparams *h)
     return n;
 }
 
+/* ---- what the file says of where it comes from ---------------------------------------------- */
+
+static json_t *meta_text(const tern_dir *d, const char *key)
+{
+    const tern_meta *v = tern_dir_meta_find(d, key);
+    return v && v->type == TERN_META_STRING ? tern_json_text(v->v.s.p, v->v.s.n) : NULL;
+}
+
+/* Entries general.KIND.0.name, .1.name and so on; where there are none, the strings of general.KINDs. */
+static json_t *meta_names(const tern_dir *d, const char *kind)
+{
+    char key[64];
+    json_t *list = json_array(), *name;
+    for (int i = 0; i < MAX_SOURCES; i++) {
+        (void)snprintf(key, sizeof key, "general.%s.%d.name", kind, i);
+        if (!(name = meta_text(d, key)))
+            break;
+        (void)json_array_append_new(list, name);
+    }
+    (void)snprintf(key, sizeof key, "general.%ss", kind);
+    const tern_meta *all = tern_dir_meta_find(d, key);
+    if (json_array_size(list) == 0 && all && all->type == TERN_META_ARRAY && all->strings)
+        for (size_t i = 0; i < all->n_elem && i < MAX_SOURCES; i++)
+            (void)json_array_append_new(list, tern_json_text(all->strings[i].p, all->strings[i].n));
+    return list;
+}
+
+/* Absent keys are null or empty. */
+static json_t *describe_origin(const tern_dir *d)
+{
+    return json_pack("{s:o?, s:o?, s:o?, s:o, s:o}", "description",
+                     meta_text(d, "general.description"), "author", meta_text(d, "general.author"),
+                     "licence", meta_text(d, "general.license"), "base_models",
+                     meta_names(d, "base_model"), "datasets", meta_names(d, "dataset"));
+}
+
 tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
 {
     const tern_hparams *h = &m->w.h;
@@ -198,6 +236,7 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
     ok &= put(weights, "types", describe_types(&c));
     ok &= put(root, "path", text_of(m->dir->path));
     ok &= put(root, "name", text_of(m->name));
+    ok &= put(root, "origin", describe_origin(m->dir));
     ok &= put(root, "shape", shape);
     ok &= put(root, "attention", attention);
     ok &= put(root, "rope", rope);
