@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define MAX_ANSWER ((size_t)64 << 20)
 
@@ -291,6 +292,19 @@ bool generate_read(exchange *x, param_endpoint endpoint, json_t **body, params *
         *body = NULL;
     }
     return ok;
+}
+
+/* ---- ids -------------------------------------------------------------------------------------------- */
+
+void generate_id(char id[GENERATE_ID], const char *prefix, size_t n)
+{
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    uint8_t random[GENERATE_ID_LETTERS] = {0};
+    size_t at = (size_t)snprintf(id, GENERATE_ID - sizeof random, "%s", prefix);
+    (void)!getrandom(random, sizeof random, 0);
+    for (size_t i = 0; i < n && i < sizeof random; i++)
+        id[at++] = letters[random[i] % (sizeof letters - 1)];
+    id[at] = '\0';
 }
 
 /* ---- events ---------------------------------------------------------------------------------------- */

@@ -202,6 +202,11 @@ void generate_gather_add(generate_gather *g, const generate_event *ev);
 
 /* ---- shared by dialects ---------------------------------------------------------------------- */
 
+/* prefix (at most 15 letters) and n random letters and digits. */
+#define GENERATE_ID         40
+#define GENERATE_ID_LETTERS 24 /* that nobody guesses */
+void generate_id(char id[GENERATE_ID], const char *prefix, size_t n);
+
 /* {"token", "logprob", "bytes", "top_logprobs": [{"token", "logprob", "bytes"}]}. A new reference; NULL: no
  * memory. */
 json_t *generate_token_json(const tern_model *m, const generate_token *t);

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 /* ---- what is told: g->tell is held from here on --------------------------------------------------------- */
 
@@ -42,31 +41,17 @@ static void tell_text(answer *a, const generate_event *what)
     a->n_pending = 0;
 }
 
-#define CALL_ID 40
-
-/* As the model's template wants it, if it writes ids: nine letters and digits. */
-static void make_call_id(const generate_words *w, char id[CALL_ID])
-{
-    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    uint8_t random[24] = {0};
-    size_t n_letter = w->ids ? 9 : sizeof random, at = 0;
-    (void)!getrandom(random, sizeof random, 0);
-    if (!w->ids)
-        at = (size_t)snprintf(id, CALL_ID, "call_");
-    for (size_t i = 0; i < n_letter; i++)
-        id[at++] = letters[random[i] % (sizeof letters - 1)];
-    id[at] = '\0';
-}
-
 /* What the splitter found. */
 static void on_split(void *ctx, generate_event_kind kind, const char *text, size_t n)
 {
     answer *a = ctx;
     generate_event ev = {
         .kind = kind, .answer = a->index, .text = text, .n_text = n, .stop = -1, .usage = &a->live};
-    char id[CALL_ID], name[272];
+    char id[GENERATE_ID], name[272];
     if (kind == GENERATE_CALL) {
-        make_call_id(a->g->w, id);
+        /* Templates that write ids want nine letters and digits. */
+        bool native = a->g->w->ids;
+        generate_id(id, native ? "" : "call_", native ? 9 : GENERATE_ID_LETTERS);
         snprintf(name, sizeof name, "%.*s", (int)n, text);
         ev.text = "";
         ev.n_text = 0;

@@ -1,20 +1,81 @@
 #include "server/openai.h"
 
+#include "base/alloc.h"
 #include "base/error.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
+#include <time.h>
 
-void openai_id(char id[OPENAI_ID], const char *prefix)
+/* ---- a reply ---------------------------------------------------------------------------------------- */
+
+void *openai_reply_new(exchange *x, size_t n, param_endpoint endpoint, const char *id_prefix)
 {
-    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    uint8_t random[24] = {0};
-    (void)!getrandom(random, sizeof random, 0);
-    int n = snprintf(id, OPENAI_ID - sizeof random, "%s", prefix);
-    for (size_t i = 0; i < sizeof random; i++)
-        id[n + (int)i] = letters[random[i] % (sizeof letters - 1)];
-    id[n + (int)sizeof random] = '\0';
+    openai_reply *r = tern_calloc(1, n);
+    if (!r) {
+        fault f = {0};
+        (void)fault_set(&f, TERN_E_NOMEM, NULL, "out of memory for a request");
+        fault_reply(x, &f);
+        return NULL;
+    }
+    r->x = x;
+    r->s = exchange_serving(x);
+    r->created = (int64_t)time(NULL);
+    generate_id(r->id, id_prefix, GENERATE_ID_LETTERS);
+    if (generate_read(x, endpoint, &r->body, &r->p))
+        return r;
+    openai_reply_free(r);
+    return NULL;
+}
+
+void openai_reply_free(openai_reply *r)
+{
+    generate_gather_done(&r->all);
+    json_decref(r->body);
+    tern_free(r);
+}
+
+json_t *openai_head(const openai_reply *r, const char *object)
+{
+    return json_pack("{s:s,s:s,s:I,s:s,s:s}", "id", r->id, "object", object, "created",
+                     (json_int_t)r->created, "model", r->s->name, "system_fingerprint",
+                     generate_fingerprint(r->s->words));
+}
+
+void openai_stream_begin(openai_reply *r, const char *chunk)
+{
+    r->began = true;
+    r->chunk = chunk;
+    exchange_stream_begin(r->x, "text/event-stream");
+}
+
+void openai_send(openai_reply *r, json_t *choices, const generate_usage *usage,
+                 const generate_usage *timings, json_t *progress)
+{
+    json_t *chunk = openai_head(r, r->chunk);
+    (void)json_object_set_new(chunk, "choices", choices);
+    if (r->p.include_usage)
+        (void)json_object_set_new(chunk, "usage", usage ? openai_usage(usage) : json_null());
+    if (timings)
+        (void)json_object_set_new(chunk, "timings", generate_timings_json(timings));
+    if (progress)
+        (void)json_object_set_new(chunk, "prompt_progress", progress);
+    (void)exchange_event(r->x, NULL, chunk);
+}
+
+void openai_stream_end(openai_reply *r, const generate_event *end)
+{
+    if (!r->began) {
+        fault_reply(r->x, end->fault);
+        return;
+    }
+    if (end->fault) {
+        (void)exchange_event(r->x, NULL, fault_json(r->x, end->fault));
+    } else {
+        if (r->p.include_usage)
+            openai_send(r, json_array(), end->usage, NULL, NULL);
+        (void)exchange_stream_write(r->x, "data: [DONE]\n\n", 14);
+    }
+    exchange_stream_end(r->x);
 }
 
 /* ---- formats --------------------------------------------------------------------------------------- */

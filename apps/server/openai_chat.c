@@ -1,56 +1,23 @@
 /* POST /v1/chat/completions. */
-#include "base/alloc.h"
 #include "base/error.h"
 #include "server/openai.h"
 
 #include <string.h>
-#include <time.h>
 
 typedef struct chat {
-    exchange *x; /* the generation's reference keeps it */
-    const serving *s;
-    json_t *body; /* owned; p borrows from it */
-    params p;
+    openai_reply r;
     json_t *tools;  /* owned; made of functions; else NULL */
     bool old_calls; /* functions, not tools, were given */
-    char id[OPENAI_ID];
-    int64_t created;
     int32_t n;
-    bool began;
-    generate_gather all; /* of a whole reply */
 } chat;
 
 static void chat_free(chat *c)
 {
-    generate_gather_done(&c->all);
     json_decref(c->tools);
-    json_decref(c->body);
-    tern_free(c);
+    openai_reply_free(&c->r);
 }
 
 /* ---- chunks ------------------------------------------------------------------------------------------ */
-
-static json_t *head(const chat *c, const char *object)
-{
-    return json_pack("{s:s,s:s,s:I,s:s,s:s}", "id", c->id, "object", object, "created",
-                     (json_int_t)c->created, "model", c->s->name, "system_fingerprint",
-                     generate_fingerprint(c->s->words));
-}
-
-/* One event of the stream: choices and, for the one that ends it, usage. */
-static void send_chunk(chat *c, json_t *choices, const generate_usage *usage,
-                       const generate_usage *timings, json_t *progress)
-{
-    json_t *chunk = head(c, "chat.completion.chunk");
-    (void)json_object_set_new(chunk, "choices", choices);
-    if (c->p.include_usage)
-        (void)json_object_set_new(chunk, "usage", usage ? openai_usage(usage) : json_null());
-    if (timings)
-        (void)json_object_set_new(chunk, "timings", generate_timings_json(timings));
-    if (progress)
-        (void)json_object_set_new(chunk, "prompt_progress", progress);
-    (void)exchange_event(c->x, NULL, chunk);
-}
 
 /* A chunk of one answer. finish NULL: more comes. */
 static void send_delta(chat *c, const generate_event *ev, json_t *delta, const char *finish)
@@ -59,19 +26,19 @@ static void send_delta(chat *c, const generate_event *ev, json_t *delta, const c
     if (ev->n_token && ev->kind == GENERATE_TEXT) {
         tokens = json_array();
         for (size_t i = 0; i < ev->n_token; i++)
-            (void)json_array_append_new(tokens, generate_token_json(c->s->model, &ev->tokens[i]));
+            (void)json_array_append_new(tokens, generate_token_json(c->r.s->model, &ev->tokens[i]));
         tokens = json_pack("{s:o,s:n}", "content", tokens, "refusal");
     }
     choice = json_pack("{s:i,s:o,s:o,s:o}", "index", (int)ev->answer, "delta", delta, "logprobs",
                        tokens ? tokens : json_null(), "finish_reason",
                        finish ? json_string(finish) : json_null());
-    send_chunk(c, json_pack("[o]", choice), NULL, finish || c->p.timings ? ev->usage : NULL, NULL);
+    openai_send(&c->r, json_pack("[o]", choice), NULL, finish || c->r.p.timings ? ev->usage : NULL,
+                NULL);
 }
 
 static void begin_stream(chat *c)
 {
-    c->began = true;
-    exchange_stream_begin(c->x, "text/event-stream");
+    openai_stream_begin(&c->r, "chat.completion.chunk");
     for (int32_t i = 0; i < c->n; i++) {
         generate_event ev = {.kind = GENERATE_PROMPT, .answer = i};
         send_delta(c, &ev, json_pack("{s:s,s:s}", "role", "assistant", "content", ""), NULL);
@@ -82,7 +49,7 @@ static void send_progress(chat *c, const generate_event *ev)
 {
     json_t *progress = json_pack("{s:I,s:I,s:I}", "total", (json_int_t)ev->n_prompt, "cache",
                                  (json_int_t)ev->n_cached, "processed", (json_int_t)ev->n_done);
-    send_chunk(c, json_array(), NULL, NULL, progress);
+    openai_send(&c->r, json_array(), NULL, NULL, progress);
 }
 
 static void send_call(chat *c, const generate_event *ev)
@@ -105,31 +72,14 @@ static const char *finish_word(const chat *c, generate_finish f)
     return f == GENERATE_CALLS && c->old_calls ? "function_call" : openai_finish(f);
 }
 
-static void end_stream(chat *c, const generate_event *ev)
-{
-    if (ev->fault) {
-        (void)exchange_event(c->x, NULL, fault_json(c->x, ev->fault));
-    } else {
-        if (c->p.include_usage)
-            send_chunk(c, json_array(), ev->usage, NULL, NULL);
-        (void)exchange_stream_write(c->x, "data: [DONE]\n\n", 14);
-    }
-    exchange_stream_end(c->x);
-}
-
 static void on_stream(void *ctx, const generate_event *ev)
 {
     chat *c = ctx;
-    if (!c->began && ev->kind == GENERATE_END && ev->fault) {
-        fault_reply(c->x, ev->fault);
-        chat_free(c);
-        return;
-    }
-    if (!c->began)
+    if (!c->r.began && !ev->fault)
         begin_stream(c);
     switch (ev->kind) {
     case GENERATE_PROMPT:
-        if (c->p.progress)
+        if (c->r.p.progress)
             send_progress(c, ev);
         break;
     case GENERATE_TEXT:
@@ -151,10 +101,10 @@ static void on_stream(void *ctx, const generate_event *ev)
         send_delta(c, ev, json_object(), finish_word(c, ev->finish));
         break;
     case GENERATE_PING:
-        (void)exchange_stream_write(c->x, ": ping\n\n", 8);
+        (void)exchange_stream_write(c->r.x, ": ping\n\n", 8);
         break;
     case GENERATE_END:
-        end_stream(c, ev);
+        openai_stream_end(&c->r, ev);
         chat_free(c);
         break;
     }
@@ -197,11 +147,11 @@ static json_t *message_json(const chat *c, const generate_answer *a)
 
 static void reply(chat *c, const generate_usage *usage)
 {
-    json_t *choices = json_array(), *whole = head(c, "chat.completion");
-    for (size_t i = 0; i < c->all.n; i++) {
-        generate_answer *a = &c->all.v[i];
+    json_t *choices = json_array(), *whole = openai_head(&c->r, "chat.completion");
+    for (size_t i = 0; i < c->r.all.n; i++) {
+        generate_answer *a = &c->r.all.v[i];
         json_t *logprobs = json_null();
-        if (c->p.logprobs) {
+        if (c->r.p.logprobs) {
             logprobs =
                 json_pack("{s:o,s:n}", "content", a->tokens ? a->tokens : json_array(), "refusal");
             a->tokens = NULL;
@@ -216,18 +166,18 @@ static void reply(chat *c, const generate_usage *usage)
         json_decref(whole);
         whole = NULL;
     }
-    exchange_reply_json(c->x, 200, whole);
+    exchange_reply_json(c->r.x, 200, whole);
 }
 
 static void on_whole(void *ctx, const generate_event *ev)
 {
     chat *c = ctx;
     if (ev->kind != GENERATE_END) {
-        generate_gather_add(&c->all, ev);
+        generate_gather_add(&c->r.all, ev);
         return;
     }
     if (ev->fault)
-        fault_reply(c->x, ev->fault);
+        fault_reply(c->r.x, ev->fault);
     else
         reply(c, ev->usage);
     chat_free(c);
@@ -252,12 +202,12 @@ static tern_code read_functions(chat *c, generate_request *r, fault *f)
     json_t *one;
     c->old_calls = true;
     c->tools = json_array();
-    json_array_foreach((json_t *)(uintptr_t)c->p.functions, i, one)(void) json_array_append_new(
+    json_array_foreach((json_t *)(uintptr_t)c->r.p.functions, i, one)(void) json_array_append_new(
         c->tools, json_pack("{s:s,s:O}", "type", "function", "function", one));
     r->tools = c->tools;
     r->tools_name = "functions";
     r->one_call = true;
-    const json_t *call = c->p.function_call;
+    const json_t *call = c->r.p.function_call;
     if (json_is_object(call)) {
         r->tool_use = GENERATE_TOOLS_NAMED;
         r->tool_name = json_string_value(json_object_get(call, "name"));
@@ -270,7 +220,7 @@ static tern_code read_functions(chat *c, generate_request *r, fault *f)
 
 static tern_code read_tools(chat *c, generate_request *r, fault *f)
 {
-    const params *p = &c->p;
+    const params *p = &c->r.p;
     if (p->functions && !p->tools)
         return read_functions(c, r, f);
     r->tools = p->tools;
@@ -311,15 +261,15 @@ static tern_code read_rest(const params *p, generate_request *r, fault *f)
 
 static tern_code start(chat *c, fault *f)
 {
-    generate_request r = {.x = c->x, .p = &c->p, .ctx = c};
-    TERN_TRY(read_rest(&c->p, &r, f));
+    generate_request r = {.x = c->r.x, .p = &c->r.p, .ctx = c};
+    TERN_TRY(read_rest(&c->r.p, &r, f));
     TERN_TRY(read_tools(c, &r, f));
-    r.on_event = c->p.stream ? on_stream : on_whole;
-    c->n = (int32_t)c->p.n;
-    if (!c->p.stream &&
-        generate_gather_init(&c->all, c->s->model, (size_t)c->n, &f->err) != TERN_OK)
+    r.on_event = c->r.p.stream ? on_stream : on_whole;
+    c->n = (int32_t)c->r.p.n;
+    if (!c->r.p.stream &&
+        generate_gather_init(&c->r.all, c->r.s->model, (size_t)c->n, &f->err) != TERN_OK)
         return f->err.code;
-    json_t *vars = openai_vars(&c->p, c->p.reasoning_effort);
+    json_t *vars = openai_vars(&c->r.p, c->r.p.reasoning_effort);
     r.vars = vars;
     tern_code rc = generate_start(&r, f);
     json_decref(vars);
@@ -329,21 +279,8 @@ static tern_code start(chat *c, fault *f)
 void openai_chat(exchange *x)
 {
     fault f = {0};
-    chat *c = tern_calloc(1, sizeof *c);
-    if (!c) {
-        (void)fault_set(&f, TERN_E_NOMEM, NULL, "out of memory for a request");
-        fault_reply(x, &f);
-        return;
-    }
-    c->x = x;
-    c->s = exchange_serving(x);
-    c->created = (int64_t)time(NULL);
-    openai_id(c->id, "chatcmpl-");
-    if (!generate_read(x, PARAM_CHAT, &c->body, &c->p)) {
-        chat_free(c);
-        return;
-    }
-    if (start(c, &f) != TERN_OK) {
+    chat *c = openai_reply_new(x, sizeof *c, PARAM_CHAT, "chatcmpl-");
+    if (c && start(c, &f) != TERN_OK) {
         fault_reply(x, &f);
         chat_free(c);
     }

@@ -7,36 +7,27 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MAX_PROMPTS 256
+#define OBJECT      "text_completion"
 
 typedef struct completion {
-    exchange *x; /* the generation's reference keeps it */
-    const serving *s;
-    json_t *body; /* owned; p and prompts borrow from it */
-    params p;
-    generate_prompt *prompts; /* owned */
+    openai_reply r;
+    generate_prompt *prompts; /* owned; texts and ids are of the body */
     size_t n_prompt;
     tern_str *echo; /* owned; [n_prompt]: a prompt's text */
     size_t *offset; /* owned; [n_prompt * n_each]: characters so far, for text_offset */
     int32_t n_each; /* answers that are generated for each prompt; of them p.n are told */
-    char id[OPENAI_ID];
-    int64_t created;
-    bool began;
-    generate_gather all;
 } completion;
 
 static void completion_free(completion *c)
 {
-    generate_gather_done(&c->all);
     for (size_t i = 0; c->echo && i < c->n_prompt; i++)
         tern_str_done(&c->echo[i]);
     tern_free(c->echo);
     tern_free(c->offset);
     tern_free(c->prompts);
-    json_decref(c->body);
-    tern_free(c);
+    openai_reply_free(&c->r);
 }
 
 static size_t n_chars(const char *s, size_t n)
@@ -70,7 +61,7 @@ static tern_code read_one(const json_t *v, generate_prompt *out, fault *f)
 
 static tern_code read_prompts(completion *c, fault *f)
 {
-    const json_t *v = c->p.prompt;
+    const json_t *v = c->r.p.prompt;
     if (!v)
         return fault_set(f, TERN_E_USAGE, "prompt", "prompt: required");
     bool list = json_is_array(v) && !is_ids(v);
@@ -102,7 +93,7 @@ static tern_code prompt_text(completion *c, size_t i, tern_err *err)
             json_int_t id = json_integer_value(json_array_get(p->ids, k));
             size_t n;
             const char *bytes = tern_model_token_bytes(
-                c->s->model, id >= 0 && id <= INT32_MAX ? (int32_t)id : -1, &n);
+                c->r.s->model, id >= 0 && id <= INT32_MAX ? (int32_t)id : -1, &n);
             tern_str_put(out, bytes, n);
         }
         if (!tern_utf8_valid(tern_str_get(out), out->len))
@@ -112,13 +103,6 @@ static tern_code prompt_text(completion *c, size_t i, tern_err *err)
 }
 
 /* ---- replies ----------------------------------------------------------------------------------------- */
-
-static json_t *head(const completion *c)
-{
-    return json_pack("{s:s,s:s,s:I,s:s,s:s}", "id", c->id, "object", "text_completion", "created",
-                     (json_int_t)c->created, "model", c->s->name, "system_fingerprint",
-                     generate_fingerprint(c->s->words));
-}
 
 /* How far a token takes the text: what the vocabulary puts before a text, a BOS or a space, is not in it. */
 static size_t token_chars(const json_t *token, const tern_str *prompt, size_t offset)
@@ -171,16 +155,9 @@ static json_t *choice_json(size_t index, json_t *text, json_t *logprobs, const c
                      "finish_reason", finish ? json_string(finish) : json_null());
 }
 
-static void send_chunk(completion *c, json_t *choice, const generate_usage *usage,
-                       const generate_usage *timings)
+static void send_choice(completion *c, json_t *choice, const generate_usage *timings)
 {
-    json_t *chunk = head(c);
-    (void)json_object_set_new(chunk, "choices", choice ? json_pack("[o]", choice) : json_array());
-    if (c->p.include_usage)
-        (void)json_object_set_new(chunk, "usage", usage ? openai_usage(usage) : json_null());
-    if (timings)
-        (void)json_object_set_new(chunk, "timings", generate_timings_json(timings));
-    (void)exchange_event(c->x, NULL, chunk);
+    openai_send(&c->r, json_pack("[o]", choice), NULL, timings, NULL);
 }
 
 static void send_text(completion *c, const generate_event *ev)
@@ -189,56 +166,43 @@ static void send_text(completion *c, const generate_event *ev)
     if (ev->n_token) {
         json_t *tokens = json_array();
         for (size_t i = 0; i < ev->n_token; i++)
-            (void)json_array_append_new(tokens, generate_token_json(c->s->model, &ev->tokens[i]));
-        logprobs = logprobs_json(tokens, c->p.logprobs_k > 0, &c->echo[ev->answer / c->n_each],
+            (void)json_array_append_new(tokens, generate_token_json(c->r.s->model, &ev->tokens[i]));
+        logprobs = logprobs_json(tokens, c->r.p.logprobs_k > 0, &c->echo[ev->answer / c->n_each],
                                  &c->offset[ev->answer]);
         json_decref(tokens);
     }
-    send_chunk(c,
-               choice_json((size_t)ev->answer, openai_text(ev->text, ev->n_text), logprobs, NULL),
-               NULL, c->p.timings ? ev->usage : NULL);
+    send_choice(c,
+                choice_json((size_t)ev->answer, openai_text(ev->text, ev->n_text), logprobs, NULL),
+                c->r.p.timings ? ev->usage : NULL);
 }
 
 static void begin_stream(completion *c)
 {
-    c->began = true;
-    exchange_stream_begin(c->x, "text/event-stream");
-    for (size_t i = 0; c->p.echo && i < c->n_prompt * (size_t)c->n_each; i++) {
+    openai_stream_begin(&c->r, OBJECT);
+    for (size_t i = 0; c->r.p.echo && i < c->n_prompt * (size_t)c->n_each; i++) {
         const tern_str *text = &c->echo[i / (size_t)c->n_each];
-        send_chunk(c, choice_json(i, openai_text(tern_str_get(text), text->len), json_null(), NULL),
-                   NULL, NULL);
+        send_choice(
+            c, choice_json(i, openai_text(tern_str_get(text), text->len), json_null(), NULL), NULL);
     }
 }
 
 static void on_stream(void *ctx, const generate_event *ev)
 {
     completion *c = ctx;
-    if (!c->began && ev->kind == GENERATE_END && ev->fault) {
-        fault_reply(c->x, ev->fault);
-        completion_free(c);
-        return;
-    }
-    if (!c->began)
+    if (!c->r.began && !ev->fault)
         begin_stream(c);
     if (ev->kind == GENERATE_TEXT && (ev->n_text || ev->n_token))
         send_text(c, ev);
     else if (ev->kind == GENERATE_ANSWER)
-        send_chunk(c,
-                   choice_json((size_t)ev->answer, json_string(""), json_null(),
-                               openai_finish(ev->finish)),
-                   NULL, ev->usage);
+        send_choice(c,
+                    choice_json((size_t)ev->answer, json_string(""), json_null(),
+                                openai_finish(ev->finish)),
+                    ev->usage);
     else if (ev->kind == GENERATE_PING)
-        (void)exchange_stream_write(c->x, ": ping\n\n", 8);
+        (void)exchange_stream_write(c->r.x, ": ping\n\n", 8);
     if (ev->kind != GENERATE_END)
         return;
-    if (ev->fault) {
-        (void)exchange_event(c->x, NULL, fault_json(c->x, ev->fault));
-    } else {
-        if (c->p.include_usage)
-            send_chunk(c, NULL, ev->usage, NULL);
-        (void)exchange_stream_write(c->x, "data: [DONE]\n\n", 14);
-    }
-    exchange_stream_end(c->x);
+    openai_stream_end(&c->r, ev);
     completion_free(c);
 }
 
@@ -265,18 +229,18 @@ static void best_first(generate_answer *v, size_t n)
 
 static json_t *answer_json(completion *c, size_t prompt, size_t k)
 {
-    const generate_answer *a = &c->all.v[prompt * (size_t)c->n_each + k];
+    const generate_answer *a = &c->r.all.v[prompt * (size_t)c->n_each + k];
     json_t *logprobs = json_null();
     tern_str text;
     tern_str_init(&text, (size_t)128 << 20);
-    if (c->p.echo)
+    if (c->r.p.echo)
         tern_str_put(&text, tern_str_get(&c->echo[prompt]), c->echo[prompt].len);
     tern_str_put(&text, tern_str_get(&a->text), a->text.len);
-    if (c->p.logprobs_k >= 0)
-        logprobs = logprobs_json(a->tokens, c->p.logprobs_k > 0, &c->echo[prompt],
+    if (c->r.p.logprobs_k >= 0)
+        logprobs = logprobs_json(a->tokens, c->r.p.logprobs_k > 0, &c->echo[prompt],
                                  &c->offset[prompt * (size_t)c->n_each + k]);
     json_t *choice =
-        choice_json(prompt * (size_t)c->p.n + k, openai_text(tern_str_get(&text), text.len),
+        choice_json(prompt * (size_t)c->r.p.n + k, openai_text(tern_str_get(&text), text.len),
                     logprobs, openai_finish(a->finish));
     tern_str_done(&text);
     return choice;
@@ -286,25 +250,25 @@ static void on_whole(void *ctx, const generate_event *ev)
 {
     completion *c = ctx;
     if (ev->kind != GENERATE_END) {
-        generate_gather_add(&c->all, ev);
+        generate_gather_add(&c->r.all, ev);
         return;
     }
     if (ev->fault) {
-        fault_reply(c->x, ev->fault);
+        fault_reply(c->r.x, ev->fault);
         completion_free(c);
         return;
     }
-    json_t *choices = json_array(), *whole = head(c);
+    json_t *choices = json_array(), *whole = openai_head(&c->r, OBJECT);
     for (size_t i = 0; i < c->n_prompt; i++) {
-        if (c->n_each > c->p.n)
-            best_first(&c->all.v[i * (size_t)c->n_each], (size_t)c->n_each);
-        for (size_t k = 0; k < (size_t)c->p.n; k++)
+        if (c->n_each > c->r.p.n)
+            best_first(&c->r.all.v[i * (size_t)c->n_each], (size_t)c->n_each);
+        for (size_t k = 0; k < (size_t)c->r.p.n; k++)
             (void)json_array_append_new(choices, answer_json(c, i, k));
     }
     (void)json_object_set_new(whole, "choices", choices);
     (void)json_object_set_new(whole, "usage", openai_usage(ev->usage));
     (void)json_object_set_new(whole, "timings", generate_timings_json(ev->usage));
-    exchange_reply_json(c->x, 200, c->all.failed ? (json_decref(whole), NULL) : whole);
+    exchange_reply_json(c->r.x, 200, c->r.all.failed ? (json_decref(whole), NULL) : whole);
     completion_free(c);
 }
 
@@ -312,7 +276,7 @@ static void on_whole(void *ctx, const generate_event *ev)
 
 static tern_code check(completion *c, fault *f)
 {
-    const params *p = &c->p;
+    const params *p = &c->r.p;
     if (p->suffix) {
         (void)fault_set(f, TERN_E_UNSUPPORTED, "suffix",
                         "suffix: this model does not fill in between texts");
@@ -327,8 +291,8 @@ static tern_code check(completion *c, fault *f)
 
 static tern_code start(completion *c, fault *f)
 {
-    const params *p = &c->p;
-    generate_request r = {.x = c->x, .p = p, .ctx = c};
+    const params *p = &c->r.p;
+    generate_request r = {.x = c->r.x, .p = p, .ctx = c};
     TERN_TRY(check(c, f));
     TERN_TRY(read_prompts(c, f));
     for (size_t i = 0; i < c->n_prompt; i++) {
@@ -346,29 +310,16 @@ static tern_code start(completion *c, fault *f)
     r.n_answer = c->n_each;
     r.on_event = p->stream ? on_stream : on_whole;
     if (!p->stream)
-        TERN_TRY(
-            generate_gather_init(&c->all, c->s->model, c->n_prompt * (size_t)c->n_each, &f->err));
+        TERN_TRY(generate_gather_init(&c->r.all, c->r.s->model, c->n_prompt * (size_t)c->n_each,
+                                      &f->err));
     return generate_start(&r, f);
 }
 
 void openai_completions(exchange *x)
 {
     fault f = {0};
-    completion *c = tern_calloc(1, sizeof *c);
-    if (!c) {
-        (void)fault_set(&f, TERN_E_NOMEM, NULL, "out of memory for a request");
-        fault_reply(x, &f);
-        return;
-    }
-    c->x = x;
-    c->s = exchange_serving(x);
-    c->created = (int64_t)time(NULL);
-    openai_id(c->id, "cmpl-");
-    if (!generate_read(x, PARAM_COMPLETION, &c->body, &c->p)) {
-        completion_free(c);
-        return;
-    }
-    if (start(c, &f) != TERN_OK) {
+    completion *c = openai_reply_new(x, sizeof *c, PARAM_COMPLETION, "cmpl-");
+    if (c && start(c, &f) != TERN_OK) {
         fault_reply(x, &f);
         completion_free(c);
     }

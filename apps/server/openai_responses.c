@@ -19,14 +19,14 @@ typedef struct response {
     json_t *body;             /* owned; p borrows from it */
     json_t *messages, *tools; /* owned; what input and tools are for the model */
     params p;
-    char id[OPENAI_ID];
+    char id[GENERATE_ID];
     int64_t created;
     int64_t sequence; /* of the next event */
     bool began;
     json_t *output; /* owned; finished items */
     /* The item that is being made; GENERATE_END: none. */
     generate_event_kind open;
-    char item_id[OPENAI_ID];
+    char item_id[GENERATE_ID];
     char *name, *call_id; /* owned; of a call */
     tern_str text;
     json_t *tokens; /* owned; of a message, with probabilities; else NULL */
@@ -316,7 +316,7 @@ static void open_item(response *r, const generate_event *ev)
         [GENERATE_TEXT] = "msg_", [GENERATE_REASONING] = "rs_", [GENERATE_CALL] = "fc_"};
     close_item(r, "completed");
     r->open = ev->kind;
-    openai_id(r->item_id, prefixes[ev->kind]);
+    generate_id(r->item_id, prefixes[ev->kind], GENERATE_ID_LETTERS);
     if (ev->kind == GENERATE_CALL) {
         tern_free(r->name);
         tern_free(r->call_id);
@@ -461,7 +461,7 @@ static response *response_new(exchange *x)
     r->open = GENERATE_END;
     r->output = output;
     tern_str_init(&r->text, MAX_TEXT);
-    openai_id(r->id, "resp_");
+    generate_id(r->id, "resp_", GENERATE_ID_LETTERS);
     if (generate_read(x, PARAM_RESPONSE, &r->body, &r->p))
         return r;
     response_free(r);
