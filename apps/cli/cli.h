@@ -100,10 +100,6 @@ TERN_CHECK tern_code cli_check_utf8(const char *name, const char *text, size_t n
 /* "1,2 3": digits with commas or blanks between, each from min to max. */
 TERN_CHECK tern_code cli_ids_parse(const char *what, const char *list, int32_t min, int32_t max,
                                    tern_ids *out, tern_err *err);
-/* Append the ids of text; flags as of tern_model_tokenize. */
-TERN_CHECK tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned flags,
-                                 tern_ids *out, tern_err *err);
-
 /* All ids of the file that -f names, for a verb that measures over a text. */
 TERN_CHECK tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb, tern_ids *ids,
                                   tern_err *err);

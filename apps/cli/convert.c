@@ -6,6 +6,7 @@
 #include "base/num.h"
 #include "base/os/outfile.h"
 #include "cli.h"
+#include "common/text_ids.h"
 #include "compress/ternarize.h"
 
 #include <math.h>
@@ -234,7 +235,7 @@ static tern_code read_logits(cli *c, const char *path, logits *l, tern_err *err)
     TERN_TRY_GOTO(tern_model_open(path, &mo, &m, err));
     tern_model_info_get(m, &info);
     TERN_TRY_GOTO(
-        cli_ids_add(m, check_text, sizeof check_text - 1, TERN_TOKENIZE_ADD_SPECIAL, &ids, err));
+        text_ids_add(&ids, m, check_text, sizeof check_text - 1, TERN_TOKENIZE_ADD_SPECIAL, err));
     l->n_vocab = info.n_vocab;
     l->n_tok = ids.n < CHECK_MAX ? ids.n : CHECK_MAX;
     l->v = calloc(l->n_tok * (size_t)l->n_vocab, sizeof *l->v);

@@ -4,6 +4,7 @@
 #include "base/os/outfile.h"
 #include "base/utf8.h"
 #include "cli.h"
+#include "common/text_ids.h"
 #include "npy.h"
 
 #include <string.h>
@@ -52,7 +53,7 @@ static tern_code add_text(job *j, const char *s, size_t n, tern_str *both, tern_
     tern_str_put(both, s, n);
     if (both->failed)
         return tern_fail(err, TERN_E_NOMEM, "out of memory for a text");
-    return cli_ids_add(j->m, tern_str_get(both), both->len, flags, &j->ids, err);
+    return text_ids_add(&j->ids, j->m, tern_str_get(both), both->len, flags, err);
 }
 
 static tern_code add_texts(job *j, const char *s, size_t n, bool lines, tern_err *err)

@@ -3,6 +3,7 @@
 #include "eval.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "common/text_ids.h"
 
 #include <string.h>
 
@@ -79,8 +80,8 @@ static tern_code add_alone(batch *b, tern_err *err)
 {
     int32_t prefix = b->e->prefix;
     b->whole.n = b->context.n = 0;
-    TERN_TRY(cli_ids_add(b->e->m, tern_str_get(&b->text), b->text.len, TERN_TOKENIZE_PARSE_SPECIAL,
-                         &b->whole, err));
+    TERN_TRY(text_ids_add(&b->whole, b->e->m, tern_str_get(&b->text), b->text.len,
+                          TERN_TOKENIZE_PARSE_SPECIAL, err));
     size_t skip = b->whole.n > 1 && (prefix < 0 || b->whole.v[0] == prefix);
     if (skip)
         prefix = b->whole.v[0];
@@ -110,8 +111,8 @@ static tern_code add_pair(batch *b, const char *context, const char *text, tern_
     if (alone)
         return add_alone(b, err);
     b->context.n = b->whole.n = 0;
-    TERN_TRY(cli_ids_add(e->m, tern_str_get(s), n, ALL_SPECIAL, &b->context, err));
-    TERN_TRY(cli_ids_add(e->m, tern_str_get(s), s->len, ALL_SPECIAL, &b->whole, err));
+    TERN_TRY(text_ids_add(&b->context, e->m, tern_str_get(s), n, ALL_SPECIAL, err));
+    TERN_TRY(text_ids_add(&b->whole, e->m, tern_str_get(s), s->len, ALL_SPECIAL, err));
     if (b->context.n == 0)
         return add_alone(b, err);
     size_t from = b->context.n; /* what is left may be nothing where tokens grow over the border */
@@ -204,7 +205,7 @@ tern_code eval_prompt_ids(eval_run *e, const char *text, size_t max, tern_ids *i
     tern_str_put(&s, tern_str_get(&e->preamble), e->preamble.len);
     tern_str_puts(&s, text);
     tern_code rc = s.failed ? tern_fail(err, TERN_E_NOMEM, "out of memory for a question")
-                            : cli_ids_add(e->m, tern_str_get(&s), s.len, ALL_SPECIAL, ids, err);
+                            : text_ids_add(ids, e->m, tern_str_get(&s), s.len, ALL_SPECIAL, err);
     tern_str_done(&s);
     if (rc == TERN_OK && ids->n > max) {
         memmove(ids->v, ids->v + (ids->n - max), max * sizeof *ids->v);

@@ -3,6 +3,7 @@
 #include "base/num.h"
 #include "base/utf8.h"
 #include "cli.h"
+#include "common/text_ids.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -96,23 +97,6 @@ tern_code cli_ids_parse(const char *what, const char *list, int32_t min, int32_t
     return TERN_OK;
 }
 
-tern_code cli_ids_add(const tern_model *m, const char *text, size_t n, unsigned flags,
-                      tern_ids *out, tern_err *err)
-{
-    size_t n_id;
-    /* Every token covers a byte at least, but for BOS, EOS and the space put before a text. */
-    TERN_TRY(tern_ids_reserve(out, n + 8, err));
-    tern_code rc =
-        tern_model_tokenize(m, text, n, flags, out->v + out->n, out->cap - out->n, &n_id, err);
-    if (rc == TERN_E_LIMIT && n_id > out->cap - out->n) {
-        TERN_TRY(tern_ids_reserve(out, n_id, err));
-        rc = tern_model_tokenize(m, text, n, flags, out->v + out->n, out->cap - out->n, &n_id, err);
-    }
-    if (rc == TERN_OK)
-        out->n += n_id;
-    return rc;
-}
-
 tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb, tern_ids *ids, tern_err *err)
 {
     const char *path = cli_text(&c->opt, OPT_FILE);
@@ -127,7 +111,7 @@ tern_code cli_file_ids(cli *c, const tern_model *m, const char *verb, tern_ids *
     if (rc == TERN_OK && text.len && text.data[text.len - 1] == '\n')
         text.len--;
     if (rc == TERN_OK)
-        rc = cli_ids_add(m, tern_str_get(&text), text.len, TERN_TOKENIZE_ADD_SPECIAL, ids, err);
+        rc = text_ids_add(ids, m, tern_str_get(&text), text.len, TERN_TOKENIZE_ADD_SPECIAL, err);
     tern_str_done(&text);
     return rc;
 }

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/os/outfile.h"
 #include "cli.h"
+#include "common/text_ids.h"
 #include "npy.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@ static tern_code read_ids(cli *c, const tern_model *m, int32_t n_vocab, tern_ids
     tern_str_init(&text, CLI_MAX_INPUT);
     tern_code rc = cli_read_prompt(c, &text, &name, err);
     if (rc == TERN_OK)
-        rc = cli_ids_add(m, tern_str_get(&text), text.len, flags, ids, err);
+        rc = text_ids_add(ids, m, tern_str_get(&text), text.len, flags, err);
     if (rc == TERN_OK && ids->n == 0)
         rc = tern_fail(err, TERN_E_USAGE, "%s: no tokens", name);
     tern_str_done(&text);

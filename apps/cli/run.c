@@ -1,6 +1,7 @@
 /* One prompt, one answer: plain on standard output, or one JSON object. */
 #include "base/error.h"
 #include "cli.h"
+#include "common/text_ids.h"
 
 #include <string.h>
 
@@ -39,8 +40,8 @@ static tern_code make_ids(cli *c, const tern_model *m, const tern_str *text, ter
     }
     if (cli_given(&c->opt, OPT_SYSTEM))
         cli_warn(c, "without a chat template the system message is not used");
-    return cli_ids_add(m, tern_str_get(text), text->len,
-                       TERN_TOKENIZE_ADD_SPECIAL | TERN_TOKENIZE_PARSE_SPECIAL, ids, err);
+    return text_ids_add(ids, m, tern_str_get(text), text->len,
+                        TERN_TOKENIZE_ADD_SPECIAL | TERN_TOKENIZE_PARSE_SPECIAL, err);
 }
 
 static tern_code read_prompt(const cli *c, tern_str *text, tern_err *err)

@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "cli.h"
+#include "common/text_ids.h"
 
 #include <string.h>
 
@@ -103,7 +104,7 @@ static tern_code tokenize(cli *c, const tern_model *m, tern_err *err)
     TERN_TRY_GOTO(cli_read_prompt(c, &text, &name, err));
     if (!tern_utf8_valid(tern_str_get(&text), text.len))
         cli_warn(c, "%s: not all of it is UTF-8; tokenised byte by byte there", name);
-    TERN_TRY_GOTO(cli_ids_add(m, tern_str_get(&text), text.len, flags, &ids, err));
+    TERN_TRY_GOTO(text_ids_add(&ids, m, tern_str_get(&text), text.len, flags, err));
     if (c->json || cli_flag(&c->opt, OPT_PIECES)) {
         rc = print_pieces(c, m, &ids, err);
     } else {

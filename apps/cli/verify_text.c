@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/os/outfile.h"
+#include "common/text_ids.h"
 #include "verify.h"
 
 #include <math.h>
@@ -99,7 +100,7 @@ static tern_code text_ids(const tern_model *m, tern_ids *ids, tern_err *err)
     tern_model_info info = {.size = sizeof info};
     tern_model_info_get(m, &info);
     TERN_TRY(
-        cli_ids_add(m, plain_text, sizeof plain_text - 1, TERN_TOKENIZE_ADD_SPECIAL, ids, err));
+        text_ids_add(ids, m, plain_text, sizeof plain_text - 1, TERN_TOKENIZE_ADD_SPECIAL, err));
     size_t most =
         info.n_ctx_train > 0 && info.n_ctx_train < MAX_TOK ? (size_t)info.n_ctx_train : MAX_TOK;
     ids->n = ids->n < most ? ids->n : most;

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/num.h"
+#include "common/text_ids.h"
 #include "decide/decide.h"
 
 #include <stdlib.h>
@@ -15,23 +16,6 @@
 #define MAX_TEXT ((size_t)64 << 20)
 
 /* ---- ids ----------------------------------------------------------------------------------- */
-
-tern_code decide_ids_add(tern_ids *ids, const tern_model *m, const char *text, size_t n,
-                         unsigned flags, tern_err *err)
-{
-    size_t n_id;
-    /* Every token covers a byte at least, but for BOS, EOS and the space put before a text. */
-    TERN_TRY(tern_ids_reserve(ids, n + 8, err));
-    tern_code rc =
-        tern_model_tokenize(m, text, n, flags, ids->v + ids->n, ids->cap - ids->n, &n_id, err);
-    if (rc == TERN_E_LIMIT && n_id > ids->cap - ids->n) {
-        TERN_TRY(tern_ids_reserve(ids, n_id, err));
-        rc = tern_model_tokenize(m, text, n, flags, ids->v + ids->n, ids->cap - ids->n, &n_id, err);
-    }
-    if (rc == TERN_OK)
-        ids->n += n_id;
-    return rc;
-}
 
 static size_t common(const tern_ids *a, const tern_ids *b)
 {
@@ -211,7 +195,7 @@ tern_code decide_prompt(const decide_host *h, const decide_task *t, const decide
     tern_str_init(&s, MAX_TEXT);
     tern_code rc = raw_text(t, l, input, &s, err);
     if (rc == TERN_OK)
-        rc = decide_ids_add(out, h->m, tern_str_get(&s), s.len, TERN_TOKENIZE_ADD_SPECIAL, err);
+        rc = text_ids_add(out, h->m, tern_str_get(&s), s.len, TERN_TOKENIZE_ADD_SPECIAL, err);
     tern_str_done(&s);
     return rc;
 }
@@ -266,7 +250,7 @@ static tern_code find_opening(const decide_host *h, const tern_ids *prompt, size
     if (!control || at == prompt->n)
         return TERN_OK;
     TERN_TRY(tern_model_detokenize(h->m, prompt->v + at, prompt->n - at, false, text, n_text, err));
-    tern_code rc = decide_ids_add(&again, h->m, *text, *n_text, 0, err);
+    tern_code rc = text_ids_add(&again, h->m, *text, *n_text, 0, err);
     bool same = again.n == prompt->n - at &&
                 memcmp(again.v, prompt->v + at, again.n * sizeof *again.v) == 0;
     if (rc == TERN_OK && same)
@@ -296,8 +280,7 @@ static tern_code end_of_turn(const decide_host *h, tern_ids *out, tern_err *err)
     size_t before = out->n, keep = before;
     if (at) {
         at += strlen(STAND_IN);
-        rc = decide_ids_add(out, h->m, at, n - (size_t)(at - text), TERN_TOKENIZE_PARSE_SPECIAL,
-                            err);
+        rc = text_ids_add(out, h->m, at, n - (size_t)(at - text), TERN_TOKENIZE_PARSE_SPECIAL, err);
     }
     for (size_t i = before; rc == TERN_OK && i < out->n && keep == before; i++) {
         bool control;
@@ -315,8 +298,8 @@ static tern_code end_of_turn(const decide_host *h, tern_ids *out, tern_err *err)
 static tern_code end_ids(const decide_host *h, const decide_task *t, tern_ids *out, tern_err *err)
 {
     if (t->end == DECIDE_END_TEXT)
-        return decide_ids_add(out, h->m, t->end_text, strlen(t->end_text),
-                              TERN_TOKENIZE_PARSE_SPECIAL, err);
+        return text_ids_add(out, h->m, t->end_text, strlen(t->end_text),
+                            TERN_TOKENIZE_PARSE_SPECIAL, err);
     return t->end == DECIDE_END_AUTO && t->chat ? end_of_turn(h, out, err) : TERN_OK;
 }
 
@@ -343,7 +326,7 @@ static tern_code add_answer(const decide_host *h, const opening *o, const char *
     if (rc == TERN_OK)
         rc = tern_ids_put(out, o->before->v, o->n_before, err);
     if (rc == TERN_OK)
-        rc = decide_ids_add(out, h->m, tern_str_get(&s), s.len, o->flags, err);
+        rc = text_ids_add(out, h->m, tern_str_get(&s), s.len, o->flags, err);
     if (rc == TERN_OK)
         rc = tern_ids_put(out, o->end.v, o->end.n, err);
     tern_str_done(&s);
@@ -461,7 +444,7 @@ static tern_code open_answer(const decide_host *h, const decide_task *t, const d
     o->text = tern_str_get(text);
     o->n_text = text->len;
     rc = tern_ids_put(&a->prompt, before->v, o->n_before, err);
-    return rc != TERN_OK ? rc : decide_ids_add(&a->prompt, h->m, o->text, o->n_text, o->flags, err);
+    return rc != TERN_OK ? rc : text_ids_add(&a->prompt, h->m, o->text, o->n_text, o->flags, err);
 }
 
 static tern_code check_room(const decide_host *h, const decide_asked *a, tern_err *err)

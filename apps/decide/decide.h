@@ -104,10 +104,6 @@ static inline const decide_labels *decide_labels_of(const decide_task *t, const 
 
 /* ---- asking -------------------------------------------------------------------------------- */
 
-/* Append the ids of text; flags as of tern_model_tokenize. */
-TERN_CHECK tern_code decide_ids_add(tern_ids *ids, const tern_model *m, const char *text, size_t n,
-                                    unsigned flags, tern_err *err);
-
 /* What decisions are made with. */
 typedef struct decide_host {
     tern_model *m; /* borrowed */

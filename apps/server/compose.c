@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "common/text_ids.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -388,18 +389,11 @@ static size_t find_keep(const generate_words *w, const json_t *list, const json_
 tern_code composed_append(const generate_words *w, const char *text, bool control, composed *c,
                           tern_err *err)
 {
-    size_t n = strlen(text), room = n + 16, n_more = 0;
-    if (n == 0)
-        return TERN_OK;
-    int32_t *ids = tern_alloc((c->n + room) * sizeof *ids);
-    if (!ids)
-        return tern_fail(err, TERN_E_NOMEM, "out of memory for the prompt");
-    memcpy(ids, c->ids, c->n * sizeof *ids);
-    tern_code rc = tern_model_tokenize(w->m, text, n, control ? TERN_TOKENIZE_PARSE_SPECIAL : 0,
-                                       ids + c->n, room, &n_more, err);
-    tern_ids_free(c->ids);
-    c->ids = ids;
-    c->n += n_more;
+    tern_ids ids = {c->ids, c->n, c->n};
+    tern_code rc = text_ids_add(&ids, w->m, text, strlen(text),
+                                control ? TERN_TOKENIZE_PARSE_SPECIAL : 0, err);
+    c->ids = ids.v;
+    c->n = ids.n;
     return rc;
 }
 
@@ -525,12 +519,11 @@ tern_code compose_prompt(const generate_words *w, const generate_prompt *p, cons
     if (p->ids) {
         rc = given_ids(w, p->ids, name, out, f);
     } else {
-        size_t room = p->n_text + 16; /* a token has at least a byte, and a few are added */
-        out->ids = tern_calloc(room, sizeof *out->ids);
-        rc = out->ids ? tern_model_tokenize(w->m, p->text, p->n_text,
-                                            TERN_TOKENIZE_ADD_SPECIAL | TERN_TOKENIZE_PARSE_SPECIAL,
-                                            out->ids, room, &out->n, &f->err)
-                      : no_memory(f);
+        tern_ids ids = {0};
+        rc = text_ids_add(&ids, w->m, p->text, p->n_text,
+                          TERN_TOKENIZE_ADD_SPECIAL | TERN_TOKENIZE_PARSE_SPECIAL, &f->err);
+        out->ids = ids.v;
+        out->n = ids.n;
     }
     if (rc == TERN_OK && out->n == 0)
         rc = fault_set(f, TERN_E_USAGE, name, "%s: expected at least one token", name);

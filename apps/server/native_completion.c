@@ -1,6 +1,7 @@
 /* POST /completion: a prompt and its answer in the form of llama.cpp's server. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "common/text_ids.h"
 #include "server/generate.h"
 
 #include <math.h>
@@ -33,17 +34,14 @@ static void prompts_done(prompts *ps)
 static tern_code add_text(const tern_model *m, const json_t *text, bool first, json_t *out,
                           fault *f)
 {
-    size_t n_text = json_string_length(text), n = 0, cap = n_text + 8;
-    int32_t *v = tern_calloc(cap, sizeof *v);
-    if (!v)
-        return no_memory(f);
+    tern_ids ids = {0};
     unsigned flags = TERN_TOKENIZE_PARSE_SPECIAL | (first ? TERN_TOKENIZE_ADD_SPECIAL : 0u);
     tern_code rc =
-        tern_model_tokenize(m, json_string_value(text), n_text, flags, v, cap, &n, &f->err);
-    for (size_t i = 0; rc == TERN_OK && i < n; i++)
-        if (json_array_append_new(out, json_integer(v[i])) != 0)
+        text_ids_add(&ids, m, json_string_value(text), json_string_length(text), flags, &f->err);
+    for (size_t i = 0; rc == TERN_OK && i < ids.n; i++)
+        if (json_array_append_new(out, json_integer(ids.v[i])) != 0)
             rc = no_memory(f);
-    tern_free(v);
+    tern_ids_done(&ids);
     return rc;
 }
 

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/utf8.h"
+#include "common/text_ids.h"
 #include "server/generate.h"
 
 #include <string.h>
@@ -53,37 +54,22 @@ static tern_code put_tokens(const tern_model *m, const int32_t *ids, size_t n, b
     return out->failed ? no_memory(f) : TERN_OK;
 }
 
-/* Ids of the text; *ids is tern_free'd by the caller, also after a failure. */
-static tern_code tokenize(const tern_model *m, const params *p, int32_t **ids, size_t *n, fault *f)
-{
-    size_t n_text = strlen(p->content), cap;
-    unsigned flags = (p->add_special ? TERN_TOKENIZE_ADD_SPECIAL : 0u) |
-                     (p->parse_special ? TERN_TOKENIZE_PARSE_SPECIAL : 0u);
-    tern_code rc = tern_model_tokenize(m, p->content, n_text, flags, NULL, 0, n, &f->err);
-    if (rc != TERN_E_LIMIT)
-        return rc; /* also of no tokens */
-    cap = *n;
-    *ids = tern_calloc(cap, sizeof **ids);
-    if (!*ids)
-        return no_memory(f);
-    return tern_model_tokenize(m, p->content, n_text, flags, *ids, cap, n, &f->err);
-}
-
 static tern_code reply_tokens(exchange *x, const params *p, fault *f)
 {
     const tern_model *m = exchange_serving(x)->model;
-    int32_t *ids = NULL;
-    size_t n = 0;
+    unsigned flags = (p->add_special ? TERN_TOKENIZE_ADD_SPECIAL : 0u) |
+                     (p->parse_special ? TERN_TOKENIZE_PARSE_SPECIAL : 0u);
+    tern_ids ids = {0};
     tern_str text;
     if (!p->content)
         return fault_set(f, TERN_E_USAGE, "content", "content: expected a string, but absent");
     tern_str_init(&text, MAX_REPLY);
-    tern_code rc = tokenize(m, p, &ids, &n, f);
+    tern_code rc = text_ids_add(&ids, m, p->content, strlen(p->content), flags, &f->err);
     if (rc == TERN_OK)
-        rc = put_tokens(m, ids, n, p->with_pieces, &text, f);
+        rc = put_tokens(m, ids.v, ids.n, p->with_pieces, &text, f);
     if (rc == TERN_OK)
         exchange_reply(x, 200, "application/json", tern_str_get(&text), text.len);
-    tern_free(ids);
+    tern_ids_done(&ids);
     tern_str_done(&text);
     return rc;
 }

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "common/text_ids.h"
 #include "server/ollama.h"
 
 #include <string.h>
@@ -241,13 +242,11 @@ static tern_code ids_of(const ask *a, const params *p, exchange *x, json_t **out
 /* Append the ids of an answer, as its text has them. */
 static bool add_ids(json_t *ids, const tern_model *m, const tern_str *text)
 {
-    size_t n = 0, cap = text->len;
-    int32_t *v = tern_calloc(cap ? cap : 1, sizeof *v);
-    bool fine =
-        v && tern_model_tokenize(m, tern_str_get(text), text->len, 0, v, cap, &n, NULL) == TERN_OK;
-    for (size_t i = 0; fine && i < n; i++)
-        fine = json_array_append_new(ids, json_integer(v[i])) == 0;
-    tern_free(v);
+    tern_ids more = {0};
+    bool fine = text_ids_add(&more, m, tern_str_get(text), text->len, 0, NULL) == TERN_OK;
+    for (size_t i = 0; fine && i < more.n; i++)
+        fine = json_array_append_new(ids, json_integer(more.v[i])) == 0;
+    tern_ids_done(&more);
     return fine;
 }
 

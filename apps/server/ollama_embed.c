@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "common/text_ids.h"
 #include "server/ollama.h"
 
 #include <math.h>
@@ -31,12 +32,12 @@ static tern_code tokenize(const serving *s, const json_t *text, const params *p,
                           fault *f)
 {
     const char *bytes = json_string_value(text);
-    size_t n_bytes = json_string_length(text), n = 0, most = (size_t)s->info.n_ctx_train;
-    int32_t *ids;
-    tern_code rc = tern_model_tokenize(s->model, bytes, n_bytes, TERN_TOKENIZE_ADD_SPECIAL, NULL, 0,
-                                       &n, &f->err);
-    if (rc != TERN_OK && rc != TERN_E_LIMIT)
-        return rc;
+    size_t n_bytes = json_string_length(text), most = (size_t)s->info.n_ctx_train;
+    tern_ids ids = {0};
+    tern_code rc = text_ids_add(&ids, s->model, bytes, n_bytes, TERN_TOKENIZE_ADD_SPECIAL, &f->err);
+    size_t n = ids.n;
+    b->texts[b->n++] = (tern_embed_text){ids.v, n < most ? n : most};
+    TERN_TRY(rc);
     if (n == 0) {
         (void)fault_set(f, TERN_E_USAGE, NULL, "an empty text has no vector");
         return fault_param(f, "input[%zu]", i);
@@ -46,13 +47,6 @@ static tern_code tokenize(const serving *s, const json_t *text, const params *p,
                         most);
         return fault_param(f, "input[%zu]", i);
     }
-    ids = tern_calloc(n, sizeof *ids);
-    if (!ids)
-        return no_memory(f);
-    b->texts[b->n++] = (tern_embed_text){.ids = ids};
-    TERN_TRY(tern_model_tokenize(s->model, bytes, n_bytes, TERN_TOKENIZE_ADD_SPECIAL, ids, n, &n,
-                                 &f->err));
-    b->texts[b->n - 1].n_tok = n < most ? n : most;
     b->n_tok += n < most ? n : most;
     return TERN_OK;
 }

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/num.h"
+#include "common/text_ids.h"
 #include "server/openai.h"
 
 #include <math.h>
@@ -35,7 +36,7 @@ static tern_code bad_input(fault *f)
         MAX_INPUTS);
 }
 
-static tern_code read_ids(const serving *s, const json_t *v, int32_t *ids, fault *f)
+static tern_code read_ids(const serving *s, const json_t *v, tern_ids *ids, fault *f)
 {
     for (size_t i = 0; i < json_array_size(v); i++) {
         const json_t *id = json_array_get(v, i);
@@ -43,7 +44,7 @@ static tern_code read_ids(const serving *s, const json_t *v, int32_t *ids, fault
             json_integer_value(id) >= s->info.n_vocab)
             return fault_set(f, TERN_E_USAGE, "input", "input: expected token ids from 0 to %d",
                              s->info.n_vocab - 1);
-        ids[i] = (int32_t)json_integer_value(id);
+        TERN_TRY(tern_ids_push(ids, (int32_t)json_integer_value(id), &f->err));
     }
     return TERN_OK;
 }
@@ -54,18 +55,12 @@ static tern_code read_input(const serving *s, const json_t *v, tern_embed_text *
     bool text = json_is_string(v);
     if (!(text && bytes) && !is_ids(v))
         return bad_input(f);
-    size_t room = text ? bytes + 16 : json_array_size(v), n = room;
-    int32_t *ids = tern_calloc(room, sizeof *ids);
-    out->ids = ids;
-    if (!ids)
-        return fault_set(f, TERN_E_NOMEM, NULL, "out of memory for the texts");
-    if (text)
-        TERN_TRY(tern_model_tokenize(s->model, json_string_value(v), bytes,
-                                     TERN_TOKENIZE_ADD_SPECIAL, ids, room, &n, &f->err));
-    else
-        TERN_TRY(read_ids(s, v, ids, f));
-    out->n_tok = n;
-    return TERN_OK;
+    tern_ids ids = {0};
+    tern_code rc = text ? text_ids_add(&ids, s->model, json_string_value(v), bytes,
+                                       TERN_TOKENIZE_ADD_SPECIAL, &f->err)
+                        : read_ids(s, v, &ids, f);
+    *out = (tern_embed_text){ids.v, ids.n};
+    return rc;
 }
 
 static tern_code read_inputs(const serving *s, const json_t *v, inputs *in, fault *f)

@@ -18,11 +18,12 @@ tern_code tern_ids_reserve(tern_ids *ids, size_t n_more, tern_err *err)
         return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", n_more);
     if (need <= ids->cap)
         return TERN_OK;
-    int32_t *v = tern_realloc(ids->v, ids->cap * sizeof *v, bytes);
+    size_t cap = need > 2 * ids->cap ? need : 2 * ids->cap;
+    int32_t *v = tern_realloc(ids->v, ids->cap * sizeof *v, cap * sizeof *v);
     if (!v)
         return tern_fail(err, TERN_E_NOMEM, "out of memory for %zu tokens", need);
     ids->v = v;
-    ids->cap = 2 * need;
+    ids->cap = cap;
     return TERN_OK;
 }
 
