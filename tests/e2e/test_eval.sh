@@ -84,7 +84,10 @@ ok $? 'lambada'
 yes "$(cat $golden/rows/arc.jsonl)" | head -n 40000 >"$tmp/long"
 "$TERN" eval arc $model -f "$tmp/long" --json >"$out" 2>"$err" &
 pid=$!
-sleep 1
+for i in $(seq 200); do # until it tells of progress: then it listens
+    grep -q '^arc: ' "$err" && break
+    sleep 0.1
+done
 kill -INT $pid
 wait $pid
 status=$?
