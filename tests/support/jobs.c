@@ -1,8 +1,26 @@
 #include "support/jobs.h"
+#include "support/model.h"
 #include "support/support.h"
 
 #include <stdio.h>
 #include <string.h>
+
+void test_prompt_fill(int32_t *ids, size_t n, int seed)
+{
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)((i * 7 + (size_t)seed * 31 + i / 5) % TEST_MODEL_VOCAB);
+}
+
+tern_job_opts test_job_ask(int32_t n_predict, uint64_t seed)
+{
+    tern_job_opts o;
+    tern_job_opts_init(&o);
+    o.gen.n_predict = n_predict;
+    o.gen.temp = 1.2f;
+    o.gen.seed = seed;
+    o.gen.ignore_eos = true;
+    return o;
+}
 
 void test_job_init(test_job *t)
 {

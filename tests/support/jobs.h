@@ -44,6 +44,11 @@ struct test_job {
     char wrong[128]; /* what was wrong with the order of events; "" if nothing */
 };
 
+/* Ids of a small model's vocabulary, other ones for each seed. */
+void test_prompt_fill(int32_t *ids, size_t n, int seed);
+/* An answer of n_predict tokens that a seed chooses. */
+tern_job_opts test_job_ask(int32_t n_predict, uint64_t seed);
+
 void test_job_init(test_job *t);
 /* Submit; fails the test if that fails. o's on_event and ctx are filled in. */
 void test_job_submit(test_job *t, tern_scheduler *s, const int32_t *prompt, size_t n_tok,

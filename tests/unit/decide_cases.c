@@ -1,6 +1,7 @@
 /* Decisions against transformers in float32, and fits and figures against SciPy (tests/golden/decide/make.py). */
 #include "base/error.h"
 #include "decide/decide.h"
+#include "support/golden.h"
 #include "support/support.h"
 
 #include <math.h>
@@ -8,15 +9,6 @@
 #include <string.h>
 
 #define FOLDER "tests/golden/decide/"
-
-static json_t *load(const char *path)
-{
-    json_error_t e;
-    json_t *o = json_load_file(path, 0, &e);
-    if (!o)
-        fail_msg("%s: %s", path, e.text);
-    return o;
-}
 
 static double number(const json_t *array, size_t i)
 {
@@ -96,7 +88,7 @@ static void check_case(const decide_host *h, json_t *c, size_t which)
 static void test_cases_follow_from_transformers(void **state)
 {
     (void)state;
-    json_t *all = load(FOLDER "cases.json"), *c;
+    json_t *all = test_golden(FOLDER "cases.json"), *c;
     tern_model *m = open_model(json_string_value(json_object_get(all, "template")));
     decide_host h = {.m = m, .n_ctx = 400, .cache_k = TERN_CACHE_F32, .cache_v = TERN_CACHE_F32};
     size_t i;
@@ -148,7 +140,7 @@ static void test_fields_follow_from_transformers(void **state)
     tern_session *s;
     tern_session_opts so;
     (void)state;
-    json_t *all = load(FOLDER "cases.json"), *c;
+    json_t *all = test_golden(FOLDER "cases.json"), *c;
     tern_model *m = open_model(json_string_value(json_object_get(all, "template")));
     decide_host h = {.m = m, .n_ctx = 600, .cache_k = TERN_CACHE_F32, .cache_v = TERN_CACHE_F32};
     tern_session_opts_init(&so);
@@ -175,7 +167,7 @@ static void test_a_base_changes_no_bit(void **state)
     tern_session *s;
     tern_session_opts so;
     (void)state;
-    json_t *all = load(FOLDER "cases.json"),
+    json_t *all = test_golden(FOLDER "cases.json"),
            *o =
                json_pack("{s:[s,s], s:s, s:[{s:s, s:s}]}", "labels", "left", "right", "instruction",
                          "Which side is meant?", "examples", "input", "port", "label", "left");
@@ -283,7 +275,7 @@ static void check_fit(const json_t *c, size_t which)
 static void test_fits_follow_from_scipy(void **state)
 {
     (void)state;
-    json_t *all = load(FOLDER "fits.json"), *c;
+    json_t *all = test_golden(FOLDER "fits.json"), *c;
     size_t i;
     json_array_foreach(all, i, c) check_fit(c, i);
     assert_int_equal(i, 3);

@@ -26,23 +26,6 @@ static tern_code make(tern_model *m, int32_t n_slot, uint64_t mem, tern_schedule
     return tern_scheduler_new(m, &o, s, err);
 }
 
-static void fill_prompt(int32_t *ids, size_t n, int seed)
-{
-    for (size_t i = 0; i < n; i++)
-        ids[i] = (int32_t)((i * 7 + (size_t)seed * 31 + i / 5) % TEST_MODEL_VOCAB);
-}
-
-static tern_job_opts ask(int32_t n_predict, uint64_t seed)
-{
-    tern_job_opts o;
-    tern_job_opts_init(&o);
-    o.gen.n_predict = n_predict;
-    o.gen.temp = 1.2f;
-    o.gen.seed = seed;
-    o.gen.ignore_eos = true;
-    return o;
-}
-
 /* ---- memory ------------------------------------------------------------------------------------ */
 
 static atomic_int n_alloc, fails_at;
@@ -69,7 +52,7 @@ static bool run_two(tern_model *m, test_job *t)
         return false;
     }
     for (int i = 0; i < 2; i++) {
-        tern_job_opts o = ask(70, 5);
+        tern_job_opts o = test_job_ask(70, 5);
         o.n = 2 - i;
         o.echo_logprobs = i == 1;
         test_job_init(&t[i]);
@@ -102,9 +85,9 @@ static void test_allocations_fail(void **state)
     int n_bad = 0;
     two_wanted = calloc(3, sizeof *two_wanted);
     for (int i = 0; i < 2; i++)
-        fill_prompt(two_prompts[i], 100, i);
+        test_prompt_fill(two_prompts[i], 100, i);
     for (int i = 0; i < 3; i++) {
-        tern_job_opts o = ask(70, 5 + (uint64_t)(i & 1));
+        tern_job_opts o = test_job_ask(70, 5 + (uint64_t)(i & 1));
         test_answer_alone(&two_wanted[i], m, 0, two_prompts[i / 2], 100, &o.gen);
     }
     for (int mode = 0; mode < 2; mode++) {
@@ -155,7 +138,7 @@ static void test_a_cut_file_ends_jobs(void **state)
     test_job *t = calloc(3, sizeof *t);
     static const int32_t ids[] = {5, 6, 7};
     for (int i = 0; i < 3; i++) {
-        tern_job_opts jo = ask(-1, (uint64_t)i);
+        tern_job_opts jo = test_job_ask(-1, (uint64_t)i);
         jo.gen.n_predict = 20;
         test_job_init(&t[i]);
         t[i].holds = true;
@@ -201,8 +184,8 @@ static void *use(void *arg)
     int32_t ids[120];
     for (int i = 0; t && i < N_ROUND; i++) {
         size_t n = (size_t)(10 + 30 * u->number);
-        tern_job_opts o = ask(30, (uint64_t)u->number);
-        fill_prompt(ids, n, u->number);
+        tern_job_opts o = test_job_ask(30, (uint64_t)u->number);
+        test_prompt_fill(ids, n, u->number);
         o.owner = (uint64_t)u->number % 2;
         o.n = 1 + (i + u->number) % 3;
         o.priority = i % 2;
@@ -229,7 +212,7 @@ static void *embed(void *arg)
     int32_t ids[50];
     float out[128];
     tern_err err;
-    fill_prompt(ids, 50, 9);
+    test_prompt_fill(ids, 50, 9);
     while (!atomic_load(u->stop)) {
         const tern_embed_text text = {ids, 50};
         if (tern_model_embed(u->m, &text, 1, NULL, out, &err) == TERN_OK)
@@ -253,8 +236,8 @@ static void test_many_threads(void **state)
     if (make(m, 3, 0, &s, &err) != TERN_OK)
         fail_msg("%s", err.msg);
     for (int i = 0; i < N_THREAD; i++) {
-        tern_job_opts o = ask(30, (uint64_t)i);
-        fill_prompt(ids, 120, i);
+        tern_job_opts o = test_job_ask(30, (uint64_t)i);
+        test_prompt_fill(ids, 120, i);
         test_answer_alone(&want[i], m, 0, ids, (size_t)(10 + 30 * i), &o.gen);
     }
     for (int i = 0; i <= N_THREAD; i++) {

@@ -41,23 +41,6 @@ static tern_scheduler_opts slots(int32_t n_slot, int32_t n_queue)
     return o;
 }
 
-static void fill_prompt(int32_t *ids, size_t n, int seed)
-{
-    for (size_t i = 0; i < n; i++)
-        ids[i] = (int32_t)((i * 7 + (size_t)seed * 31 + i / 5) % TEST_MODEL_VOCAB);
-}
-
-static tern_job_opts ask(int32_t n_predict, uint64_t seed)
-{
-    tern_job_opts o;
-    tern_job_opts_init(&o);
-    o.gen.n_predict = n_predict;
-    o.gen.temp = 1.2f;
-    o.gen.seed = seed;
-    o.gen.ignore_eos = true;
-    return o;
-}
-
 static tern_scheduler_stats stats(tern_scheduler *s)
 {
     tern_scheduler_stats st = {.size = sizeof st};
@@ -77,21 +60,21 @@ static void test_cancelling_frees_slots(void **state)
     int32_t ids[300], mine[40];
     test_answer *want = calloc(1, sizeof *want);
     test_job *jobs = calloc(7, sizeof *jobs);
-    tern_job_opts o = ask(200, 1);
-    fill_prompt(mine, 40, 1);
-    fill_prompt(ids, 300, 2);
+    tern_job_opts o = test_job_ask(200, 1);
+    test_prompt_fill(mine, 40, 1);
+    test_prompt_fill(ids, 300, 2);
     test_answer_alone(want, f.m, 0, mine, 40, &o.gen);
     f.m->cost.fixed_rows = 24; /* so that prompts take a while */
     for (int trial = 0; trial < 1000 / 6; trial++) {
         bool look = trial % 16 == 0;
         if (look) {
             test_job_init(&jobs[6]);
-            o = ask(200, 1);
+            o = test_job_ask(200, 1);
             test_job_submit(&jobs[6], f.s, mine, 40, &o);
         }
         for (int i = 0; i < 6; i++) {
             test_job_init(&jobs[i]);
-            o = ask(50, (uint64_t)i);
+            o = test_job_ask(50, (uint64_t)i);
             o.n = i == 5 ? 3 : 1;
             jobs[i].cancel_at = i == 2 ? 3 : 0;
             test_job_submit(&jobs[i], f.s, ids, (size_t)(i < 2 ? 3 : 290), &o);
@@ -149,9 +132,9 @@ static void test_joules_are_divided(void **state)
     test_job *t = calloc(3, sizeof *t);
     int32_t ids[3][200];
     for (int i = 0; i < 3; i++) {
-        tern_job_opts o = ask(20 + 10 * i, (uint64_t)i);
+        tern_job_opts o = test_job_ask(20 + 10 * i, (uint64_t)i);
         o.n = i == 1 ? 3 : 1;
-        fill_prompt(ids[i], 200, i);
+        test_prompt_fill(ids[i], 200, i);
         test_job_init(&t[i]);
         test_job_submit(&t[i], f.s, ids[i], (size_t)(5 + 90 * i), &o);
     }
@@ -182,13 +165,13 @@ static void test_answers_from_one_prompt(void **state)
         tern_scheduler_opts so = slots(n_slot, 8);
         set_up(&f, &so);
         int32_t ids[150];
-        fill_prompt(ids, 150, 3);
+        test_prompt_fill(ids, 150, 3);
         for (int i = 0; i < N; i++) {
-            tern_job_opts o = ask(30, 77 + (uint64_t)i);
+            tern_job_opts o = test_job_ask(30, 77 + (uint64_t)i);
             test_answer_alone(&want[i], f.m, 0, ids, 150, &o.gen);
         }
         assert_memory_not_equal(want[0].ids, want[1].ids, sizeof want[0].ids);
-        tern_job_opts o = ask(30, 77);
+        tern_job_opts o = test_job_ask(30, 77);
         o.n = N;
         test_job_init(&t[0]);
         test_job_init(&t[1]);
@@ -259,10 +242,10 @@ static void test_probabilities_are_softmax_of_logits(void **state)
     test_job *t = calloc(3, sizeof *t);
     int32_t text[N_PROMPT + N_ANSWER];
     tern_err err = {0};
-    fill_prompt(text, N_PROMPT, 4);
+    test_prompt_fill(text, N_PROMPT, 4);
     f.m->cost.fixed_rows = 33;
     for (int i = 0; i < 3; i++) { /* with drafts, without, and beside another */
-        tern_job_opts o = ask(N_ANSWER, 5);
+        tern_job_opts o = test_job_ask(N_ANSWER, 5);
         o.gen.logprobs = true;
         o.gen.n_top = i == 1 ? 0 : 7;
         o.gen.spec = i == 0 ? TERN_SPEC_ALWAYS : TERN_SPEC_OFF;
@@ -332,8 +315,8 @@ static void test_held_jobs_do_not_block_others(void **state)
     set_up(&f, &so);
     least_memory(&f, &so);
     for (int i = 0; i < 2; i++) {
-        tern_job_opts o = ask(40, (uint64_t)i);
-        fill_prompt(ids[i], 300, i);
+        tern_job_opts o = test_job_ask(40, (uint64_t)i);
+        test_prompt_fill(ids[i], 300, i);
         test_answer_alone(&want[i], f.m, 0, ids[i], 300, &o.gen);
         test_job_init(&t[i]);
         t[i].hold_at = i == 0 ? 5 : 0;
@@ -368,8 +351,8 @@ static void test_little_memory_gives_the_same_answers(void **state)
     least_memory(&f, &so); /* of which each of these jobs takes more than half */
     f.m->cost.fixed_rows = 16;
     for (int i = 0; i < N; i++) {
-        tern_job_opts o = ask(i % 3 ? 120 : 60, (uint64_t)i);
-        fill_prompt(ids[i], 100, i);
+        tern_job_opts o = test_job_ask(i % 3 ? 120 : 60, (uint64_t)i);
+        test_prompt_fill(ids[i], 100, i);
         o.gen.logprobs = i % 2;
         test_answer_alone(&want[i], f.m, 0, ids[i], 100, &o.gen);
         o.owner = (uint64_t)i % 3;
@@ -397,7 +380,7 @@ static void test_little_memory_gives_the_same_answers(void **state)
 /* A job that keeps a slot until it is freed. */
 static void occupy(test_job *t, tern_scheduler *s, const int32_t *ids)
 {
-    tern_job_opts o = ask(300, 0);
+    tern_job_opts o = test_job_ask(300, 0);
     o.owner = 99;
     o.priority = 99;
     test_job_init(t);
@@ -417,11 +400,11 @@ static void test_owners_get_equal_parts(void **state)
     test_job *t = calloc(N + 2, sizeof *t), *busy = calloc(2, sizeof *busy);
     int32_t ids[20];
     size_t clock = 0, late = 0;
-    fill_prompt(ids, 20, 1);
+    test_prompt_fill(ids, 20, 1);
     occupy(&busy[0], f.s, ids);
     occupy(&busy[1], f.s, ids);
     for (int i = 0; i < N + 2; i++) {
-        tern_job_opts o = ask(20, (uint64_t)i);
+        tern_job_opts o = test_job_ask(20, (uint64_t)i);
         o.owner = i < N ? 1 : 2;
         test_job_init(&t[i]);
         t[i].clock = &clock;
@@ -453,10 +436,10 @@ static void test_priorities(void **state)
     test_job *t = calloc(N + 1, sizeof *t);
     int32_t ids[20];
     size_t clock = 0;
-    fill_prompt(ids, 20, 1);
+    test_prompt_fill(ids, 20, 1);
     occupy(&t[N], f.s, ids);
     for (int i = 0; i < N; i++) {
-        tern_job_opts o = ask(3, (uint64_t)i);
+        tern_job_opts o = test_job_ask(3, (uint64_t)i);
         o.priority = i - 4;
         o.owner = (uint64_t)i % 2;
         test_job_init(&t[i]);
@@ -484,10 +467,10 @@ static void test_short_prompts_pass_long_ones(void **state)
     test_job *t = calloc(3, sizeof *t);
     int32_t ids[380];
     size_t clock = 0;
-    fill_prompt(ids, 380, 1);
+    test_prompt_fill(ids, 380, 1);
     f.m->cost.fixed_rows = 8;
     for (int i = 0; i < 3; i++) {
-        tern_job_opts o = ask(i == 2 ? 3 : 1, (uint64_t)i);
+        tern_job_opts o = test_job_ask(i == 2 ? 3 : 1, (uint64_t)i);
         test_job_init(&t[i]);
         t[i].clock = &clock;
         t[i].holds = true;

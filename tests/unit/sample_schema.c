@@ -3,9 +3,10 @@
 #include "base/alloc.h"
 #include "sample/grammar/choice.h"
 #include "sample/grammar/gbnf.h"
-#include "sample/grammar/lazy.h"
 #include "sample/grammar/regex.h"
 #include "sample/grammar/schema.h"
+#include "support/golden.h"
+#include "support/grammar.h"
 #include "support/support.h"
 
 #include <jansson.h>
@@ -14,6 +15,11 @@
 #include <string.h>
 
 #define FOLDER "tests/golden/grammar/"
+
+static bool accepts(const tern_net *net, const char *text)
+{
+    return test_verdict(net, text, strlen(text)) > 0;
+}
 
 static void compile_rules(tern_str *rules, tern_net *net)
 {
@@ -33,28 +39,6 @@ static void compile_schema(const char *text, tern_net *net)
     compile_rules(&rules, net);
 }
 
-static bool accepts(const tern_net *net, const char *text)
-{
-    tern_lazy z;
-    assert_int_equal(tern_lazy_init(&z, net, NULL), TERN_OK);
-    uint32_t s = z.start;
-    for (const char *p = text; *p && s != TERN_LAZY_DEAD; p++)
-        s = tern_lazy_next(&z, s, (uint8_t)*p);
-    bool yes = s != TERN_LAZY_DEAD && z.state[s].may_end;
-    assert_int_equal(z.rc, TERN_OK);
-    tern_lazy_done(&z);
-    return yes;
-}
-
-static json_t *read_fixture(const char *path)
-{
-    json_error_t why;
-    json_t *v = json_load_file(path, 0, &why);
-    if (!v)
-        fail_msg("%s: %s", path, why.text);
-    return v;
-}
-
 static void check_texts(const tern_net *net, json_t *row, const char *what)
 {
     json_t *v;
@@ -67,7 +51,7 @@ static void check_texts(const tern_net *net, json_t *row, const char *what)
 
 static void verdicts_of_schemas(void **state)
 {
-    json_t *rows = read_fixture(FOLDER "schemas.json"), *row;
+    json_t *rows = test_golden(FOLDER "schemas.json"), *row;
     size_t i;
     (void)state;
     json_array_foreach(rows, i, row)
@@ -85,7 +69,7 @@ static void verdicts_of_schemas(void **state)
 
 static void verdicts_of_patterns(void **state)
 {
-    json_t *rows = read_fixture(FOLDER "regexes.json"), *row;
+    json_t *rows = test_golden(FOLDER "regexes.json"), *row;
     size_t i;
     (void)state;
     json_array_foreach(rows, i, row)
@@ -199,8 +183,7 @@ static void check_refused(const char *schema, tern_code code, const char *says)
     tern_str_init(&rules, TERN_GRAMMAR_TEXT);
     tern_code rc = tern_schema_write(schema, strlen(schema), "root", &rules, &err);
     tern_str_done(&rules);
-    if (rc != code || !strstr(err.msg, says))
-        fail_msg("%s: %d '%s', expected %d '%s'", schema, (int)rc, err.msg, (int)code, says);
+    test_refusal(schema, rc, &err, code, says);
 }
 
 static void refusals(void **state)

@@ -1,5 +1,6 @@
 /* tokenizer.json against the ids that its own software gives: published forms, whole folders, and what
  * is said in several ways. */
+#include "support/golden.h"
 #include "support/hf.h"
 #include "support/support.h"
 
@@ -10,12 +11,8 @@
 static json_t *golden(const char *name)
 {
     char path[256];
-    json_error_t e;
     (void)snprintf(path, sizeof path, "tests/golden/hf/%s.json", name);
-    json_t *j = json_load_file(path, 0, &e);
-    if (!j)
-        fail_msg("%s: %s", path, e.text);
-    return j;
+    return test_golden(path);
 }
 
 static const char *string_of(const test_hf *f, const char *key)

@@ -1,23 +1,15 @@
 /* tiktoken files against a plain rendering of how tiktoken joins bytes, and lines that are none. */
+#include "support/golden.h"
 #include "support/hf.h"
 #include "support/support.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *golden(void)
-{
-    json_error_t e;
-    json_t *j = json_load_file("tests/golden/hf/tiktoken.json", 0, &e);
-    if (!j)
-        fail_msg("%s", e.text);
-    return j;
-}
-
 static void golden_ids(void **state)
 {
     (void)state;
-    json_t *all = golden();
+    json_t *all = test_golden("tests/golden/hf/tiktoken.json");
     const char *text = json_string_value(json_object_get(all, "file"));
     test_hf f = {0};
     test_hf_text(&f, TERN_HF_TIKTOKEN, text);

@@ -1,4 +1,5 @@
 /* Cutting text into words, against the pieces that other software's regular expressions give. */
+#include "support/golden.h"
 #include "support/support.h"
 #include "text/pretok.h"
 
@@ -14,15 +15,6 @@ static tern_pretok *make(const char *name)
     tern_err err;
     assert_int_equal(tern_pretok_new(name, strlen(name), &p, &err), TERN_OK);
     return p;
-}
-
-static json_t *load(const char *path)
-{
-    json_error_t e;
-    json_t *j = json_load_file(path, 0, &e);
-    if (!j)
-        fail_msg("%s: %s", path, e.text);
-    return j;
 }
 
 /* want: lengths of the pieces. */
@@ -41,7 +33,8 @@ static bool pieces_equal(const tern_pieces *p, const json_t *want, size_t *first
 static void test_golden_pieces(void **state)
 {
     (void)state;
-    json_t *texts = load(GOLDEN "texts.json"), *all = load(GOLDEN "pieces.json"), *rows;
+    json_t *texts = test_golden(GOLDEN "texts.json"), *all = test_golden(GOLDEN "pieces.json"),
+           *rows;
     const char *name;
     tern_err err;
     assert_int_equal(json_object_size(all), 15);

@@ -1,5 +1,6 @@
 /* The chat template engine against Jinja2's own renderings (tests/golden/templates/make.py), its
  * limits, and every allocation failing once. */
+#include "support/golden.h"
 #include "support/support.h"
 
 #include "base/alloc.h"
@@ -13,15 +14,6 @@
 
 #define GOLDEN "tests/golden/templates/"
 #define NOW    1767616496
-
-static json_t *load_json(const char *path)
-{
-    json_error_t e;
-    json_t *j = json_load_file(path, JSON_ALLOW_NUL, &e);
-    if (!j)
-        fail_msg("%s:%d: %s", path, e.line, e.text);
-    return j;
-}
 
 static char *fnv(const char *p, size_t n)
 {
@@ -89,7 +81,7 @@ static int check_template(const char *name, json_t *conversations, const json_t 
     uint8_t *src = test_read_file(path, &n);
     assert_non_null(src);
     (void)snprintf(path, sizeof path, GOLDEN "expected/%s.json", name);
-    json_t *expected = load_json(path), *vars;
+    json_t *expected = test_golden(path), *vars;
     if (tern_template_compile((const char *)src, n, &t, &err) != TERN_OK) {
         print_message("%s: %s\n", name, err.msg);
         bad = 1;
@@ -121,7 +113,7 @@ static int check_template(const char *name, json_t *conversations, const json_t 
 static void test_models(void **state)
 {
     (void)state;
-    json_t *conversations = load_json(GOLDEN "conversations.json");
+    json_t *conversations = test_golden(GOLDEN "conversations.json");
     json_t *tokens = json_incref(json_object_get(conversations, "tokens"));
     json_object_del(conversations, "tokens");
     assert_true(json_object_size(conversations) >= 25);
@@ -160,7 +152,7 @@ static tern_code run(const char *src, size_t n, const json_t *vars,
 static void test_snippets(void **state)
 {
     (void)state;
-    json_t *j = load_json(GOLDEN "snippets.json"), *c;
+    json_t *j = test_golden(GOLDEN "snippets.json"), *c;
     const json_t *vars = json_object_get(j, "vars"), *cases = json_object_get(j, "cases");
     size_t i;
     int bad = 0;

@@ -1,5 +1,6 @@
 /* Tokenizers against the ids that other software gives, and the rules for special tokens. */
 #include "base/alloc.h"
+#include "support/golden.h"
 #include "support/support.h"
 #include "support/vocab.h"
 
@@ -15,12 +16,8 @@
 static json_t *golden(const char *name, const char *suffix)
 {
     char path[256];
-    json_error_t e;
     (void)snprintf(path, sizeof path, GOLDEN "%s%s", name, suffix);
-    json_t *j = json_load_file(path, 0, &e);
-    if (!j)
-        fail_msg("%s: %s", path, e.text);
-    return j;
+    return test_golden(path);
 }
 
 static void ids_equal(const tern_tokenizer *t, const json_t *text, const json_t *want,
