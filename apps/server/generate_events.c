@@ -135,7 +135,8 @@ static void hear_token(generation *g, answer *a, const tern_event *t)
 {
     if (t->id >= 0)
         count_token(g, a);
-    if (t->id >= 0 && g->logprobs && t->finish != TERN_FINISH_EOG)
+    /* A token that ends the model's turn has no text; one behind which a grammar leaves nothing has. */
+    if (t->id >= 0 && g->logprobs && (t->finish != TERN_FINISH_EOG || t->n_text > 0))
         keep_token(a, t);
     if (t->finish == TERN_FINISH_STOP)
         a->stop = t->stop;

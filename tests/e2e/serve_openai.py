@@ -1,12 +1,17 @@
 """OpenAI's endpoints as bytes: the order of chunks, what they hold, and what is refused."""
 import http.client
 import json
+import math
+import os
 import random
 import re
 import socket
+import struct
+import subprocess
+import tempfile
 import time
 
-from serve import PATIENCE, Server, check, run_all, wait_until
+from serve import PATIENCE, TERN, Server, check, run_all, wait_until
 
 CHAT = "/v1/chat/completions"
 TALK = [{"role": "user", "content": "Tell me a story."}]
@@ -125,6 +130,67 @@ def probabilities():
         check(post(s, plain, "/v1/completions")[2]["choices"][0]["text"] == " upon", "the likeliest")
         r = post(s, dict(plain, logit_bias={str(banned): -100}), "/v1/completions")[2]
         check(r["choices"][0]["text"] != " upon", "banned")
+
+
+def read_rows(path):
+    """A NumPy file of f32 rows."""
+    with open(path, "rb") as f:
+        data = f.read()
+    end = 10 + int.from_bytes(data[8:10], "little")
+    n, width = map(int, re.search(rb"'shape': \((\d+), (\d+)\)", data[:end]).groups())
+    check(b"'<f4'" in data[:end] and len(data) == end + 4 * n * width, "one row a token")
+    return [struct.unpack_from(f"<{width}f", data, end + 4 * width * i) for i in range(n)]
+
+
+def log_softmax(row):
+    top = max(row)
+    total = math.log(sum(math.exp(v - top) for v in row))
+    return [v - top - total for v in row]
+
+
+def near(got, want):
+    check(abs(got - want) <= 1e-5 * (1 + abs(want)), f"{got}, expected {want}")
+
+
+def held():
+    """Probabilities of an answer that a format holds to it: the model's own, whatever may not come. They are computed
+    here from the raw logits that `tern logits` writes."""
+    schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 12}, "wild": {"type": "boolean"}},
+              "required": ["name", "wild"], "additionalProperties": False}
+    words = ["the cat", "the cats", "a dog"]
+    forms = [({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}, {"json_schema": schema}),
+             ({"grammar": 'root ::= [0-9]{4} "!"'}, {"grammar": 'root ::= [0-9]{4} "!"'}), ({"choice": words}, {"choice": words})]
+    with Server() as s, tempfile.TemporaryDirectory() as folder:
+        text = post(s, {"messages": TALK}, "/apply-template")[2]["prompt"]
+        prompt = post(s, {"content": text, "parse_special": True, "add_special": True}, "/tokenize")[2]["tokens"]
+        n_other = 0
+        for form, native in forms:
+            body = {"messages": TALK, "temperature": 0, "max_tokens": 60, "logprobs": True, "top_logprobs": 5, **form}
+            r = post(s, body)[2]
+            told = r["choices"][0]["logprobs"]["content"]
+            check(r["usage"]["prompt_tokens"] == len(prompt), f"{r['usage']}, {len(prompt)} ids")
+            plain = post(s, {"prompt": prompt, "temperature": 0, "n_predict": 60, "return_tokens": True, **native}, "/completion")[2]
+            check(plain["content"] == r["choices"][0]["message"]["content"], f"{plain['content']}: {r}")
+            ids, path = plain["tokens"], os.path.join(folder, "rows.npy")
+            check(b"".join(bytes(t["bytes"]) for t in told).decode() == plain["content"], f"{plain['content']}: {told}")
+            subprocess.run([TERN, "logits", "--ids", ",".join(map(str, prompt + ids)), "--all", "-q", "-o", path], check=True)
+            for i, t, row in zip(ids, told, read_rows(path)[len(prompt) - 1:-1], strict=True):
+                own = log_softmax(row)
+                near(t["logprob"], own[i])
+                for x, want in zip(t["top_logprobs"], sorted(own, reverse=True)[:5], strict=True):
+                    near(x["logprob"], want)
+                n_other += t["logprob"] < t["top_logprobs"][0]["logprob"]
+        check(n_other > 5, "the model would have said something else")
+        drawn = dict(body, temperature=1, top_k=0, top_p=1, min_p=0, top_logprobs=20, post_sampling_probs=True)
+        told = post(s, drawn)[2]["choices"][0]["logprobs"]["content"]
+        begun = b""
+        for t in told:
+            near(sum(math.exp(x["logprob"]) for x in t["top_logprobs"]), 1)
+            rest = [w.encode()[len(begun):] for w in words if w.encode().startswith(begun)]
+            for x in t["top_logprobs"]:
+                check(any(w.startswith(bytes(x["bytes"])) for w in rest) or b"" in rest, f"{x} behind {begun}")
+            begun += bytes(t["bytes"])
+        check(begun.decode() in words, f"{begun}")
 
 
 def completions():
@@ -448,5 +514,5 @@ def malformed():
         check(post(s, {"messages": TALK, "max_tokens": 1})[0] == 200, "still there")
 
 
-run_all([order, characters, stops, probabilities, completions, tools, formats, embeddings, responses, progress_and_pings, gone,
+run_all([order, characters, stops, probabilities, held, completions, tools, formats, embeddings, responses, progress_and_pings, gone,
          limits, bounds, malformed])
