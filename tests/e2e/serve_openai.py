@@ -171,6 +171,8 @@ def held():
             check(r["usage"]["prompt_tokens"] == len(prompt), f"{r['usage']}, {len(prompt)} ids")
             plain = post(s, {"prompt": prompt, "temperature": 0, "n_predict": 60, "return_tokens": True, **native}, "/completion")[2]
             check(plain["content"] == r["choices"][0]["message"]["content"], f"{plain['content']}: {r}")
+            streamed = [t for x in choices(stream(s, body)) for t in (x["logprobs"] or {}).get("content", [])]
+            check(streamed == told, f"each token once: {streamed}")
             ids, path = plain["tokens"], os.path.join(folder, "rows.npy")
             check(b"".join(bytes(t["bytes"]) for t in told).decode() == plain["content"], f"{plain['content']}: {told}")
             subprocess.run([TERN, "logits", "--ids", ",".join(map(str, prompt + ids)), "--all", "-q", "-o", path], check=True)
