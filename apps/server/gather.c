@@ -71,6 +71,8 @@ static void add_call(generate_gather *g, generate_answer *a, const generate_even
 
 static void add_tokens(generate_gather *g, generate_answer *a, const generate_event *ev)
 {
+    if (g->no_tokens)
+        return;
     if (ev->n_token && !a->tokens)
         a->tokens = json_array();
     for (size_t i = 0; i < ev->n_token; i++)

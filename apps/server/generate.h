@@ -191,7 +191,8 @@ typedef struct generate_gather {
     generate_answer *v; /* owned */
     size_t n;
     const tern_model *m;
-    bool failed; /* memory is exhausted */
+    bool no_tokens; /* leave answers' tokens out: a stream has told of them */
+    bool failed;    /* memory is exhausted */
 } generate_gather;
 
 TERN_CHECK tern_code generate_gather_init(generate_gather *g, const tern_model *m, size_t n_answer,

@@ -456,6 +456,7 @@ static reply *reply_new(exchange *x, const params *p, const prompts *ps)
     bool fine = r->settings && r->prompts && r->counts && (r->stops || !p->stop) &&
                 (r->fields || !p->response_fields) &&
                 generate_gather_init(&r->gather, r->s->model, ps->n, NULL) == TERN_OK;
+    r->gather.no_tokens = true; /* ids and probabilities are lists of their own */
     if (fine && p->return_tokens)
         fine = lists_new(&r->ids, ps->n);
     if (fine && p->top_logprobs > 0)

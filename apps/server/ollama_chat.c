@@ -515,6 +515,7 @@ static tern_code start(exchange *x, const params *p, bool chat, fault *f)
         r->s = s;
         r->chat = chat;
         r->stream = p->stream;
+        r->gather.no_tokens = r->stream;
         r->begin_ns = tern_clock_ns();
         g.on_event = r->stream ? on_stream : on_whole;
         g.ctx = r;
