@@ -715,8 +715,9 @@ TERN_API TERN_CHECK tern_code tern_scheduler_submit(tern_scheduler *s, const int
                                                     tern_job **out, tern_err *err);
 /* Any thread, at any time before tern_job_free: it ends within a step with TERN_E_CANCELLED. */
 TERN_API void tern_job_cancel(tern_job *j);
-/* Stop generating for it, or go on: its reader is behind. It keeps its slot, but not its memory when others
- * need that: then it waits for a slot again. Any thread. */
+/* Stop generating for it, or go on: its reader is behind. It keeps its slot and its memory as long as nobody
+ * else needs them; then it waits for a slot again. While it is held it is not counted among those that wait.
+ * Any thread. */
 TERN_API void tern_job_hold(tern_job *j, bool hold);
 /* Release the handle: cancels the job if it has not ended. No event comes once this has returned, so not
  * from on_event. */

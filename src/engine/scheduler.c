@@ -305,7 +305,6 @@ static tern_code job_new(tern_scheduler *s, const int32_t *prompt, size_t n_tok,
     j->o = o;
     j->n_prompt = n_tok;
     j->deadline_ns = o.deadline_s > 0.0 ? after(o.deadline_s) : UINT64_MAX;
-    j->queued = true;
     tern_str_init(&j->piece, 1 << 20);
     tern_detok_init(&j->detok, s->m->tok, true, false);
     for (; j->n_answer < o.n; j->n_answer++) {
@@ -325,7 +324,7 @@ static tern_code check_room(const tern_scheduler *s, tern_err *err)
 {
     if (s->draining)
         return tern_fail(err, TERN_E_BUSY, "no new jobs: the scheduler is being stopped");
-    if (s->n_queued - (s->o.n_slot - s->n_running) >= s->o.n_queue)
+    if (s->n_queued - tern_scheduler_free_slots(s) >= s->o.n_queue)
         return tern_fail(err, TERN_E_BUSY, "%d jobs run and %d wait: try again later", s->n_running,
                          s->n_queued);
     return TERN_OK;
@@ -351,7 +350,7 @@ tern_code tern_scheduler_submit(tern_scheduler *s, const int32_t *prompt, size_t
         j->prev = s->last;
         *(s->last ? &s->last->next : &s->jobs) = j;
         s->last = j;
-        s->n_queued++;
+        tern_job_queued(s, j, true, false);
         j->number = ++s->stats.n_job;
         pthread_cond_signal(&s->wake);
     }
@@ -376,7 +375,7 @@ void tern_job_hold(tern_job *j, bool hold)
 {
     tern_scheduler *s = j->s;
     pthread_mutex_lock(&s->mu);
-    j->held = hold;
+    tern_job_queued(s, j, j->queued, hold);
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->mu);
 }

@@ -109,7 +109,7 @@ struct tern_scheduler {
     tern_owner *owners;    /* owned, each */
     tern_order *orders;    /* borrowed, each */
     bool draining, cancels_all, quits, trims;
-    int32_t n_queued, n_running; /* jobs without a slot so far; slots taken */
+    int32_t n_queued, n_running; /* jobs without a slot so far, but for held ones; slots taken */
     tern_scheduler_stats stats;
     tern_slot *view; /* owned; [o.n_slot]: of the slots, as others may see them */
     /* The thread's. */
@@ -145,6 +145,13 @@ void tern_answer_leave_slot(tern_scheduler *s, tern_answer *a);
 /* The answer whose state is to go where there is no room for all: the youngest of the owner who has most.
  * But the oldest that runs always gets on. NULL: no other one has a slot. */
 tern_answer *tern_scheduler_victim(const tern_scheduler *s);
+/* One whose reader is behind, so that its slot is of no use to it; NULL: none has a slot. */
+tern_answer *tern_scheduler_idle(const tern_scheduler *s);
+/* Set both flags of a job and count it: those in the queue are bounded, but for held ones, which a connection
+ * each bounds. */
+void tern_job_queued(tern_scheduler *s, tern_job *j, bool queued, bool held);
+/* Slots that who comes now may have: nobody has them, or somebody whose reader is behind. */
+int32_t tern_scheduler_free_slots(const tern_scheduler *s);
 /* The order in which prompts are read. */
 void tern_scheduler_sort(tern_answer **who, size_t n);
 
@@ -161,6 +168,8 @@ void tern_answer_grow(tern_scheduler *s, tern_answer *a);
 void tern_answer_end(tern_scheduler *s, tern_answer *a);
 /* There is not enough memory: put an answer back into the queue. False: nothing is to be had. */
 bool tern_scheduler_yield(tern_scheduler *s);
+/* It waits with its ids until it has a slot again. */
+void tern_answer_put_back(tern_scheduler *s, tern_answer *a);
 
 /* Whether there is room for so many tokens besides what all that run have to read. */
 bool tern_scheduler_fits(const tern_scheduler *s, int n_tok);

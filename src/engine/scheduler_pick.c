@@ -42,11 +42,10 @@ void tern_owner_leave(tern_scheduler *s, tern_owner *o)
     tern_free(o);
 }
 
-/* One that was put back while it is held would only be in the way. */
+/* One that is held would only be in the way. */
 static bool waits(const tern_answer *a)
 {
-    return !a->has_slot && !a->over && (a->index == 0 || a->job->prompt_read) &&
-           !(a->begun && a->job->skips);
+    return !a->has_slot && !a->over && (a->index == 0 || a->job->prompt_read) && !a->job->skips;
 }
 
 /* a before b, where a is older. */
@@ -68,6 +67,31 @@ tern_answer *tern_scheduler_next(tern_scheduler *s)
             if (waits(&j->answers[i]) && (!best || !before(best, &j->answers[i])))
                 best = &j->answers[i];
     return best;
+}
+
+tern_answer *tern_scheduler_idle(const tern_scheduler *s)
+{
+    for (int32_t i = 0; i < s->o.n_slot; i++) {
+        tern_answer *a = s->slots[i];
+        if (a && a->job->skips && a->job->started) /* the first slot of a job is to be told of */
+            return a;
+    }
+    return NULL;
+}
+
+void tern_job_queued(tern_scheduler *s, tern_job *j, bool queued, bool held)
+{
+    s->n_queued += (queued && !held) - (j->queued && !j->held);
+    j->queued = queued;
+    j->held = held;
+}
+
+int32_t tern_scheduler_free_slots(const tern_scheduler *s)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < s->o.n_slot; i++)
+        n += !s->slots[i] || s->slots[i]->job->held;
+    return n;
 }
 
 static double expected_rows(const tern_answer *a)
@@ -93,8 +117,7 @@ void tern_answer_take_slot(tern_scheduler *s, tern_answer *a)
             a->has_slot = true;
         }
     s->n_running++;
-    s->n_queued -= j->queued;
-    j->queued = false;
+    tern_job_queued(s, j, false, j->held);
     j->owner->n_slot++;
     a->fresh = true;
     a->n_row = 0;

@@ -108,7 +108,7 @@ static void end_job(tern_scheduler *s, tern_job *j)
     pthread_mutex_lock(&s->mu);
     for (int32_t i = 0; i < j->n_answer; i++)
         tern_answer_leave_slot(s, &j->answers[i]);
-    s->n_queued -= j->queued;
+    tern_job_queued(s, j, false, j->held);
     s->stats.n_cancelled += j->code == TERN_E_CANCELLED;
     pthread_mutex_unlock(&s->mu);
     for (int32_t i = 0; i < j->n_answer; i++)
@@ -192,6 +192,22 @@ static bool is_blocked(tern_scheduler *s)
     return s->n_running > 0 && s->n_running < s->o.n_slot && tern_scheduler_next(s) != NULL;
 }
 
+/* A reader that is behind gives its slot to who waits for one. s->mu is held, but not meanwhile. */
+static bool give_way(tern_scheduler *s)
+{
+    tern_answer *a = tern_scheduler_idle(s);
+    if (!a || s->n_running < s->o.n_slot || !tern_scheduler_next(s))
+        return false;
+    if (a->fresh) { /* nothing of it is there yet */
+        tern_answer_leave_slot(s, a);
+        return true;
+    }
+    pthread_mutex_unlock(&s->mu);
+    tern_answer_put_back(s, a);
+    pthread_mutex_lock(&s->mu);
+    return true;
+}
+
 /* Whether there is anything for a step to do. s->mu is held. */
 static bool has_work(tern_scheduler *s)
 {
@@ -224,6 +240,8 @@ static bool wait_for_work(tern_scheduler *s)
         tern_scheduler_obey(s);
         uint64_t next = look(s);
         fill_slots(s);
+        if (give_way(s))
+            continue;
         tern_scheduler_look(s);
         works = has_work(s);
         if (works || s->quits)

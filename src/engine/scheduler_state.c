@@ -122,7 +122,7 @@ void tern_answer_end(tern_scheduler *s, tern_answer *a)
 /* ---- not enough for all ------------------------------------------------------------------------ */
 
 /* The request keeps what it needs to go on; its state goes. */
-static void put_back(tern_scheduler *s, tern_answer *a)
+void tern_answer_put_back(tern_scheduler *s, tern_answer *a)
 {
     tern_job *j = a->job;
     tern_seq none = {0};
@@ -145,7 +145,7 @@ bool tern_scheduler_yield(tern_scheduler *s)
     tern_answer *a = tern_scheduler_victim(s);
     bool had_stem = false;
     if (a) {
-        put_back(s, a);
+        tern_answer_put_back(s, a);
         return true;
     }
     pthread_mutex_lock(&s->mu);

@@ -21,12 +21,13 @@ def job(tokens=400, **more):
     return dict({"model": "x", "prompt": "Once upon a time", "max_tokens": tokens, "temperature": 0, "ignore_eos": True}, **more)
 
 
-def send(s, body, rcvbuf=None):
+def send(s, body, rcvbuf=None, path=POST, key=None):
     """A request on a connection of its own, whose reply is not read."""
     c = s.connect(rcvbuf=rcvbuf)
     data = json.dumps(body).encode()
-    c.sendall(b"POST " + POST.encode() + b" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-              b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    auth = f"Authorization: Bearer {key}\r\n" if key else ""
+    c.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{auth}"
+              f"Connection: close\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
     return c
 
 
@@ -178,6 +179,81 @@ def stall():
         check(wait_until(lambda: not busy(s)), "its slots stay busy")
         stalled.close()
         check(s.ask("POST", POST, job(5))[0] == 200, "nobody is served")
+
+
+def stalled():
+    """Many readers that take nothing, where few slots are: each is held and then cut, and meanwhile others are served."""
+    n, n_slot, stall_s = (200, 8, 8) if LONG else (16, 2, 3)
+    big = {"prompt": "Once upon a time", "n_predict": 4096, "temperature": 0, "ignore_eos": True, "stream": True, "n_probs": 20}
+    keys = {"crowd": "crowd-key-00001", "normal": "normal-key-0001"}
+    with open_keys("".join(f"{key} name={name}\n" for name, key in keys.items())) as path:
+        with Server(MODEL, "-np", str(n_slot), "-c", "4608", "--queue", str(n), "--any-model", "--api-key-file", path,
+                    "--limit", f"stall_s={stall_s}") as s:
+            auth = {"Authorization": "Bearer " + keys["normal"]}
+
+            def gauge(name):
+                return float(re.search(rb"^%s (\S+)$" % name.encode(), s.ask("GET", "/metrics", headers=auth)[2], re.M).group(1))
+
+            def answer(key):
+                """Seconds to the first token, and the text."""
+                begin = time.monotonic()
+                c = send(s, job(40, stream=True), key=keys[key])
+                got, first = b"", None
+                while True:
+                    part = c.recv(65536)
+                    if not part:
+                        break
+                    got += part
+                    if first is None and b"data: " in got:
+                        first = time.monotonic() - begin
+                c.close()
+                return first, "".join(json.loads(e)["choices"][0]["text"] for e in texts(got) if e != "[DONE]")
+
+            want = answer("normal")[1]
+            before = s.rss()
+            stop, times, bad = threading.Event(), [], []
+
+            def normal():
+                while not stop.is_set():
+                    first, text = answer("normal")
+                    times.append(first)
+                    if text != want:
+                        bad.append(text)
+                    time.sleep(0.02)
+
+            begin = time.monotonic()
+            readers = [send(s, big, rcvbuf=4096, path="/completion", key=keys["crowd"]) for _ in range(n)]
+            thread = threading.Thread(target=normal)
+            thread.start()
+            most, all_had_slots = 0, None
+
+            def cut():
+                nonlocal most, all_had_slots
+                time.sleep(0.1)
+                most = max(most, s.rss() - before)
+                if all_had_slots is None and gauge("tern_requests_queued") == 0:
+                    all_had_slots = time.monotonic() - begin
+                    first, text = answer("crowd")
+                    check(text == want, f"{text!r}")
+                    print(f"stalled: all had a slot after {all_had_slots:.1f} s, another one of theirs its first token {1000 * first:.1f} ms later")
+                return sum(" 499 " in x for x in s.lines if x)
+
+            check(wait_until(lambda: cut() == n, 300), f"{cut()} of {n} were cut")
+            took = time.monotonic() - begin
+            stop.set()
+            thread.join()
+            seconds = [float(re.search(r" 499 ([0-9.]+)s", x).group(1)) for x in s.lines if x and " 499 " in x]
+            check(min(seconds) >= stall_s, f"cut after {min(seconds)} s")
+            check(all_had_slots and took <= all_had_slots + stall_s + 15, f"the last one after {took:.1f} s, slots for all after {all_had_slots}")
+            check(not bad and times, f"{len(bad)} of {len(times)}: {bad[:1]}")
+            check(most <= n * (1 << 20) + (16 << 20), f"{most / n:.0f} bytes each")
+            times.sort()
+            print(f"stalled: {n} readers, {n_slot} slots: cut after {min(seconds):.1f} to {max(seconds):.1f} s, {took:.1f} s in all; "
+                  f"{len(times)} others had their first token after {1000 * times[len(times) // 2]:.1f} ms, {1000 * times[-1]:.0f} ms at most; "
+                  f"{most / n / 1024:.0f} KiB each")
+            check(wait_until(lambda: gauge("tern_requests_running") == 0), "slots stay busy")
+            for c in readers:
+                c.close()
 
 
 def reload():
@@ -336,4 +412,4 @@ def brisk():
         check(not short, f"{len(short)} connections were closed early, the first after {short[:1]}")
 
 
-run_all([vanish, full, stall, reload, drain, brisk, crowd])
+run_all([vanish, full, stall, stalled, reload, drain, brisk, crowd])

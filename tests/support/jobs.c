@@ -2,8 +2,11 @@
 #include "support/model.h"
 #include "support/support.h"
 
+#include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 void test_prompt_fill(int32_t *ids, size_t n, int seed)
 {
@@ -143,6 +146,13 @@ static void on_event(void *ctx, const tern_job_event *ev)
         tern_job_hold(t->job, true);
     if (cancel)
         tern_job_cancel(t->job);
+}
+
+double test_job_slow(void *ms)
+{
+    struct timespec t = {.tv_nsec = atomic_load((atomic_int *)ms) * 1000000L};
+    (void)nanosleep(&t, NULL);
+    return (double)NAN;
 }
 
 tern_code test_job_try(test_job *t, tern_scheduler *s, const int32_t *prompt, size_t n_tok,

@@ -64,6 +64,9 @@ tern_code test_job_wait(test_job *t);
 /* Free the job and what belongs to it. */
 void test_job_done(test_job *t);
 
+/* For joules of a scheduler: each pass takes *ms more, twice; an atomic_int. So who runs keeps others waiting. */
+double test_job_slow(void *ms);
+
 /* The same answer from a lone request in a session of its own. */
 void test_answer_alone(test_answer *a, tern_model *m, int32_t n_ctx, const int32_t *prompt,
                        size_t n_tok, const tern_gen_opts *o);

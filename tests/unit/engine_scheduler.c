@@ -4,11 +4,15 @@
 #include "support/model.h"
 #include "support/support.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define N_CTX 160
 #define N_JOB 32
+
+/* Milliseconds for test_job_slow. */
+static atomic_int pace;
 
 static tern_scheduler *make(tern_model *m, int32_t n_slot, int32_t n_queue)
 {
@@ -18,6 +22,8 @@ static tern_scheduler *make(tern_model *m, int32_t n_slot, int32_t n_queue)
     tern_scheduler_opts_init(&o);
     o.n_slot = n_slot;
     o.n_queue = n_queue;
+    o.joules = test_job_slow;
+    o.joules_ctx = &pace;
     if (tern_scheduler_new(m, &o, &s, &err) != TERN_OK)
         fail_msg("%s", err.msg);
     return s;
@@ -144,7 +150,7 @@ static void test_options_are_checked(void **state)
     test_model_done(&m);
 }
 
-/* A held job keeps its slot, so the queue behind it fills. */
+/* While one job runs the queue behind it fills. */
 static void test_queue_is_bounded(void **state)
 {
     (void)state;
@@ -158,7 +164,7 @@ static void test_queue_is_bounded(void **state)
     plan(&k, 5);
     for (int i = 0; i < 4; i++)
         test_job_init(&t[i]);
-    t[0].holds = true;
+    atomic_store(&pace, 20);
     test_job_submit(&t[0], s, k.prompt, k.n_prompt, &k.o);
     test_job_wait_start(&t[0]);
     test_job_submit(&t[1], s, k.prompt, k.n_prompt, &k.o);
@@ -172,7 +178,7 @@ static void test_queue_is_bounded(void **state)
     assert_int_equal(test_job_wait(&t[1]), TERN_E_CANCELLED);
     assert_false(t[1].started);
     test_job_submit(&t[3], s, k.prompt, k.n_prompt, &k.o);
-    tern_job_hold(t[0].job, false);
+    atomic_store(&pace, 0);
     for (int i = 0; i < 4; i++)
         assert_int_equal(test_job_wait(&t[i]), i == 1 ? TERN_E_CANCELLED : TERN_OK);
     test_answer_same(&t[0].answers[0], &t[3].answers[0]);
@@ -196,7 +202,7 @@ static void test_drain(void **state)
         tern_scheduler *s = make(opened, 1, 2);
         for (int i = 0; i < 3; i++) {
             test_job_init(&t[i]);
-            t[i].holds = i == 0 && !wait; /* for ever, if nobody cancels */
+            t[i].holds = !wait; /* for ever, if nobody cancels */
             if (i < 2)
                 test_job_submit(&t[i], s, k.prompt, k.n_prompt, &k.o);
         }
@@ -225,13 +231,14 @@ static void test_deadlines(void **state)
     plan(&k, 5);
     for (int i = 0; i < 3; i++) {
         test_job_init(&t[i]);
-        t[i].holds = i == 0; /* never done in time */
+        atomic_store(&pace, 20); /* never done in time */
         k.o.deadline_s = i == 2 ? 0.0 : i == 0 ? 0.5 : 0.02;
         test_job_submit(&t[i], s, k.prompt, k.n_prompt, &k.o);
     }
     assert_int_equal(test_job_wait(&t[0]), TERN_E_TIMEOUT);
     assert_int_equal(test_job_wait(&t[1]), TERN_E_TIMEOUT);
     assert_false(t[1].started);
+    atomic_store(&pace, 0);
     assert_int_equal(test_job_wait(&t[2]), TERN_OK);
     for (int i = 0; i < 3; i++)
         test_job_done(&t[i]);

@@ -6,6 +6,7 @@
 #include "support/support.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,12 +33,17 @@ static void tear_down(fixture *f)
     test_model_done(&f->file);
 }
 
+/* Milliseconds for test_job_slow. */
+static atomic_int pace;
+
 static tern_scheduler_opts slots(int32_t n_slot, int32_t n_queue)
 {
     tern_scheduler_opts o;
     tern_scheduler_opts_init(&o);
     o.n_slot = n_slot;
     o.n_queue = n_queue;
+    o.joules = test_job_slow;
+    o.joules_ctx = &pace;
     return o;
 }
 
@@ -338,6 +344,50 @@ static void test_held_jobs_do_not_block_others(void **state)
     tear_down(&f);
 }
 
+/* Readers that take nothing: neither slots nor places in the queue are theirs, and when they read again they get
+ * the rest as if nothing had been. */
+static void test_held_jobs_give_their_slots(void **state)
+{
+    (void)state;
+    enum { HELD = 12, MORE = 4, N = HELD + MORE };
+    test_answer *want = calloc(N, sizeof *want);
+    test_job *t = calloc(N, sizeof *t);
+    fixture f;
+    tern_scheduler_opts so = slots(2, 1);
+    int32_t ids[N][60];
+    set_up(&f, &so);
+    for (int i = 0; i < N; i++) {
+        tern_job_opts o = ask(30, (uint64_t)i);
+        o.n = i % 3 == 1 ? 3 : 1;
+        fill_prompt(ids[i], 60, i);
+        test_answer_alone(&want[i], f.m, 0, ids[i], 60, &o.gen);
+        test_job_init(&t[i]);
+        t[i].hold_at = i < HELD ? 5 : 0;
+        test_job_submit(&t[i], f.s, ids[i], 60, &o);
+        if (i < HELD)
+            test_job_wait_token(&t[i], 5);
+        else
+            assert_int_equal(test_job_wait(&t[i]), TERN_OK);
+    }
+    for (int i = 0; i < HELD; i++)
+        assert_false(t[i].ended);
+    assert_true(stats(f.s).n_preempted >= HELD - 2);
+    test_job_done(&t[0]); /* without a word */
+    for (int i = 1; i < N; i++) {
+        if (i < HELD)
+            tern_job_hold(t[i].job, false);
+        assert_int_equal(test_job_wait(&t[i]), TERN_OK);
+        test_answer_same(&want[i], &t[i].answers[0]);
+    }
+    for (int i = 1; i < N; i++)
+        test_job_done(&t[i]);
+    assert_int_equal(stats(f.s).n_queued, 0);
+    assert_int_equal(stats(f.s).n_running, 0);
+    free(t);
+    free(want);
+    tear_down(&f);
+}
+
 static void test_little_memory_gives_the_same_answers(void **state)
 {
     (void)state;
@@ -377,14 +427,14 @@ static void test_little_memory_gives_the_same_answers(void **state)
 
 /* ---- whose turn -------------------------------------------------------------------------------- */
 
-/* A job that keeps a slot until it is freed. */
+/* A job that keeps a slot, as slow as it is, until it is freed; then pace is to be 0. */
 static void occupy(test_job *t, tern_scheduler *s, const int32_t *ids)
 {
     tern_job_opts o = test_job_ask(300, 0);
     o.owner = 99;
     o.priority = 99;
     test_job_init(t);
-    t->holds = true;
+    atomic_store(&pace, 20);
     test_job_submit(t, s, ids, 20, &o);
     test_job_wait_start(t);
     assert_false(t->ended);
@@ -410,6 +460,7 @@ static void test_owners_get_equal_parts(void **state)
         t[i].clock = &clock;
         test_job_submit(&t[i], f.s, ids, 20, &o);
     }
+    atomic_store(&pace, 0);
     test_job_done(&busy[0]);
     test_job_done(&busy[1]);
     for (int i = 0; i < N + 2; i++)
@@ -446,6 +497,7 @@ static void test_priorities(void **state)
         t[i].clock = &clock;
         test_job_submit(&t[i], f.s, ids, 20, &o);
     }
+    atomic_store(&pace, 0);
     test_job_done(&t[N]);
     for (int i = 0; i < N; i++)
         assert_int_equal(test_job_wait(&t[i]), TERN_OK);
@@ -500,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_answers_from_one_prompt),
         cmocka_unit_test(test_probabilities_are_softmax_of_logits),
         cmocka_unit_test(test_held_jobs_do_not_block_others),
+        cmocka_unit_test(test_held_jobs_give_their_slots),
         cmocka_unit_test(test_little_memory_gives_the_same_answers),
         cmocka_unit_test(test_owners_get_equal_parts),
         cmocka_unit_test(test_priorities),
