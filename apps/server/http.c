@@ -64,7 +64,8 @@ static enum MHD_Result send_reply(exchange *x)
     if (x->n_total == 0 && !x->streaming)
         r = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     else
-        r = MHD_create_response_from_callback(size, BLOCK, read_reply, x, reply_freed);
+        r = MHD_create_response_from_callback(size, size < BLOCK ? (size_t)size : BLOCK, read_reply,
+                                              x, reply_freed);
     if (!r)
         return MHD_NO;
     if (x->n_total > 0 || x->streaming)
@@ -128,6 +129,7 @@ static void *begin_request(void *ctx, const char *line, struct MHD_Connection *c
         return NULL;
     }
     watch_phase(srv, x->wire, PHASE_HEAD, x);
+    idle_begin(&srv->idle, x->wire, line);
     return x;
 }
 
@@ -263,6 +265,8 @@ static void end_request(void *ctx, struct MHD_Connection *conn, void **request,
         return;
     *request = NULL;
     watch_phase(srv, x->wire, PHASE_IDLE, NULL);
+    if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+        idle_wait(&srv->idle, x->wire);
     pthread_mutex_lock(&x->mu);
     x->conn = NULL;
     x->suspended = false;
@@ -290,6 +294,7 @@ static void on_connection(void *ctx, struct MHD_Connection *conn, void **context
         (void)setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
         *context = watch_open(srv, info->connect_fd);
     } else if (*context) {
+        idle_leave(&srv->idle, *context);
         watch_close(srv, *context);
         *context = NULL;
     }
@@ -304,13 +309,14 @@ static void no_log(void *ctx, const char *fmt, va_list ap)
 
 tern_code http_start(server *srv, int listen_fd, tern_err *err)
 {
+    idle_init(&srv->idle);
     srv->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG,
         0, NULL, NULL, on_request, srv, MHD_OPTION_EXTERNAL_LOGGER, no_log, NULL,
         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_NOTIFY_COMPLETED, end_request, srv,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, srv, MHD_OPTION_URI_LOG_CALLBACK,
         begin_request, srv, MHD_OPTION_CONNECTION_LIMIT, (unsigned)srv->limits.connections,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(32 * 1024), MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, HTTP_POOL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     return srv->daemon ? TERN_OK : tern_fail(err, TERN_E_IO, "cannot start the web thread");
 }

@@ -58,7 +58,28 @@ typedef struct wire {
     bool
         closed; /* its socket may be another connection's: only the watcher still has an event of it */
     exchange *x; /* the request there; borrowed: it is taken away before it ends. NULL */
+
+    /* Of idle_list; web thread alone. */
+    struct wire *idle_prev, *idle_next;
+    char *room; /* the library's, for headers; NULL: not known */
+    bool waits; /* in the list */
 } wire;
+
+/* Connections that wait for their next request, those that do so longest first (idle.c). */
+typedef struct idle_list {
+    wire *first, *last;
+    size_t n, page; /* bytes of a page; 0: nothing can be done */
+} idle_list;
+
+/* The library's room for headers of a connection: the line, its copies and all headers with their places. */
+#define HTTP_POOL ((size_t)36 * 1024)
+
+void idle_init(idle_list *l);
+/* A request begins, whose target stands here in the library's memory. */
+void idle_begin(idle_list *l, wire *w, const char *target);
+/* It is over; memory of those that wait longest is given back. */
+void idle_wait(idle_list *l, wire *w);
+void idle_leave(idle_list *l, wire *w);
 
 /* ---- a model being served ------------------------------------------------------------------- */
 
@@ -108,6 +129,7 @@ typedef struct server {
     pthread_mutex_t wire_mu;
     wire *wires; /* guarded by wire_mu, and so are those that the watcher is to free */
     wire *closed_wires;
+    idle_list idle; /* web thread alone */
     pthread_t watcher;
     bool has_watcher;
     int watch_epoll, watch_wake;
