@@ -58,7 +58,7 @@ static void add_head(const tern_model *m, const tern_model_opts *o, tern_weights
         tern_head_plan(&w->screen, &w->head, !m->low_memory,
                        !m->low_memory || m->packing != TERN_PACKING_NOT_KEPT);
         size_t row = tern_round_up((size_t)w->head.rows, 64) * sizeof(float);
-        p->head_bytes = w->screen.w4_bytes + w->screen.w2_bytes + 3 * row;
+        p->head_bytes = w->screen.w4_bytes + w->screen.w2_bytes + 4 * row;
     } else if (w->head.packed_bytes == 0 && !m->low_memory) {
         p->mapped_bytes += w->head.read_bytes;
     }

@@ -163,26 +163,33 @@ typedef int (*tern_list_i8_fn)(const int8_t *q, size_t stride, int n_tok, int i0
 
 /* ---- screening planes -------------------------------------------------------------------- */
 
-/* ACT15: one f32 vector in about 15 bits, as two int8 planes: x ~ scale * (128 * hi + lo), hi within
- * -127..127 and lo within -64..63. */
-typedef struct tern_act15 {
-    int8_t *hi, *lo; /* [n_tok][stride], zero-padded */
+/* ACT12: one f32 vector in about 12 bits, as int8 values: each column has a high one of its own, and those
+ * whose codes share a byte of a plane share a low one, which has the places of their codes:
+ *   N4R16  x[c] ~ scale * (256 * hi[c] + 16^h * lo[c/8*4 + c%4]),     h = c / 4 % 2
+ *   N2R1   x[c] ~ scale * (256 * hi[c] + 4^p * lo[c/256*64 + c%64]),  p = c / 64 % 4
+ * so that one product of whole bytes serves all of them. Modulo 256 the multiples of 1 and 16 are 256 points
+ * a grid of 16 x 16 apart, those of 1, 4, 16 and 64 one of 4 to the fourth: columns come as close to any value
+ * as with 12, respectively 10 bits of their own (model/screen.c). hi is within -127..127, lo any int8, but 0 where
+ * one of its columns is past the last. */
+typedef struct tern_act12 {
+    int8_t *hi, *lo; /* [n_tok][stride], zero-padded; of lo the first half, respectively quarter */
     size_t stride;   /* multiple of 256, >= cols */
     float *scale;    /* [n_tok] */
-    int32_t *sum;    /* [n_tok][2]: of hi, of lo */
-} tern_act15;
+    int32_t
+        *sum; /* [n_tok][2]: of hi; of lo, 17 or 85 times, which is what it adds to all columns */
+} tern_act12;
 
 /* Coarse copies of a large matrix, from which bounds of its products are had (model/head.h).
  *
  * N4R16: 4-bit codes, 16 rows interleaved as in T2R16. Rows are padded to 16 and columns to 8 with any
  *   code. Stripe i is cols_pad/8 vectors of 64 bytes; in vector b, byte 4r+j (r = row in stripe,
  *   j = 0..3) holds the code of column 8b + j in its low half and of column 8b + 4 + j in its high one.
- *     H = sum_k (2 * code - 15) * hi[k];  L the same with lo
- *     y = (((float)H * 128 + (float)L) * act.scale) * scale[row]
+ *     H = sum_k (2 * code - 15) * hi[k];  L the same with 16^h * lo
+ *     y = (((float)H * 256 + (float)L) * act.scale) * scale[row]
  * N2R1: 2-bit codes, row by row, columns padded to 256 with any code; byte k of 64-byte vector b holds
  *   in bits 2p..2p+1 the code of column 256b + 64p + k; the same sums of 2 * code - 3.
- * Exact: in place a high half is worth 240, and |240 * 127 * cols / 2| < 2^31 for cols <= 2^17, the
- * most that either plane may have. */
+ * Exact: a byte of codes is at most 255, and |255 * 128 * cols / 2| < 2^31 for cols <= 2^17, the most that either
+ * plane may have. */
 #define TERN_SCREEN_MAX_COLS (1 << 17)
 
 typedef struct tern_screen4 {
@@ -190,7 +197,7 @@ typedef struct tern_screen4 {
     size_t w_stride;  /* bytes per stripe */
     int rows, cols;
     const float *scale; /* [rows padded to 16] */
-    tern_act15 act;
+    tern_act12 act;
     int n_tok;
     float *y; /* [n_tok][y_stride], element [t][row] */
     size_t y_stride;
@@ -203,7 +210,7 @@ typedef struct tern_screen2 {
     size_t w_stride;  /* bytes per row */
     int cols;
     const float *scale; /* [rows] */
-    tern_act15 act;     /* one token */
+    tern_act12 act;     /* one token */
     const int32_t *row; /* which rows, any order */
     float *y;           /* y[i] is of row[i] */
 } tern_screen2;

@@ -84,11 +84,11 @@ static void lay_out(tern_exec *e, cutter *c)
     e->head_max =
         cut(c, n_out, tern_round_up((size_t)h->n_vocab, TERN_HEAD_BLOCK) / TERN_HEAD_BLOCK * 2,
             sizeof(float));
-    e->act15.stride = wide;
-    e->act15.hi = cut(c, n_out, wide, 1);
-    e->act15.lo = cut(c, n_out, wide, 1);
-    e->act15.scale = cut(c, n_out, 1, sizeof(float));
-    e->act15.sum = cut(c, n_out, 2, sizeof(int32_t));
+    e->act12.stride = wide;
+    e->act12.hi = cut(c, n_out, wide, 1);
+    e->act12.lo = cut(c, n_out, wide, 1);
+    e->act12.scale = cut(c, n_out, 1, sizeof(float));
+    e->act12.sum = cut(c, n_out, 2, sizeof(int32_t));
     cut_act8(c, &e->a8t, n, e->mid_stride, 1, 1);
     cut_act8(c, &e->a8b, n, e->mid_stride, e->mid_stride / 32, e->mid_stride / 16);
     size_t n_lane = (size_t)tern_pool_size(e->pool);
@@ -115,7 +115,8 @@ static void measure(tern_exec *e, cutter *c)
     e->scratch_stride = tern_round_up(
         max_size(tern_mm_scratch_bytes(widest, e->max_tok), tern_attend_scratch_bytes(h)), 64);
     e->scratch_stride =
-        max_size(e->scratch_stride, tern_round_up((size_t)widest, 64) * sizeof(float));
+        max_size(e->scratch_stride,
+                 tern_round_up((size_t)widest + 2 * TERN_HEAD_EXTRA, 256) * sizeof(float));
     lay_out(e, c);
 }
 

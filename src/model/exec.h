@@ -57,7 +57,7 @@ typedef struct tern_exec {
     int *see;           /* [max_tok]: each row sees positions below; NULL: those up to its own */
     float *logits;      /* [max_logit_rows][n_vocab]: logits or coarse products */
     float *head_max;    /* [max_logit_rows][2][blocks of the head], see head.h */
-    tern_act15 act15;   /* input of the head's planes, max_logit_rows rows */
+    tern_act12 act12;   /* input of the head's planes, max_logit_rows rows */
     bool head_mapped;   /* pages of the head may be in memory, for it was read whole */
     uint8_t *head_rows; /* [n_lane][head_rows_stride]: copies of rows of the head */
     size_t head_rows_stride;

@@ -34,13 +34,13 @@ bool tern_head_pays(const tern_linear *l, bool any_size)
 
 size_t tern_head_plane_bytes(const tern_head *h)
 {
-    return h->l ? h->w4_bytes + (size_t)h->rows * 2 * sizeof(float) : 0;
+    return h->l ? h->w4_bytes + (size_t)h->rows * 3 * sizeof(float) : 0;
 }
 
 size_t tern_head_memory(const tern_head *h)
 {
     size_t row = tern_round_up((size_t)h->rows, 64) * sizeof(float);
-    return h->l ? h->w4_bytes + h->w2_bytes + (h->w2 ? 3 : 2) * row : 0;
+    return h->l ? h->w4_bytes + h->w2_bytes + (h->w2 ? 4 : 3) * row : 0;
 }
 
 /* ---- building -------------------------------------------------------------------------------- */
@@ -219,6 +219,17 @@ static void take_extra(const tern_head *h, const float *v, float step, uint8_t *
     }
 }
 
+/* |coarse row|, of steps of two. */
+static float size_of(const uint8_t *codes, int n, float scale)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < n; i++) {
+        int v = 2 * codes[i] - 15;
+        sum += v * v;
+    }
+    return scale * sqrtf((float)sum) * (1.0f + 0x1p-20f);
+}
+
 /* |D v| for the remainders v, of which extra ones are in kept. */
 static float radius_of(const tern_head *h, float *v, const float *kept)
 {
@@ -261,6 +272,7 @@ static void build_row(build *b, int r, float *v, float *rest, float *work, uint8
         h->radius2[r] = (radius_of(h, rest, kept) + slack) * (1.0f + 0x1p-20f);
     }
     h->scale[r] = step / 2;
+    h->size4[r] = size_of(codes, h->n_col, h->scale[r]);
     h->radius4[r] = (radius_of(h, v, kept) + slack) * (1.0f + 0x1p-20f);
 }
 
@@ -298,9 +310,10 @@ static tern_code allocate(build *b, bool two, int n_lane, tern_err *err)
     b->sums = tern_calloc((size_t)n_lane * (size_t)h->cols, sizeof *b->sums);
     h->extra = tern_calloc(TERN_HEAD_EXTRA, sizeof *h->extra);
     h->mean = tern_calloc(cols, sizeof *h->mean);
-    h->scale = tern_calloc(3 * rows, sizeof *h->scale);
+    h->scale = tern_calloc(4 * rows, sizeof *h->scale);
     if (b->work && b->codes && b->sums && h->extra && h->mean && h->scale) {
-        h->radius4 = h->scale + rows;
+        h->size4 = h->scale + rows;
+        h->radius4 = h->size4 + rows;
         h->radius2 = h->radius4 + rows;
         if (!two)
             return TERN_OK;

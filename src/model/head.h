@@ -9,7 +9,7 @@
  * coarse row (step * (code - 7.5) each column; columns of `extra`, whose inputs are large, have two more
  * codes each, one more of steps and one of sixteenths, so that their remainder is a sixteenth too),
  * D the diagonal matrix of 16 in columns of extra and 1 elsewhere,
- * x' the 15-bit form of x, y what the coarse kernel returns and z what the head's own kernel would.
+ * x' the form of x in steps (ACT12, kernels/kernel.h), y what the coarse kernel returns and z what the head's own kernel would.
  * With u = 2^-24:
  *     z - m.x - y = (z - w.x) + (w - m - v).x + v.(x - x') + (v.x' - y)
  *   |z - w.x|         <= k u |w|_a |x|    roundings of products and of the k - 2 additions that one term
@@ -18,11 +18,14 @@
  *   |(w - m - v).x|   <= |D (w - m - v)| |x / D|   Cauchy-Schwarz. The first is computed in f32 from
  *                                         differences that are rounded themselves, as is x of A8B: 16 u
  *                                         (|w|_a + |m| + |v|) |x| more
- *   |v.(x - x')|      <= |v| |x - x'|     with |v| <= 7.5 step sqrt(columns)
- *   |v.x' - y|        <= 8 u step * 7.5 (|x'|_1 + 128 columns x'.scale)   five roundings of sums that are
- *                                         exact integers up to then, and the one of adding the bound to y
- * so with |x| <= 16 |x / D| it is |z - m.x - y| <= radius * norm + scale * rho: radius and scale (half a
- * step) per row, norm = |x / D| and rho per token, all rounded up. The second plane repeats this with the remainders, at a quarter of a step.
+ *   |v.(x - x')|      <= |v| |x - x'|
+ *   |v.x' - y|        <= 8 u step * 7.5 columns * parts   five roundings of sums that are exact integers up to
+ *                                         then, and the one of adding the bound to y; parts is the most that
+ *                                         256 |hi| + worth |lo| of x' can be. No code is 7.5, so that
+ *                                         |v| >= step / 2 sqrt(columns): at most 8 u 15 sqrt(columns) parts |v|
+ * so with |x| <= 16 |x / D| it is |z - m.x - y| <= radius * norm + size * rho: radius and size = |v| per row,
+ * norm = |x / D| and rho per token, all rounded up. The second plane repeats this with the remainders, at a
+ * quarter of a step, with 1.5 steps sqrt(columns) for |v|: scale (half a step) per row times another rho.
  * Rows and inputs for which a product could overflow or vanish are not screened. */
 #ifndef TERN_MODEL_HEAD_H
 #define TERN_MODEL_HEAD_H
@@ -47,7 +50,8 @@ typedef struct tern_head {
     bool borrowed; /* from the map of a packed file (model/packed.h); then pages of w2 are let go as
                          they have been read */
     size_t w4_bytes, w2_bytes, w4_stride, w2_stride;
-    float *scale;             /* owned, with the next two; [rows padded to 64] */
+    float *scale;             /* owned, with the next three; [rows padded to 64] */
+    float *size4;             /* |coarse row| */
     float *radius4, *radius2; /* after one plane; after both */
 } tern_head;
 
@@ -89,7 +93,7 @@ static inline int tern_head_n_block(const tern_head *h)
 
 static inline float tern_screen_slack(const tern_screen *s, int i)
 {
-    return s->h->radius4[i] * s->norm + s->h->scale[i] * s->rho;
+    return s->h->radius4[i] * s->norm + s->h->size4[i] * s->rho;
 }
 
 #endif

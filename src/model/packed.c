@@ -111,9 +111,10 @@ static tern_code read_head(tern_packed *p, tern_head *h, const tern_packfile_sec
         h->w2_bytes = tern_n2_bytes(h->rows, h->cols);
         TERN_TRY(take_plane(p, name, HEAD_W2, h->w2_bytes, &h->w2, pool, err));
     }
-    TERN_TRY(take_values(p, name, HEAD_ID + HEAD_ROWS, 3 * rows, sizeof *h->scale, &h->scale, pool,
+    TERN_TRY(take_values(p, name, HEAD_ID + HEAD_ROWS, 4 * rows, sizeof *h->scale, &h->scale, pool,
                          err));
-    h->radius4 = h->scale + rows;
+    h->size4 = h->scale + rows;
+    h->radius4 = h->size4 + rows;
     h->radius2 = h->radius4 + rows;
     TERN_TRY(take_values(p, name, HEAD_ID + HEAD_MEAN, cols, sizeof *h->mean, &h->mean, pool, err));
     TERN_TRY(take_values(p, name, HEAD_ID + HEAD_EXTRA, TERN_HEAD_EXTRA, sizeof *h->extra,
@@ -151,7 +152,7 @@ static size_t add_head(const tern_head *h, tern_packfile_part *parts)
         parts[n++] =
             (tern_packfile_part){.id = HEAD_ID + HEAD_W2, .data = h->w2, .bytes = h->w2_bytes};
     parts[n++] = (tern_packfile_part){
-        .id = HEAD_ID + HEAD_ROWS, .data = h->scale, .bytes = 3 * rows * sizeof *h->scale};
+        .id = HEAD_ID + HEAD_ROWS, .data = h->scale, .bytes = 4 * rows * sizeof *h->scale};
     parts[n++] =
         (tern_packfile_part){.id = HEAD_ID + HEAD_MEAN,
                              .data = h->mean,

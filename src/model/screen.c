@@ -71,51 +71,6 @@ static double norm_of(const tern_head *h, const float *x)
     return sqrt(sum);
 }
 
-/* How far a 15-bit form is off, and how large it is: see the bound in head.h. */
-typedef struct rounding {
-    double off2[WAYS]; /* parts of |x - x'|^2 */
-    int32_t size1;     /* |x'|_1 in steps: at most 16256 of each of 2^17 columns */
-    int cols;
-} rounding;
-
-/* v within +-16256, ties to even. */
-static inline float nearest(float v)
-{
-    return (v + 0x1.8p23f) - 0x1.8p23f;
-}
-
-/* Values x[0..n) become columns i.. of token t's form. */
-static void put15(const tern_act15 *a, int t, int i, const float *x, int n, float inverse,
-                  rounding *r)
-{
-    int8_t *hi = a->hi + (size_t)t * a->stride + (size_t)i;
-    int8_t *lo = a->lo + (size_t)t * a->stride + (size_t)i;
-    double scale = (double)a->scale[t];
-    int32_t sum_hi = 0, sum = 0, size = 0;
-    for (int j = 0; j < n; j++) {
-        int q = (int)nearest(x[j] * inverse), h = (q + 64) >> 7; /* the low part is in -64..63 */
-        hi[j] = (int8_t)h;
-        lo[j] = (int8_t)(q - 128 * h);
-        sum_hi += h;
-        sum += q;
-        size += q < 0 ? -q : q;
-    }
-    int j = 0;
-    for (; j + WAYS <= n; j += WAYS)
-        for (int k = 0; k < WAYS; k++) {
-            double off = (double)x[j + k] - (double)nearest(x[j + k] * inverse) * scale;
-            r->off2[k] += off * off;
-        }
-    for (; j < n; j++) {
-        double off = (double)x[j] - (double)nearest(x[j] * inverse) * scale;
-        r->off2[0] += off * off;
-    }
-    a->sum[2 * t] += sum_hi;
-    a->sum[2 * t + 1] += sum - 128 * sum_hi;
-    r->size1 += size;
-    r->cols += n;
-}
-
 static float largest(const float *x, int n)
 {
     float part[WAYS] = {0}, max = 0;
@@ -127,36 +82,133 @@ static float largest(const float *x, int n)
     return max;
 }
 
-/* Token t's form of x, of whose columns extra follow twice again, as the planes have them, or are left out. */
-static float put_input(const tern_head *h, const tern_act15 *a, int t, const float *x, bool again,
-                       float quarter, float middle)
+/* ---- ACT12: the input in steps ------------------------------------------------------------------ */
+
+/* The most that an input may be in steps, for high parts within +-127 whatever the low one takes from them: 256 *
+ * (127 - 16 / 2) and 256 * (127 - 64 / 2). */
+#define MOST4 30464.0f
+#define MOST2 24320.0f
+/* The most of 256 * |high part| + worth * |low part|. */
+#define MOST_PARTS (256.0 * 127 + 64 * 128)
+
+/* One token's form of the values x [a->stride], zeros behind the last. */
+typedef struct form {
+    const float *x;
+    int cols;
+    int8_t *hi, *lo;
+    float inverse; /* steps per unit */
+    double step;
+    int32_t sum_hi, sum_lo;
+    double off2[WAYS]; /* parts of |x - x'|^2 */
+} form;
+
+/* v within +-2^22, ties to even. */
+static inline int nearest(float v)
 {
-    rounding r = {0};
-    float max = largest(x, (int)tern_round_up((size_t)h->cols, WAYS));
-    float scale = max / 16256.0f, inverse = 16256.0f / max; /* 127 * 128: hi stays within 127 */
-    a->scale[t] = scale;
-    a->sum[2 * t] = a->sum[2 * t + 1] = 0;
-    size_t row = (size_t)t * a->stride, tail = a->stride - (size_t)h->cols;
-    memset(a->hi + row + h->cols, 0, tail);
-    memset(a->lo + row + h->cols, 0, tail);
-    put15(a, t, 0, x, h->cols, inverse, &r);
-    for (int j = 0; j < h->n_extra; j++) {
-        int i = h->extra[j];
-        if (again) {
-            const float two[2] = {x[i], x[i] / 16.0f};
-            put15(a, t, h->cols + 2 * j, two, 2, inverse, &r);
-            continue;
+    return (int)((v + 0x1.8p23f) - 0x1.8p23f);
+}
+
+/* Column c becomes 256 * hi + low, which is q. */
+static inline void put_column(form *f, int c, int q, int low, double *off2)
+{
+    int high = (q - low) / 256;
+    double off = (double)f->x[c] - (double)q * f->step;
+    f->hi[c] = (int8_t)high;
+    f->sum_hi += high;
+    *off2 += off * off;
+}
+
+/* Columns that have no low part, as others that would share it do not exist. */
+static void put_high(form *f, int c)
+{
+    for (; c < f->cols; c++)
+        put_column(f, c, 256 * nearest(f->x[c] * f->inverse / 256.0f), 0, &f->off2[0]);
+}
+
+/* Each two columns that share a byte of N4R16. The second one is rounded to a multiple of 16 steps: so many 16ths
+ * are, modulo 16, the low part's lower half. The first one is rounded to what has this lower half, whose upper half
+ * the low part takes. */
+static void put_pairs(form *f)
+{
+    int c = 0;
+    for (; c + 8 <= f->cols; c += 8)
+        for (int j = 0; j < 4; j++) {
+            int n1 = nearest(f->x[c + 4 + j] * f->inverse / 16.0f), half = n1 & 15;
+            int q = 16 * nearest((f->x[c + j] * f->inverse - (float)half) / 16.0f) + half;
+            int low = (int8_t)q;
+            f->lo[c / 2 + j] = (int8_t)low;
+            f->sum_lo += 17 * low;
+            put_column(f, c + j, q, low, &f->off2[j]);
+            put_column(f, c + 4 + j, 16 * n1, 16 * low, &f->off2[4 + j]);
         }
-        size_t at = row + (size_t)i;
-        a->sum[2 * t] -= a->hi[at];
-        a->sum[2 * t + 1] -= a->lo[at];
-        a->hi[at] = a->lo[at] = 0;
+    put_high(f, c);
+}
+
+/* Each four columns that share a byte of N2R1, in the same way: 64 steps and two bits at a time. */
+static void put_fours(form *f)
+{
+    int c = 0;
+    for (; c + 256 <= f->cols; c += 256)
+        for (int k = c; k < c + 64; k++) {
+            int q[4], low = 0;
+            for (int p = 3; p >= 0; p--) { /* low: of the columns so far, modulo 256 >> 2 p */
+                int worth = 1 << 2 * p, known = low * worth;
+                float v = f->x[k + 64 * p] * f->inverse;
+                q[p] = 64 * nearest((v - (float)known) / 64.0f) + known;
+                low = q[p] / worth & ((256 >> 2 * p) - 1);
+            }
+            low = (int8_t)q[0];
+            f->lo[c / 4 + k - c] = (int8_t)low;
+            f->sum_lo += 85 * low;
+            for (int p = 0; p < 4; p++)
+                put_column(f, k + 64 * p, q[p], low * (1 << 2 * p), &f->off2[p]);
+        }
+    put_high(f, c);
+}
+
+/* Token t's form of x, of whose columns extra follow twice again, as the first plane has them, or are left out, as of
+ * the second. x is copied to work. Returns the token's part of the bound. */
+static float put_input(const tern_head *h, const tern_act12 *a, int t, const float *x, bool two,
+                       float *work)
+{
+    size_t row = (size_t)t * a->stride;
+    int cols = two ? h->cols : h->n_col;
+    memcpy(work, x, (size_t)h->cols * sizeof *x);
+    memset(work + h->cols, 0, (a->stride - (size_t)h->cols) * sizeof *x);
+    for (int j = 0; j < h->n_extra; j++) {
+        float *v = &work[h->extra[j]];
+        if (!two) {
+            work[h->cols + 2 * j] = *v;
+            work[h->cols + 2 * j + 1] = *v / 16.0f;
+        } else {
+            *v = 0;
+        }
     }
-    double n = (double)r.cols, size = (double)scale * ((double)r.size1 + 128.0 * n);
-    double rho = (double)middle * (sqrt(n * sum_of(r.off2)) + 8 * 0x1p-24 * size);
-    a->scale[t] *= quarter;
-    return (float)(rho * 2.0 * (double)quarter *
-                   (1.0 + 0x1p-20)); /* the rows' scale is half a step */
+    float most = two ? MOST2 : MOST4, max = largest(work, (int)tern_round_up((size_t)cols, WAYS));
+    bool none = !(max > 1e-30f); /* what is left of the input is nothing */
+    float step = none ? 0.0f : max / most;
+    form f = {.x = work,
+              .cols = cols,
+              .hi = a->hi + row,
+              .lo = a->lo + row,
+              .inverse = none ? 0.0f : most / max,
+              .step = (double)step};
+    memset(f.hi, 0, a->stride);
+    memset(f.lo, 0, a->stride);
+    if (two)
+        put_fours(&f);
+    else
+        put_pairs(&f);
+    a->sum[2 * t] = f.sum_hi;
+    a->sum[2 * t + 1] = f.sum_lo;
+    double root = sqrt((double)cols), off = sqrt(sum_of(f.off2));
+    double rho = off + 8 * 0x1p-24 * 15 * root * MOST_PARTS * f.step;
+    a->scale[t] = step;
+    if (two) { /* whose steps are a quarter of the first plane's; the rows' scale is half of one */
+        rho = 2 * 0.25 * 1.5 * (root * off + 8 * 0x1p-24 * root * root * MOST_PARTS * f.step);
+        a->scale[t] *= 0.25f;
+    }
+    return (float)(rho * (1.0 + 0x1p-20));
 }
 
 /* ---- bounds of all rows ---------------------------------------------------------------------- */
@@ -172,7 +224,7 @@ typedef struct screen_task {
 static void block_maxima(const tern_screen *s, const float *y, int begin, int end, float *up,
                          float *top)
 {
-    const float *radius = s->h->radius4, *scale = s->h->scale;
+    const float *radius = s->h->radius4, *size = s->h->size4;
     float u[8], m[8];
     for (int j = 0; j < 8; j++)
         u[j] = m[j] = -FLT_MAX;
@@ -180,11 +232,11 @@ static void block_maxima(const tern_screen *s, const float *y, int begin, int en
         for (int j = 0; j < 8; j++) {
             float v = y[begin + j];
             m[j] = larger(v, m[j]);
-            u[j] = larger(v + (radius[begin + j] * s->norm + scale[begin + j] * s->rho), u[j]);
+            u[j] = larger(v + (radius[begin + j] * s->norm + size[begin + j] * s->rho), u[j]);
         }
     for (; begin < end; begin++) {
         m[0] = larger(y[begin], m[0]);
-        u[0] = larger(y[begin] + (radius[begin] * s->norm + scale[begin] * s->rho), u[0]);
+        u[0] = larger(y[begin] + (radius[begin] * s->norm + size[begin] * s->rho), u[0]);
     }
     *up = *top = -FLT_MAX;
     for (int j = 0; j < 8; j++) {
@@ -220,8 +272,9 @@ static void each_row(tern_exec *e, int n, tern_pool_range_fn fn, void *task)
 }
 
 typedef struct input_task {
+    const tern_exec *e;
     const tern_head *h;
-    tern_act15 act;
+    tern_act12 act;
     const float *seen;
     size_t stride;
     tern_screen *s;
@@ -233,7 +286,6 @@ static void first_inputs(void *arg, int lane, int begin, int end)
 {
     const input_task *k = arg;
     const tern_head *h = k->h;
-    (void)lane;
     for (int t = begin; t < end; t++) {
         const float *v = k->seen + (size_t)t * k->stride;
         tern_screen *s = &k->s[t];
@@ -243,14 +295,14 @@ static void first_inputs(void *arg, int lane, int begin, int end)
             continue;
         s->norm = (float)(norm * (1.0 + 0x1p-20));
         s->mean = dot(h->mean, v, (int)tern_round_up((size_t)h->cols, WAYS));
-        s->rho = put_input(h, &k->act, t, v, true, 1.0f, 7.5f);
+        s->rho = put_input(h, &k->act, t, v, false, tern_exec_scratch(k->e, lane));
     }
 }
 
 bool tern_screen_rows(tern_exec *e, const float *x, int n, tern_screen *out)
 {
     const tern_head *h = &e->w->screen;
-    input_task inputs = {.h = h, .act = e->act15, .s = out};
+    input_task inputs = {.e = e, .h = h, .act = e->act12, .s = out};
     tern_input in;
     prepare(e, x, n, &in);
     inputs.seen = seen_by_head(e, &in, &inputs.stride);
@@ -291,21 +343,20 @@ bool tern_screen_rows(tern_exec *e, const float *x, int n, tern_screen *out)
 static void second_inputs(void *arg, int lane, int begin, int end)
 {
     const input_task *k = arg;
-    (void)lane;
     for (int t = begin; t < end; t++)
-        k->rho[t] =
-            put_input(k->h, &k->act, t, k->seen + (size_t)t * k->stride, false, 0.25f, 1.5f);
+        k->rho[t] = put_input(k->h, &k->act, t, k->seen + (size_t)t * k->stride, true,
+                              tern_exec_scratch(k->e, lane));
 }
 
 void tern_screen_begin(tern_exec *e, const tern_screen *s, int n, tern_screening *k)
 {
     const tern_head *h = &e->w->screen;
     tern_span was = tern_exec_span(e, TERN_SPAN_REFINE);
-    *k = (tern_screening){.s = s, .n = n, .act = e->act15};
+    *k = (tern_screening){.s = s, .n = n, .act = e->act12};
     prepare(e, s[0].x, n, &k->in);
     tern_exec_span(e, TERN_SPAN_REFINE);
     if (h->w2) {
-        input_task task = {.h = h, .rho = k->rho};
+        input_task task = {.e = e, .h = h, .rho = k->rho};
         k->act.stride = tern_round_up((size_t)h->cols, 256);
         task.act = k->act;
         task.seen = seen_by_head(e, &k->in, &task.stride);
@@ -339,11 +390,10 @@ void tern_screen_bound(const tern_exec *e, const tern_screening *k, int t, const
     if (h->borrowed && n > 0) /* ids rise */
         tern_infile_drop(h->w2 + (size_t)ids[0] * h->w2_stride,
                          (size_t)(ids[n - 1] + 1 - ids[0]) * h->w2_stride);
-    float rho = s->rho + k->rho[t];
     for (int i = 0; i < n; i++) {
         int id = ids[i];
         float y = s->y[id] + up[i];
-        up[i] = y + (h->radius2[id] * s->norm + h->scale[id] * rho);
+        up[i] = y + (h->radius2[id] * s->norm + (h->size4[id] * s->rho + h->scale[id] * k->rho[t]));
     }
 }
 

@@ -17,7 +17,7 @@ typedef struct tern_screening {
     const tern_screen *s; /* [n], their x e->x_stride apart and their y not in e */
     int n;
     tern_input in;               /* of the head's own kernel */
-    tern_act15 act;              /* of the second plane */
+    tern_act12 act;              /* of the second plane */
     float rho[TERN_SCREEN_ROWS]; /* the same */
 } tern_screening;
 void tern_screen_begin(tern_exec *e, const tern_screen *s, int n, tern_screening *k);

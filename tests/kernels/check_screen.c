@@ -6,6 +6,7 @@
 #include "support/check.h"
 
 static const int all_rows[] = {1, 5, 15, 16, 17, 33, 100};
+static const int all_toks[] = {1, 2, 3, 4, 5, 7, 8, 14};
 static const int all_cols[] = {1, 3, 4, 7, 8, 9, 63, 64, 65, 255, 256, 257, 576, 2560, 2624};
 #define N(a) ((int)(sizeof(a) / sizeof(a)[0]))
 
@@ -13,7 +14,7 @@ typedef struct fixture {
     check_case c;
     uint8_t *codes; /* [rows][cols], owned */
     check_buf w, scale, hi, lo, x_scale, sum, row, want, got;
-    tern_act15 act;
+    tern_act12 act;
     size_t w_stride;
 } fixture;
 
@@ -35,7 +36,25 @@ static int code_of(const fixture *f, int top, uint32_t *seed)
     }
 }
 
-static void fill_acts(fixture *f, uint32_t *seed)
+/* Where the low part of column c is, and what it is worth. */
+static int low_of(int c, bool two)
+{
+    return two ? c / 256 * 64 + c % 64 : c / 8 * 4 + c % 4;
+}
+
+/* Whether all columns that share it exist. */
+static bool whole_low(int c, int cols, bool two)
+{
+    return two ? c / 256 * 256 + 192 + c % 64 < cols : c / 8 * 8 + 4 + c % 4 < cols;
+}
+
+static int worth_of(int c, bool two)
+{
+    static const int four[] = {1, 16}, places[] = {1, 4, 16, 64};
+    return two ? places[c / 64 % 4] : four[c / 4 % 2];
+}
+
+static void fill_acts(fixture *f, bool two, uint32_t *seed)
 {
     size_t stride = up((size_t)f->c.cols, 256), toks = (size_t)f->c.toks;
     f->hi = check_buf_new(toks * stride, 64);
@@ -51,13 +70,16 @@ static void fill_acts(fixture *f, uint32_t *seed)
             uint32_t r = test_rand(seed);
             bool extreme = f->c.fill != CHECK_RANDOM, minus = f->c.fill == CHECK_MINUS;
             hi[i] = (int8_t)(extreme ? minus ? -127 : 127 : (int)(r % 255) - 127);
-            lo[i] = (int8_t)(extreme ? minus ? -64 : 63 : (int)(r / 256 % 128) - 64);
+            if (whole_low(i, f->c.cols, two))
+                lo[low_of(i, two)] =
+                    (int8_t)(extreme ? minus ? -128 : 127 : (int)(r / 256 % 256) - 128);
             ((int32_t *)f->sum.p)[2 * t] += hi[i];
-            ((int32_t *)f->sum.p)[2 * t + 1] += lo[i];
         }
+        for (size_t i = 0; i < stride; i++)
+            ((int32_t *)f->sum.p)[2 * t + 1] += lo[i] * (two ? 85 : 17);
         ((float *)f->x_scale.p)[t] = check_scale(seed);
     }
-    f->act = (tern_act15){f->hi.p, f->lo.p, stride, f->x_scale.p, f->sum.p};
+    f->act = (tern_act12){f->hi.p, f->lo.p, stride, f->x_scale.p, f->sum.p};
 }
 
 static void fixture_init(fixture *f, const check_case *c, bool two, uint32_t *seed)
@@ -80,7 +102,7 @@ static void fixture_init(fixture *f, const check_case *c, bool two, uint32_t *se
     f->scale = check_buf_new(pad * sizeof(float), 64);
     for (size_t i = 0; i < pad; i++)
         ((float *)f->scale.p)[i] = check_scale(seed);
-    fill_acts(f, seed);
+    fill_acts(f, two, seed);
     size_t n_out = two ? 2 * rows : rows * (size_t)c->toks;
     f->row = check_buf_new(2 * rows * sizeof(int32_t), 4);
     for (size_t i = 0; i < 2 * rows; i++)
@@ -120,10 +142,10 @@ static void hold_reference(const fixture *f, bool two)
             for (int c = 0; c < f->c.cols; c++) {
                 int v = 2 * f->codes[r * f->c.cols + c] - (two ? 3 : 15);
                 hi += v * f->act.hi[(size_t)t * f->act.stride + (size_t)c];
-                lo += v * f->act.lo[(size_t)t * f->act.stride + (size_t)c];
+                lo += v * worth_of(c, two) * f->act.lo[t * (int)f->act.stride + low_of(c, two)];
             }
             float want =
-                ((float)hi * 128.0f + (float)lo) * f->act.scale[t] * ((float *)f->scale.p)[r];
+                ((float)hi * 256.0f + (float)lo) * f->act.scale[t] * ((float *)f->scale.p)[r];
             assert_true(((float *)f->want.p)[t * f->c.rows + i] == want);
         }
 }
@@ -154,12 +176,13 @@ static void compare(fixture *f, const tern_kernel *k, bool two)
 static void each_case(tern_op op)
 {
     bool two = op == TERN_OP_SCREEN2;
-    for (int i = 0; i < N(all_rows) * N(all_cols) * 4 * CHECK_FILL_COUNT; i++) {
+    const int n_shape = N(all_rows) * N(all_cols);
+    for (int i = 0; i < n_shape * N(all_toks) * CHECK_FILL_COUNT; i++) {
         check_case c = {.rows = all_rows[i % N(all_rows)],
                         .cols = all_cols[i / N(all_rows) % N(all_cols)],
-                        .toks = 1 + i / (N(all_rows) * N(all_cols)) % 4,
-                        .fill = (check_fill)(i / (N(all_rows) * N(all_cols) * 4))};
-        if ((two && c.toks > 1) || c.rows * c.cols > 90000 || !check_wanted(NULL, &c))
+                        .toks = all_toks[i / n_shape % N(all_toks)],
+                        .fill = (check_fill)(i / n_shape / N(all_toks))};
+        if ((two && c.toks > 1) || c.rows * c.cols * c.toks > 400000 || !check_wanted(NULL, &c))
             continue;
         uint32_t seed = (uint32_t)i;
         fixture f;

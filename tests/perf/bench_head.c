@@ -167,7 +167,7 @@ static void prepare(bench *b)
     size_t bytes4 = tern_n4_bytes(opt.rows, opt.cols), bytes2 = tern_n2_bytes(opt.rows, opt.cols);
     uint8_t *w4 = must(tern_pages_alloc(bytes4)), *w2 = must(tern_pages_alloc(bytes2));
     float *scale = must(tern_calloc(rows, sizeof *scale));
-    tern_act15 act = {.hi = must(tern_calloc(MAX_TOK, stride)),
+    tern_act12 act = {.hi = must(tern_calloc(MAX_TOK, stride)),
                       .lo = must(tern_calloc(MAX_TOK, stride)),
                       .stride = stride,
                       .scale = must(tern_calloc(MAX_TOK, sizeof(float))),
@@ -176,7 +176,7 @@ static void prepare(bench *b)
     fill(w2, bytes2);
     fill((uint8_t *)act.hi, MAX_TOK * stride);
     for (size_t i = 0; i < MAX_TOK * stride; i++)
-        act.lo[i] = (int8_t)(i * 37 % 128) - 64;
+        act.lo[i] = (int8_t)((int)(i * 37 % 256) - 128);
     b->y = must(tern_calloc(MAX_TOK * rows, sizeof *b->y));
     b->four = (tern_screen4){.w = w4,
                              .w_stride = tern_n4_stripe_bytes(opt.cols),

@@ -225,6 +225,7 @@ static void check_head(head_model *m, bool two, bool map)
         assert_memory_equal(h.w2, want->w2, h.w2_bytes);
     size_t rows = tern_round_up((size_t)h.rows, 64) * sizeof(float);
     assert_memory_equal(h.scale, want->scale, rows);
+    assert_memory_equal(h.size4, want->size4, rows);
     assert_memory_equal(h.radius4, want->radius4, rows);
     assert_memory_equal(h.radius2, want->radius2, rows);
     assert_memory_equal(h.mean, want->mean, (size_t)h.cols * sizeof(float));

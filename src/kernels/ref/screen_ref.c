@@ -1,9 +1,9 @@
 /* Reference kernels of the screening planes; the contracts are in kernel.h. */
 #include "kernels/kernel.h"
 
-static float product(const tern_act15 *a, int t, int32_t hi, int32_t lo, float scale)
+static float product(const tern_act12 *a, int t, int32_t hi, int32_t lo, float scale)
 {
-    return ((float)hi * 128.0f + (float)lo) * a->scale[t] * scale;
+    return ((float)hi * 256.0f + (float)lo) * a->scale[t] * scale;
 }
 
 void tern_screen4_ref(const tern_screen4 *k, int row0, int row1)
@@ -17,7 +17,7 @@ void tern_screen4_ref(const tern_screen4 *k, int row0, int row1)
             for (int c = 0; c < k->cols; c++) {
                 int code = w[c / 8 * 64 + c % 4] >> (c % 8 / 4 * 4) & 15;
                 hi += (2 * code - 15) * x_hi[c];
-                lo += (2 * code - 15) * x_lo[c];
+                lo += (2 * code - 15) * x_lo[c / 8 * 4 + c % 4] * (1 << c % 8 / 4 * 4);
             }
             k->y[(size_t)t * k->y_stride + (size_t)r] = product(&k->act, t, hi, lo, k->scale[r]);
         }
@@ -32,7 +32,7 @@ void tern_screen2_ref(const tern_screen2 *k, int i0, int i1)
         for (int c = 0; c < k->cols; c++) {
             int code = w[c / 256 * 64 + c % 64] >> (c % 256 / 64 * 2) & 3;
             hi += (2 * code - 3) * k->act.hi[c];
-            lo += (2 * code - 3) * k->act.lo[c];
+            lo += (2 * code - 3) * k->act.lo[c / 256 * 64 + c % 64] * (1 << c % 256 / 64 * 2);
         }
         k->y[i] = product(&k->act, 0, hi, lo, k->scale[k->row[i]]);
     }

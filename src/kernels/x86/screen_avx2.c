@@ -7,6 +7,7 @@
 #error "needs -mavx2"
 #endif
 
+#define WHOLE          0
 #define HIGH_SHIFT     0
 #define PLACE_SHIFT(p) 0
 #define v_halves(v, c0, c1)                                                                        \

@@ -7,6 +7,7 @@
 #error "needs -mavx2 -mavxvnni"
 #endif
 
+#define WHOLE          1
 #define HIGH_SHIFT     4
 #define PLACE_SHIFT(p) (2 * (p))
 #define v_halves(v, c0, c1)                                                                        \

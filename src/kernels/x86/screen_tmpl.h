@@ -2,20 +2,27 @@
  * defines its vectors first, as dot products need them:
  *   vi, vf, VL      integer and float vector; VL its 32-bit elements, 8 or 16
  *   vsum            sums under way
- *   v_load v_set1 v_add v_sub v_mul   integers of 32 bits; v_halves(v, lo, hi) splits bytes into halves
+ *   v_load v_set1 v_sub v_sll v_sra   integers of 32 bits; v_halves(v, lo, hi) splits bytes into halves
  *   HIGH_SHIFT      what sums of high halves must be shifted by; PLACE_SHIFT(p) likewise for 2-bit codes
  *   v_places(v, p)  the 2-bit codes at place p
  *   v_dot(sum, c, x)  sum + products of unsigned codes c and signed x, both sums of 32 bits
+ *   WHOLE           v_dot takes whole bytes of codes too
  *   f_cvt f_set1 f_load f_add f_mul   floats; f_store(p, v, n) writes the first n
- *   v_hsum(v)       all 32-bit elements added
  *   SCREEN_FN(name) the function's name
- * A stripe comes from memory for the first tokens and is in the first-level cache for the others. */
+ * A stripe comes from memory for the first tokens and is in a cache for the others. */
 #include "kernels/kernel.h"
+#include "kernels/x86/interleave.h"
 
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
-#define PARTS  (16 / VL) /* vectors of one packed 64-byte vector */
+/* Stripes and tokens that are summed together: with 512 bits each vector of codes serves four tokens and each
+ * input two stripes, in sixteen sums; with 256 there are no registers for more than one of each. */
+#define STRIPES (VL == 16 ? 2 : 1)
+#define TOKENS  (VL == 16 ? 4 : 1)
+#define PARTS   (16 / VL) /* vectors of one packed 64-byte vector */
+#define VECS    (STRIPES * PARTS)
+
 INLINE int32_t load_i32(const void *p)
 {
     int32_t v;
@@ -23,127 +30,205 @@ INLINE int32_t load_i32(const void *p)
     return v;
 }
 
-/* Of the sums of the high and the low plane, each with both halves of the bytes. */
-INLINE void put_sums(const tern_screen4 *k, int t, const vsum sum[4], int row, int row1)
+/* Sums of one token and VL rows: of high bytes times both halves of the codes, and of low ones. */
+enum { HIGH0, HIGH1, LOW0, LOW1, N_SUM };
+
+INLINE void put_sums(const tern_screen4 *k, int t, const vsum sum[N_SUM], int row, int row1)
 {
     const int32_t *all = k->act.sum + 2 * t;
-    vi h = v_add((vi)sum[0], v_sra((vi)sum[1], HIGH_SHIFT));
-    vi l = v_add((vi)sum[2], v_sra((vi)sum[3], HIGH_SHIFT));
-    vf y = f_mul(f_cvt(v_sub(v_add(h, h), v_set1(15 * all[0]))), f_set1(128.0f));
+    vi h = v_add((vi)sum[HIGH0], v_sra((vi)sum[HIGH1], HIGH_SHIFT));
+    vi l = WHOLE ? (vi)sum[LOW0] : v_add((vi)sum[LOW0], v_sll((vi)sum[LOW1], 4));
+    vf y = f_mul(f_cvt(v_sub(v_add(h, h), v_set1(15 * all[0]))), f_set1(256.0f));
     y = f_add(y, f_cvt(v_sub(v_add(l, l), v_set1(15 * all[1]))));
     y = f_mul(f_mul(y, f_set1(k->act.scale[t])), f_load(k->scale + row));
     f_store(k->y + (size_t)t * k->y_stride + (size_t)row, y, row1 - row);
 }
 
-/* Tokens that pass over a stripe together. With 512 bits the four sums of one do not hide what adding
- * takes; with 256 there are eight, and no registers for more. */
-#define TOKENS (VL == 16 ? 4 : 1)
-
-/* Eight columns of a stripe and n tokens. */
-INLINE void eight(vsum sum[][PARTS][4], const int n, const uint8_t *w, const int8_t *hi,
-                  const int8_t *lo, size_t stride)
+/* Eight columns of some stripes and n tokens. apart: sums of both halves of the codes, for more that can
+ * be under way. */
+INLINE void eight(vsum sum[][VECS][N_SUM], const int n, const int stripes, const bool apart,
+                  const uint8_t *w, size_t w_stride, const int8_t *hi, const int8_t *lo,
+                  size_t stride)
 {
+    const int second = apart || HIGH_SHIFT ? HIGH1 : HIGH0;
+    vi v[VECS], c0[VECS], c1[VECS];
 #pragma GCC unroll 2
-    for (int i = 0; i < PARTS; i++) {
-        vi c0, c1;
-        v_halves(v_load(w + i * 32), c0, c1);
+    for (int i = 0; i < stripes * PARTS; i++) {
+        v[i] = v_load(w + (size_t)(i / PARTS) * w_stride + i % PARTS * 32);
+        v_halves(v[i], c0[i], c1[i]);
+    }
 #pragma GCC unroll 4
-        for (int t = 0; t < n; t++) {
-            const int8_t *h = hi + (size_t)t * stride, *l = lo + (size_t)t * stride;
-            sum[t][i][0] = v_dot(sum[t][i][0], c0, v_set1(load_i32(h)));
-            sum[t][i][1] = v_dot(sum[t][i][1], c1, v_set1(load_i32(h + 4)));
-            sum[t][i][2] = v_dot(sum[t][i][2], c0, v_set1(load_i32(l)));
-            sum[t][i][3] = v_dot(sum[t][i][3], c1, v_set1(load_i32(l + 4)));
+    for (int t = 0; t < n; t++) {
+        vi x0 = v_set1(load_i32(hi + (size_t)t * stride));
+        vi x1 = v_set1(load_i32(hi + (size_t)t * stride + 4));
+        vi x = v_set1(load_i32(lo + (size_t)t * stride));
+#pragma GCC unroll 2
+        for (int i = 0; i < stripes * PARTS; i++) {
+            vsum *s = sum[t][i];
+            s[HIGH0] = v_dot(s[HIGH0], c0[i], x0);
+            s[second] = v_dot(s[second], c1[i], x1);
+            s[LOW0] = v_dot(s[LOW0], WHOLE ? v[i] : c0[i], x);
+            if (!WHOLE)
+                s[LOW1] = v_dot(s[LOW1], c1[i], x);
         }
     }
 }
 
-/* Tokens t0..t0 + n; n is a constant, at most TOKENS. A single one has other sums for every second
- * packed vector instead (AMD Zen 5, in cache: 63 and 74 GB/s a core). */
-INLINE void stripe(const tern_screen4 *k, int t0, const int n, int row, int row1, const uint8_t *w,
-                   int ahead)
+/* Some stripes and tokens t0..t0 + n; n is a constant, at most TOKENS. A single one has other sums for every
+ * second packed vector instead. Bytes are prefetched `ahead` of their use. */
+INLINE void tile(const tern_screen4 *k, int t0, const int n, const int stripes, int row, int row1,
+                 size_t ahead)
 {
-    const int chains = n == 1 && TOKENS > 1 ? 2 : 1;
-    const size_t stride = k->act.stride;
+    const int chains = n * stripes == 1 && VL == 16 ? 2 : 1;
+    const size_t stride = k->act.stride, w_stride = k->w_stride;
+    const uint8_t *w = k->w + (size_t)(row / 16) * w_stride;
     const int8_t *hi = k->act.hi + (size_t)t0 * stride;
     const int8_t *lo = k->act.lo + (size_t)t0 * stride;
     int n_vec = (k->cols + 7) / 8;
-    vsum sum[TOKENS][PARTS][4];
+    vsum sum[TOKENS][VECS][N_SUM];
 #pragma GCC unroll 4
     for (int t = 0; t < n * chains; t++)
-        for (int i = 0; i < PARTS; i++)
-            for (int j = 0; j < 4; j++)
+#pragma GCC unroll 2
+        for (int i = 0; i < stripes * PARTS; i++)
+#pragma GCC unroll 4
+            for (int j = 0; j < N_SUM; j++)
                 sum[t][i][j] = (vsum)v_set1(0);
-    for (; n_vec >= chains; n_vec -= chains, w += 64 * chains, hi += 8 * chains, lo += 8 * chains) {
+    for (; n_vec >= chains; n_vec -= chains, w += 64 * chains, hi += 8 * chains, lo += 4 * chains) {
         if (ahead) /* the hardware's streams stop at each 4 KiB page */
-            _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);
-        eight(sum, n, w, hi, lo, stride);
+#pragma GCC unroll 2
+            for (int i = 0; i < stripes; i++)
+                _mm_prefetch((const char *)w + (size_t)i * w_stride + ahead, _MM_HINT_T0);
+        eight(sum, n, stripes, n == 1, w, w_stride, hi, lo, stride);
         if (chains == 2) {
             if (ahead)
                 _mm_prefetch((const char *)w + ahead + 64, _MM_HINT_T0);
-            eight(sum + 1, n, w + 64, hi + 8, lo + 8, stride);
+            eight(sum + 1, n, stripes, n == 1, w + 64, w_stride, hi + 8, lo + 4, stride);
         }
     }
     if (n_vec > 0)
-        eight(sum, n, w, hi, lo, stride);
+        eight(sum, n, stripes, n == 1, w, w_stride, hi, lo, stride);
     if (chains == 2)
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; j++)
+        for (int j = 0; j < N_SUM; j++)
             sum[0][0][j] += sum[1 % TOKENS][0][j];
 #pragma GCC unroll 4
     for (int t = 0; t < n; t++)
-        for (int i = 0; i < PARTS; i++)
+#pragma GCC unroll 2
+        for (int i = 0; i < stripes * PARTS; i++)
             if (row + i * VL < row1)
                 put_sums(k, t0 + t, sum[t][i], row + i * VL, row1);
 }
 
 void SCREEN_FN(screen4)(const tern_screen4 *k, int row0, int row1)
 {
-    for (int r = row0; r < row1; r += 16) {
-        const uint8_t *w = k->w + (size_t)(r / 16) * k->w_stride;
-        int t = 0, ahead = 8192;
+    int r = row0;
 #if VL == 16
+    for (; k->n_tok > 1 && r + 16 < row1; r += 32) {
+        size_t ahead = 2 * k->w_stride;
+        int t = 0;
         for (; t + 4 <= k->n_tok; t += 4, ahead = 0)
-            stripe(k, t, 4, r, row1, w, ahead);
-        for (; t + 2 <= k->n_tok; t += 2, ahead = 0)
-            stripe(k, t, 2, r, row1, w, ahead);
-#endif
-        for (; t < k->n_tok; t++, ahead = 0)
-            stripe(k, t, 1, r, row1, w, ahead);
+            tile(k, t, 4, 2, r, row1, ahead);
+        if (k->n_tok - t == 3)
+            tile(k, t, 3, 2, r, row1, ahead);
+        else if (k->n_tok - t == 2)
+            tile(k, t, 2, 2, r, row1, ahead);
+        else if (k->n_tok - t == 1)
+            tile(k, t, 1, 2, r, row1, ahead);
     }
+#endif
+    for (; r < row1; r += 16) {
+        size_t ahead = 8192;
+        for (int t = 0; t < k->n_tok; t++, ahead = 0)
+            tile(k, t, 1, 1, r, row1, ahead);
+    }
+}
+
+/* Listed rows whose sums are folded together, and of these how many go side by side, each vector of inputs
+ * for all: with 512 bits their 20 sums fit the registers. */
+enum { ROWS2 = 4, ASIDE2 = VL == 16 ? 4 : 1 };
+
+/* Sums of rows w[0..ASIDE2), of high and of low bytes, as vectors yet; rows to come are prefetched. */
+INLINE void rows2(const tern_screen2 *k, const uint8_t *const *w, const uint8_t *const *next,
+                  vi *high, vi *low)
+{
+    int n_vec = (k->cols + 255) / 256;
+    const int8_t *hi = k->act.hi, *lo = k->act.lo;
+    vsum sum[ASIDE2][2][4]; /* [row][byte][place] */
+#pragma GCC unroll 4
+    for (int r = 0; r < ASIDE2; r++)
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++)
+            sum[r][j / 4][j % 4] = (vsum)v_set1(0);
+    for (size_t at = 0; n_vec > 0; n_vec--, at += 64, hi += 256, lo += 64) {
+#pragma GCC unroll 2
+        for (int i = 0; i < 64; i += 4 * VL) {
+            vi v[ASIDE2];
+#pragma GCC unroll 4
+            for (int r = 0; r < ASIDE2; r++) {
+                v[r] = v_load(w[r] + at + (size_t)i);
+                if (i == 0)
+                    _mm_prefetch((const char *)next[r] + at, _MM_HINT_T0);
+            }
+            vi x = v_load(lo + i);
+#pragma GCC unroll 4
+            for (int r = 0; WHOLE && r < ASIDE2; r++)
+                sum[r][1][0] = v_dot(sum[r][1][0], v[r], x);
+#pragma GCC unroll 4
+            for (int p = 0; p < 4; p++) {
+                vi x1 = v_load(hi + 64 * p + i);
+#pragma GCC unroll 4
+                for (int r = 0; r < ASIDE2; r++) {
+                    vi c = v_places(v[r], p);
+                    sum[r][0][p] = v_dot(sum[r][0][p], c, x1);
+                    if (!WHOLE)
+                        sum[r][1][p] = v_dot(sum[r][1][p], c, x);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < ASIDE2; r++) {
+        vi h = (vi)sum[r][0][0], l = (vi)sum[r][1][0];
+#pragma GCC unroll 4
+        for (int p = 1; p < 4; p++) {
+            h = v_add(h, v_sra((vi)sum[r][0][p], PLACE_SHIFT(p)));
+            if (!WHOLE)
+                l = v_add(l, v_sll((vi)sum[r][1][p], 2 * p));
+        }
+        high[r] = h;
+        low[r] = l;
+    }
+}
+
+/* 2 * the sum of each of four vectors - 3 * all, as floats. */
+INLINE __m128 less_middle(vi *a, int32_t all)
+{
+    v_transpose4(a);
+    __m128i s = v_fold(v_add(v_add(a[0], a[1]), v_add(a[2], a[3])));
+    return _mm_cvtepi32_ps(_mm_sub_epi32(_mm_add_epi32(s, s), _mm_set1_epi32(3 * all)));
 }
 
 void SCREEN_FN(screen2)(const tern_screen2 *k, int i0, int i1)
 {
     enum { AHEAD = 16 }; /* rows are half a kilobyte and lie apart */
-    int n_vec = (k->cols + 255) / 256;
-    for (int n = i0; n < i1; n++) {
-        const uint8_t *w = k->w + (size_t)k->row[n] * k->w_stride;
-        const uint8_t *next = n + AHEAD < i1 ? k->w + (size_t)k->row[n + AHEAD] * k->w_stride : w;
-        const int8_t *hi = k->act.hi, *lo = k->act.lo;
-        vsum sum[2][4]; /* [plane][place] */
-        for (int j = 0; j < 8; j++)
-            sum[j / 4][j % 4] = (vsum)v_set1(0);
-        for (int b = 0; b < n_vec; b++, w += 64, next += 64, hi += 256, lo += 256) {
-            _mm_prefetch((const char *)next, _MM_HINT_T0);
-            for (int i = 0; i < PARTS; i++) {
-                vi v = v_load(w + i * 32);
-#pragma GCC unroll 4
-                for (int p = 0; p < 4; p++) {
-                    vi c = v_places(v, p);
-                    sum[0][p] = v_dot(sum[0][p], c, v_load(hi + 64 * p + 32 * i));
-                    sum[1][p] = v_dot(sum[1][p], c, v_load(lo + 64 * p + 32 * i));
-                }
-            }
+    for (int n = i0; n < i1; n += ROWS2) {
+        const uint8_t *w[ROWS2], *next[ROWS2];
+        float scale[ROWS2], y[ROWS2];
+        vi high[ROWS2], low[ROWS2];
+        for (int r = 0; r < ROWS2; r++) {
+            int i = n + r < i1 ? n + r : i1 - 1, far = i + AHEAD < i1 ? i + AHEAD : i1 - 1;
+            w[r] = k->w + (size_t)k->row[i] * k->w_stride;
+            next[r] = k->w + (size_t)k->row[far] * k->w_stride;
+            scale[r] = k->scale[k->row[i]];
         }
-        int32_t s[2];
-        for (int j = 0; j < 2; j++) {
-            vi a = (vi)sum[j][0];
 #pragma GCC unroll 4
-            for (int p = 1; p < 4; p++)
-                a = v_add(a, v_sra((vi)sum[j][p], PLACE_SHIFT(p)));
-            s[j] = 2 * v_hsum(a) - 3 * k->act.sum[j];
-        }
-        k->y[n] = ((float)s[0] * 128.0f + (float)s[1]) * k->act.scale[0] * k->scale[k->row[n]];
+        for (int r = 0; r < ROWS2; r += ASIDE2)
+            rows2(k, w + r, next + r, high + r, low + r);
+        __m128 v = _mm_mul_ps(less_middle(high, k->act.sum[0]), _mm_set1_ps(256.0f));
+        v = _mm_add_ps(v, less_middle(low, k->act.sum[1]));
+        v = _mm_mul_ps(_mm_mul_ps(v, _mm_set1_ps(k->act.scale[0])), _mm_loadu_ps(scale));
+        _mm_storeu_ps(y, v);
+        for (int r = 0; r < ROWS2 && n + r < i1; r++)
+            k->y[n + r] = y[r];
     }
 }
