@@ -357,9 +357,9 @@ static void test_held_jobs_give_their_slots(void **state)
     int32_t ids[N][60];
     set_up(&f, &so);
     for (int i = 0; i < N; i++) {
-        tern_job_opts o = ask(30, (uint64_t)i);
+        tern_job_opts o = test_job_ask(30, (uint64_t)i);
         o.n = i % 3 == 1 ? 3 : 1;
-        fill_prompt(ids[i], 60, i);
+        test_prompt_fill(ids[i], 60, i);
         test_answer_alone(&want[i], f.m, 0, ids[i], 60, &o.gen);
         test_job_init(&t[i]);
         t[i].hold_at = i < HELD ? 5 : 0;
