@@ -224,7 +224,7 @@ static tern_code ids_of(const ask *a, const params *p, exchange *x, json_t **out
     size_t n = 0;
     fill(a, p, &g);
     TERN_TRY(generate_count(&g, &ids, &n, f));
-    json_t *all = p->context ? json_copy((json_t *)(uintptr_t)p->context) : json_array();
+    json_t *all = p->context ? json_deep_copy(p->context) : json_array();
     /* the template begins anew: not in the middle of a text */
     size_t i = json_array_size(all) > 0 && n > 0 && s->info.bos >= 0 && ids[0] == s->info.bos;
     bool fine = all != NULL;
@@ -493,7 +493,11 @@ static tern_code read_all(exchange *x, const params *p, bool chat, ask *a, json_
         return TERN_OK;
     TERN_TRY(ids_of(a, p, x, context, f));
     if (json_array_size(p->context) > 0) {
-        a->ids = json_incref(*context);
+        /* The reply's thread may add to its own and be done with it before this one is; jansson reads a
+         * count of references that another thread lowers. */
+        a->ids = json_deep_copy(*context);
+        if (!a->ids)
+            return no_memory(f);
         a->prompt.ids = a->ids;
     }
     return TERN_OK;
