@@ -51,10 +51,12 @@ static tern_code check_opts(tern_scheduler *s, tern_err *err)
 /* The budget for keys and values. */
 static tern_code plan_memory(tern_scheduler *s, tern_err *err)
 {
-    /* Tables grow by doubling, so one of ids and one of pages may be twice as long as needed. */
+    /* Tables grow by doubling, so one of ids and one of pages may be twice as long as needed. The page that
+     * a prefix ends in is there twice while an answer goes on from it: as it is kept, and as it goes on. */
     size_t one = tern_seq_bytes(&s->shape, s->n_ctx), all, slack;
     if (!tern_mul_size((size_t)s->n_ctx, 2 * sizeof(void *), &slack) ||
-        !tern_add_size(one, slack + 4096, &one))
+        !tern_add_size(one, slack + 4096, &one) ||
+        !tern_add_size(one, tern_seq_bytes(&s->shape, 1), &one))
         one = SIZE_MAX;
     if (s->o.mem_bytes == 0) {
         tern_memory mem;

@@ -87,6 +87,20 @@ static size_t ask(test_job *t, tern_scheduler *s, const int32_t *prompt, int n,
     return t->n_cached;
 }
 
+/* With the least memory that it takes. */
+static tern_scheduler *make_small(bool no_prefix)
+{
+    tern_scheduler *s;
+    tern_err err = {0};
+    tern_scheduler_opts o;
+    tern_scheduler_opts_init(&o);
+    o.n_slot = 1;
+    o.no_prefix = no_prefix;
+    for (o.mem_bytes = 4096; tern_scheduler_new(m, &o, &s, &err) != TERN_OK; o.mem_bytes += 512)
+        assert_int_equal(err.code, TERN_E_NOMEM);
+    return s;
+}
+
 /* ---- the same bits ----------------------------------------------------------------------------- */
 
 static void test_answers_are_the_same_with_and_without(void **state)
@@ -249,6 +263,36 @@ static void test_memory_stays_within_its_limit(void **state)
 
 /* ---- disk ---------------------------------------------------------------------------------------- */
 
+/* A lone answer always fits, also where it goes on in the midst of a page that the tree has and keeps: then it
+ * needs a page of its own besides. */
+static void test_a_conversation_fills_its_context(void **state)
+{
+    (void)state;
+    test_job *a = calloc(2, sizeof *a);
+    tern_scheduler *with = make_small(false), *without = make_small(true);
+    assert_non_null(a);
+    for (int n = 60; n < N_CTX; n += 53) {
+        int32_t prompt[N_CTX];
+        tern_job_opts o;
+        make_prompt(prompt, 0, n, n);
+        options(&o, 3);
+        (void)ask(&a[0], with, prompt, n, &o);
+        memcpy(prompt + n, a[0].answers[0].ids, 2 * sizeof *prompt);
+        test_job_done(&a[0]);
+        prompt[n + 2] = 77; /* the user's turn */
+        options(&o, -1);
+        assert_int_equal(ask(&a[0], with, prompt, n + 3, &o), n + 2);
+        (void)ask(&a[1], without, prompt, n + 3, &o);
+        assert_int_equal(a[0].answers[0].finish, TERN_FINISH_LENGTH);
+        test_answer_same(&a[0].answers[0], &a[1].answers[0]);
+        test_job_done(&a[0]);
+        test_job_done(&a[1]);
+    }
+    tern_scheduler_free(with);
+    tern_scheduler_free(without);
+    free(a);
+}
+
 static void test_prefixes_go_when_memory_is_short(void **state)
 {
     (void)state;
@@ -358,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_what_is_common_is_read_once),
         cmocka_unit_test(test_owners_share_nothing_and_some_want_nothing),
         cmocka_unit_test(test_memory_stays_within_its_limit),
+        cmocka_unit_test(test_a_conversation_fills_its_context),
         cmocka_unit_test(test_prefixes_go_when_memory_is_short),
         cmocka_unit_test(test_the_next_program_finds_it),
         cmocka_unit_test(test_without_a_folder_it_goes_on),
