@@ -52,6 +52,7 @@ typedef struct wire {
     int fd;                   /* -1: closed */
     phase phase;
     uint64_t since_ns; /* of the phase; in PHASE_SEND, of the last byte taken */
+    bool tells_bytes;  /* the watcher is woken by bytes: between requests alone */
     bool hung_up;      /* the client closed its side */
     bool late;         /* to be cut, whatever its phase */
     bool cut;          /* we shut it down */

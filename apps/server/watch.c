@@ -22,6 +22,17 @@ static void wake_watcher(server *srv)
     (void)!write(srv->watch_wake, &one, sizeof one);
 }
 
+/* With wire_mu. Bytes are told of only where the first one begins something: each one of a slow sender's would
+ * wake the watcher for nothing. */
+static bool tell_of(server *srv, wire *w, int how, bool bytes)
+{
+    struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLET, .data = {.ptr = w}};
+    if (bytes)
+        ev.events |= EPOLLIN;
+    w->tells_bytes = bytes;
+    return epoll_ctl(srv->watch_epoll, how, w->fd, &ev) == 0;
+}
+
 wire *watch_open(server *srv, int fd)
 {
     wire *w = tern_calloc(1, sizeof *w);
@@ -35,8 +46,7 @@ wire *watch_open(server *srv, int fd)
     if (w->next)
         w->next->prev = w;
     srv->wires = w;
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data = {.ptr = w}};
-    bool ok = epoll_ctl(srv->watch_epoll, EPOLL_CTL_ADD, fd, &ev) == 0;
+    bool ok = tell_of(srv, w, EPOLL_CTL_ADD, false);
     pthread_mutex_unlock(&srv->wire_mu);
     if (atomic_fetch_add(&srv->n_wire, 1) == 0)
         wake_watcher(srv);
@@ -86,6 +96,8 @@ void watch_phase(server *srv, wire *w, phase p, exchange *x)
         w->since_ns = tern_clock_ns();
     w->phase = p;
     w->x = x;
+    if (p == PHASE_IDLE && !w->tells_bytes)
+        (void)tell_of(srv, w, EPOLL_CTL_MOD, true);
     bool look = p == PHASE_WAIT && w->hung_up;
     pthread_mutex_unlock(&srv->wire_mu);
     if (look)
@@ -163,15 +175,19 @@ static void look_at_deadlines(server *srv)
 }
 
 /* A client that has closed its side may take what is ready for it, but is not waited for. */
-static void on_event(server *srv, wire *w, uint32_t events)
+static void on_event(server *srv, wire *w, uint32_t events, uint64_t seen_ns)
 {
     pthread_mutex_lock(&srv->wire_mu);
-    if (!w->closed) { /* its event may be older than its end */
+    /* Events may be older than the connection's end, and bytes may be those of a request that is over. */
+    if (!w->closed && (events != EPOLLIN || w->since_ns <= seen_ns)) {
         if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
             w->hung_up = true;
-        } else if (w->phase == PHASE_IDLE) {
-            w->phase = PHASE_HEAD;
-            w->since_ns = tern_clock_ns();
+        } else {
+            if (w->phase == PHASE_IDLE) {
+                w->phase = PHASE_HEAD;
+                w->since_ns = tern_clock_ns();
+            }
+            (void)tell_of(srv, w, EPOLL_CTL_MOD, false);
         }
     }
     pthread_mutex_unlock(&srv->wire_mu);
@@ -185,10 +201,11 @@ static void *watch(void *ctx)
         struct epoll_event ev[64];
         int n = epoll_wait(srv->watch_epoll, ev, 64, atomic_load(&srv->n_wire) > 0 ? TICK_MS : -1);
         bool look = false;
+        uint64_t seen = tern_clock_ns();
         for (int i = 0; i < n; i++) {
             look = look || !ev[i].data.ptr || (ev[i].events & ~(uint32_t)EPOLLIN);
             if (ev[i].data.ptr) {
-                on_event(srv, ev[i].data.ptr, ev[i].events);
+                on_event(srv, ev[i].data.ptr, ev[i].events, seen);
             } else {
                 uint64_t drop;
                 (void)!read(srv->watch_wake, &drop, sizeof drop);

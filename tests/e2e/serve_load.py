@@ -6,6 +6,8 @@ import random
 import re
 import signal
 import socket
+import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -388,11 +390,40 @@ def drain():
                 check(replies[1].startswith(b"HTTP/1.1 200 ") or replies[1].startswith(b"HTTP/1.1 503 "), f"{replies[1][:200]}")
 
 
+# Holds connections in a process of its own, so that what it costs is not what the server costs: idle ones have asked
+# once, slow ones send a byte of a header a second.
+HOLDER = r"""
+import os, select, socket, sys, time
+os.nice(5)
+port, n_idle, n_slow = map(int, sys.argv[1:])
+def connect():
+    c = socket.socket()
+    c.connect(("127.0.0.1", port))
+    return c
+idle, slow = [connect() for _ in range(n_idle)], [connect() for _ in range(n_slow)]
+for c in idle:
+    c.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    c.recv(4096)
+for c in slow:
+    c.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: ")
+print("ready", flush=True)
+begin, n = time.monotonic(), 0
+while not select.select([0], [], [], 0 if n_slow else 1)[0]:
+    if n_slow:
+        slow[n % n_slow].sendall(b"x")
+        n += 1
+        time.sleep(max(0, begin + n / n_slow - time.monotonic()))
+"""
+
+
 def crowd():
-    """500 slow senders, 1,000 idle connections: normal clients see little of them."""
+    """500 slow senders are cut; normal clients see little of them and of 1,000 idle connections."""
     if not LONG:
         return
-    with Server(MODEL, "-np", "4", "--any-model", "--limit", "connections=2000", "--timeout", "5", "--limit", "header_s=5") as s:
+    kinds = {"alone": (0, 0), "1,000 idle": (1000, 0), "1,000 idle and 500 slow": (1000, 500)}
+    got = {kind: [] for kind in kinds}
+    many = ("-np", "4", "--any-model", "--limit", "connections=2000")
+    with Server(MODEL, *many, "--limit", "header_s=600", "--limit", "idle_s=600") as s:
         def first_token():
             begin = time.monotonic()
             c = send(s, job(20, stream=True))
@@ -403,20 +434,24 @@ def crowd():
             c.close()
             return took
 
-        def p99():
-            t = sorted(first_token() for _ in range(200))
-            return t[int(len(t) * 0.99) - 1], t[len(t) // 2]
-
-        calm = p99()
-        idle = []
-        for _ in range(1000):
-            idle.append(s.connect())
-            idle[-1].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        for c in idle:
-            c.recv(4096)
-        busy_time = p99()
-        for c in idle:
-            c.close()
+        for _ in range(7):  # in turns, as a machine is not equally fast all the time
+            for kind, n in kinds.items():
+                holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(s.port), *map(str, n)],
+                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                check(holder.stdout.readline() == b"ready\n", "no crowd")
+                got[kind].append(sorted(first_token() for _ in range(200)))
+                holder.stdin.close()
+                holder.stdout.close()
+                check(holder.wait(60) == 0, "the crowd was cut")
+    middle = {kind: statistics.median(x[100] for x in v) for kind, v in got.items()}
+    for kind, v in got.items():
+        p99 = [x[197] for x in v]
+        ratio = statistics.median(x / y[197] for x, y in zip(p99, got["alone"]))
+        print(f"crowd: first token, {kind}: median {1000 * middle[kind]:.2f} ms, p99 {1000 * statistics.median(p99):.2f} ms, "
+              f"{ratio:.2f} times that alone")
+        # The promise is a tenth of p99, of a machine that has nothing else to do. A test machine has.
+        check(middle[kind] <= 1.5 * middle["alone"] + 0.002, f"{kind}: {middle}")
+    with Server(MODEL, *many, "--limit", "header_s=5") as s:
         slow = [s.connect() for _ in range(500)]
         begin = time.monotonic()
         alive = set(range(500))
@@ -435,8 +470,6 @@ def crowd():
         took = time.monotonic() - begin
         print(f"crowd: slow senders were cut after {took:.1f} s")
         check(not alive and took <= 5 + 15, f"{len(alive)} slow senders live after {took:.0f} s")
-        print(f"crowd: first token p99 {1000 * calm[0]:.1f} ms alone, {1000 * busy_time[0]:.1f} ms beside 1,000 idle; "
-              f"medians {1000 * calm[1]:.1f}, {1000 * busy_time[1]:.1f} ms")
 
 
 def brisk():
