@@ -636,9 +636,10 @@ typedef struct tern_scheduler_opts {
     int32_t n_ctx;   /* most tokens of a prompt with its answer; 0: the model's training context */
     tern_cache_type cache_k, cache_v;
     uint64_t
-        mem_bytes;  /* keys and values of all jobs and of the prefix cache together; 0: what full
-                           contexts in all slots take, but at most half of the memory that is free */
-    bool no_prefix; /* keep nothing of prompts */
+        mem_bytes; /* keys and values of all jobs, of the prefix cache and of what is lent together;
+                           0: what full contexts in all slots, two at least, take, but at most half of the
+                           memory that is free */
+    bool no_prefix;                            /* keep nothing of prompts */
     const char *cache_dir;                     /* folder for prefixes on disk; NULL: memory only */
     uint64_t cache_dir_bytes;                  /* most of it; 0: 4 GiB */
     void (*warn)(void *ctx, const char *line); /* any thread; may be NULL */
@@ -659,6 +660,17 @@ TERN_API void tern_scheduler_drain(tern_scheduler *s, double wait_s);
 /* The machine is short of memory: give up what is kept of prompts and no job uses, with the next pass. Any
  * thread. */
 TERN_API void tern_scheduler_trim(tern_scheduler *s);
+/* So many bytes more of mem_bytes are for states that the caller keeps in sessions of his own. Prefixes that
+ * no job uses go for that, but no job waits for it, and one full context always fits besides. When jobs want
+ * the memory, or tern_scheduler_trim does, wanted(ctx) is called, once until something is lent anew: on the
+ * scheduler's thread, so it must not wait, but have what can be spared returned soon. There is one borrower;
+ * what its last call says of wanted and ctx holds. Waits for the pass that runs. Any thread, but not from
+ * on_event or wanted. Codes: TERN_E_BUSY (jobs or the borrower have the memory),
+ * TERN_E_LIMIT (so much is never lent). */
+TERN_API TERN_CHECK tern_code tern_scheduler_lend(tern_scheduler *s, uint64_t bytes,
+                                                  void (*wanted)(void *ctx), void *ctx,
+                                                  tern_err *err);
+TERN_API void tern_scheduler_give_back(tern_scheduler *s, uint64_t bytes);
 /* Drained if it is not; all jobs are freed before. */
 TERN_API void tern_scheduler_free(tern_scheduler *s);
 
@@ -739,6 +751,7 @@ typedef struct tern_scheduler_stats {
     uint64_t n_job, n_cancelled, n_preempted;
     uint64_t n_pass, n_row;
     uint64_t n_pass_of[TERN_ROW_BUCKETS]; /* passes of at most 1, 2, 4, ... 128 rows; of more */
+    uint64_t lent_bytes;                  /* of mem_bytes besides: tern_scheduler_lend */
 } tern_scheduler_stats;
 
 /* Fills the fields that fit st->size. Any thread. */

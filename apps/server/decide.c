@@ -25,7 +25,7 @@ enum {
     MAX_KEPT = 8,     /* beginnings of prompts, */
     LEAST_KEPT = 16   /* each of so many tokens at least */
 };
-#define KEPT_BYTES ((uint64_t)64 << 20)
+#define KEPT_BYTES ((uint64_t)64 << 20) /* of all of them, within what requests have */
 
 /* One request. */
 typedef struct decision {
@@ -55,6 +55,7 @@ typedef struct kept {
 
 struct decider {
     decide_host host;
+    tern_scheduler *s; /* borrowed; lends the memory of beginnings; NULL: nobody counts it */
     uint64_t token_bytes;
     tern_cache_type cache_k, cache_v;
     pthread_t thread;
@@ -63,6 +64,7 @@ struct decider {
     decision *head, *tail; /* guarded by mu */
     int n_queued;          /* guarded by mu */
     bool end;              /* guarded by mu */
+    bool wanted;           /* guarded by mu: the memory of beginnings is */
     atomic_bool stop;
     decision *now; /* the thread's own from here on */
     kept kept[MAX_KEPT];
@@ -229,10 +231,30 @@ void server_decide(exchange *x)
 
 /* ---- beginnings that are kept -------------------------------------------------------------- */
 
-static void drop(kept *k)
+/* On the scheduler's thread. */
+static void is_wanted(void *ctx)
 {
+    decider *q = ctx;
+    pthread_mutex_lock(&q->mu);
+    q->wanted = true;
+    pthread_cond_signal(&q->some);
+    pthread_mutex_unlock(&q->mu);
+}
+
+static void drop(decider *q, kept *k)
+{
+    if (!k->s)
+        return;
     tern_session_free(k->s);
+    if (q->s)
+        tern_scheduler_give_back(q->s, k->bytes);
     *k = (kept){0};
+}
+
+static void drop_all(decider *q)
+{
+    for (int i = 0; i < MAX_KEPT; i++)
+        drop(q, &q->kept[i]);
 }
 
 static bool holds(const kept *k, uint64_t key, const tern_ids *ids)
@@ -244,9 +266,11 @@ static bool holds(const kept *k, uint64_t key, const tern_ids *ids)
     return n == ids->n && memcmp(have, ids->v, n * sizeof *have) == 0;
 }
 
-/* A free place with room for so many bytes more: what was used longest ago goes. */
+/* A free place with so many bytes more, which are lent then: what was used longest ago goes. NULL: requests
+ * have the memory. */
 static kept *make_room(decider *q, uint64_t bytes)
 {
+    tern_err err;
     for (;;) {
         kept *empty = NULL, *oldest = NULL;
         uint64_t sum = bytes;
@@ -258,11 +282,14 @@ static kept *make_room(decider *q, uint64_t bytes)
             else if (!oldest || k->used < oldest->used)
                 oldest = k;
         }
-        if (empty && sum <= KEPT_BYTES)
+        tern_code rc = empty && sum <= KEPT_BYTES ? TERN_OK : TERN_E_BUSY;
+        if (rc == TERN_OK && q->s)
+            rc = tern_scheduler_lend(q->s, bytes, is_wanted, q, &err);
+        if (rc == TERN_OK)
             return empty;
-        if (!oldest)
+        if (!oldest || rc == TERN_E_LIMIT)
             return NULL;
-        drop(oldest);
+        drop(q, oldest);
     }
 }
 
@@ -285,12 +312,15 @@ static tern_code read_beginning(decider *q, decision *d, const tern_ids *ids, te
     kept *k = make_room(q, bytes);
     if (!k)
         return TERN_OK;
-    TERN_TRY(new_session(q, &k->s, err));
-    k->key = exchange_owner(d->x);
     k->bytes = bytes;
-    tern_code rc = tern_session_eval(k->s, ids->v, ids->n, err);
+    tern_code rc = new_session(q, &k->s, err);
+    if (rc != TERN_OK && q->s)
+        tern_scheduler_give_back(q->s, bytes);
+    TERN_TRY(rc);
+    k->key = exchange_owner(d->x);
+    rc = tern_session_eval(k->s, ids->v, ids->n, err);
     if (rc != TERN_OK) {
-        drop(k);
+        drop(q, k);
         return rc;
     }
     d->n_fresh = ids->n;
@@ -417,12 +447,20 @@ static bool take_turn(decider *q, decision *d)
     return true;
 }
 
-static decision *next(decider *q)
+/* *more: there will be others. */
+static decision *next(decider *q, bool *more)
 {
     pthread_mutex_lock(&q->mu);
-    while (!q->head && !q->end)
+    while (!q->head && !q->end && !q->wanted)
         pthread_cond_wait(&q->some, &q->mu);
+    if (q->wanted) {
+        q->wanted = false;
+        pthread_mutex_unlock(&q->mu); /* the scheduler's thread may want it */
+        drop_all(q);
+        pthread_mutex_lock(&q->mu);
+    }
     decision *d = q->head;
+    *more = d || !q->end;
     if (d) {
         q->head = d->next;
         q->tail = q->head ? q->tail : NULL;
@@ -449,8 +487,11 @@ static void wait_again(decider *q, decision *d)
 static void *run(void *ctx)
 {
     decider *q = ctx;
-    for (decision *d; (d = next(q)) != NULL;)
-        if (take_turn(q, d))
+    decision *d;
+    for (bool more = true; more;)
+        if ((d = next(q, &more)) == NULL)
+            continue;
+        else if (take_turn(q, d))
             decision_free(d);
         else
             wait_again(q, d);
@@ -469,6 +510,7 @@ tern_code decider_new(tern_model *m, tern_scheduler *s, const tern_scheduler_opt
     tern_model_info_get(m, &info);
     if (s)
         tern_scheduler_stats_get(s, &st);
+    q->s = s;
     q->cache_k = opts->cache_k;
     q->cache_v = opts->cache_v;
     q->token_bytes = info.kv_f16_bytes * 2; /* an f32 cache at most */
@@ -498,8 +540,7 @@ void decider_free(decider *q)
     pthread_cond_signal(&q->some);
     pthread_mutex_unlock(&q->mu);
     (void)pthread_join(q->thread, NULL);
-    for (int i = 0; i < MAX_KEPT; i++)
-        drop(&q->kept[i]);
+    drop_all(q);
     pthread_cond_destroy(&q->some);
     pthread_mutex_destroy(&q->mu);
     tern_free(q);

@@ -94,6 +94,8 @@ static void scheduler_text(page *p)
            st->mem_bytes ? (double)st->kv_bytes / (double)st->mem_bytes : 0.0);
     number(p, "tern_prefix_cache_bytes", "gauge", "Keys and values kept of prompts.",
            (double)st->prefix_bytes);
+    number(p, "tern_decide_cache_bytes", "gauge", "Keys and values kept of decisions' prompts.",
+           (double)st->lent_bytes);
     number(p, "tern_prefix_cache_disk_bytes", "gauge", "The same on disk.",
            (double)st->prefix_disk_bytes);
     count(p, "tern_passes_total", "Passes through the model since it was loaded.", st->n_pass);

@@ -58,12 +58,14 @@ static tern_code plan_memory(tern_scheduler *s, tern_err *err)
         !tern_add_size(one, slack + 4096, &one) ||
         !tern_add_size(one, tern_seq_bytes(&s->shape, 1), &one))
         one = SIZE_MAX;
+    s->one_bytes = one;
     if (s->o.mem_bytes == 0) {
         tern_memory mem;
         const char *who;
         tern_memory_get(&mem);
         uint64_t room = tern_memory_room(&mem, &who) / 2;
-        if (!tern_mul_size(one, (size_t)s->o.n_slot, &all))
+        size_t n = s->o.n_slot > 2 ? (size_t)s->o.n_slot : 2; /* one may run, one be kept */
+        if (!tern_mul_size(one, n, &all))
             all = SIZE_MAX;
         s->o.mem_bytes = all < room ? all : room;
     }

@@ -63,6 +63,9 @@ struct tern_order {
     tern_seq seq; /* lent to the caller from one order to another, as use is held */
     tern_recall_use use;
     bool good; /* seq is to be kept */
+    size_t bytes;
+    void (*wanted)(void *ctx);
+    void *ctx;
 };
 
 struct tern_job {
@@ -114,6 +117,12 @@ struct tern_scheduler {
     tern_slot *view; /* owned; [o.n_slot]: of the slots, as others may see them */
     /* The thread's. */
     tern_budget budget;
+    size_t one_bytes;  /* what a full context takes at most */
+    size_t lent_bytes; /* of budget.used */
+    void (*wanted)(void *ctx);
+    void *wanted_ctx;
+    bool asked_back;    /* since something was lent last */
+    bool crowded;       /* an answer waits for memory */
     tern_recall recall; /* keeper of the budget, if */
     bool reuses;        /* prefixes are kept */
     bool starves;       /* the last pass lacked memory: what runs has what there is */
@@ -171,8 +180,9 @@ bool tern_scheduler_yield(tern_scheduler *s);
 /* It waits with its ids until it has a slot again. */
 void tern_answer_put_back(tern_scheduler *s, tern_answer *a);
 
-/* Whether there is room for so many tokens besides what all that run have to read. */
+/* Whether there is room for so many tokens, or bytes, besides what all that run have to read. */
 bool tern_scheduler_fits(const tern_scheduler *s, int n_tok);
+bool tern_scheduler_has_room(const tern_scheduler *s, size_t bytes);
 
 /* What slots remember (engine/scheduler_slots.c). */
 
@@ -180,6 +190,16 @@ bool tern_scheduler_fits(const tern_scheduler *s, int n_tok);
 void tern_slot_remember(tern_scheduler *s, tern_answer *a, bool good);
 /* Do what is ordered; s->mu is held, by the thread, but not meanwhile. */
 void tern_scheduler_obey(tern_scheduler *s);
+/* For other threads: have it done, and wait for that. */
+tern_code tern_scheduler_order(tern_scheduler *s, tern_order *o,
+                               tern_code (*run)(tern_scheduler *s, tern_order *o, tern_err *err),
+                               tern_err *err);
+
+/* Memory for others (engine/scheduler_lend.c). */
+
+/* Tell who borrows that it is wanted, once; s->mu is held, by the thread, but not meanwhile. False: nothing
+ * is lent, or he knows. */
+bool tern_scheduler_ask_back(tern_scheduler *s);
 
 /* Prefixes (engine/scheduler_prefix.c). */
 

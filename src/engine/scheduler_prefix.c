@@ -61,7 +61,8 @@ void tern_scheduler_prefix_close(tern_scheduler *s)
 void tern_scheduler_prefix_count(tern_scheduler *s)
 {
     size_t kept = s->reuses ? tern_recall_kept_bytes(&s->recall) : 0;
-    s->stats.kv_bytes = s->budget.used - kept;
+    s->stats.kv_bytes = s->budget.used - kept - s->lent_bytes;
+    s->stats.lent_bytes = s->lent_bytes;
     s->stats.prefix_bytes = kept;
     if (s->reuses && s->recall.shelf)
         s->stats.prefix_disk_bytes = tern_shelf_bytes(s->recall.shelf);

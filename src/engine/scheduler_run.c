@@ -175,6 +175,12 @@ static size_t list_running(tern_scheduler *s)
     return n;
 }
 
+/* A slot is free, but the next answer finds no room. s->mu is held. */
+static bool lacks_room(tern_scheduler *s)
+{
+    return s->n_running > 0 && s->n_running < s->o.n_slot && tern_scheduler_next(s) != NULL;
+}
+
 /* s->mu is held. */
 static void fill_slots(tern_scheduler *s)
 {
@@ -184,12 +190,7 @@ static void fill_slots(tern_scheduler *s)
     while (s->n_running < s->o.n_slot && (a = tern_scheduler_next(s)) != NULL &&
            tern_answer_fits(s, a))
         tern_answer_take_slot(s, a);
-}
-
-/* Nobody runs, and what is held has the memory that the next one needs. s->mu is held. */
-static bool is_blocked(tern_scheduler *s)
-{
-    return s->n_running > 0 && s->n_running < s->o.n_slot && tern_scheduler_next(s) != NULL;
+    s->crowded = lacks_room(s);
 }
 
 /* A reader that is behind gives its slot to who waits for one. s->mu is held, but not meanwhile. */
@@ -221,6 +222,7 @@ static bool has_work(tern_scheduler *s)
 static void trim(tern_scheduler *s)
 {
     s->trims = false;
+    (void)tern_scheduler_ask_back(s);
     if (!s->reuses)
         return;
     pthread_mutex_unlock(&s->mu);
@@ -240,13 +242,14 @@ static bool wait_for_work(tern_scheduler *s)
         tern_scheduler_obey(s);
         uint64_t next = look(s);
         fill_slots(s);
-        if (give_way(s))
+        /* Others had the lock meanwhile. */
+        if (give_way(s) || ((s->crowded || s->starves) && tern_scheduler_ask_back(s)))
             continue;
         tern_scheduler_look(s);
         works = has_work(s);
         if (works || s->quits)
             break;
-        if (is_blocked(s)) {
+        if (lacks_room(s)) { /* nobody runs on, and what is held has the memory */
             pthread_mutex_unlock(&s->mu);
             bool had_some = tern_scheduler_yield(s);
             pthread_mutex_lock(&s->mu);

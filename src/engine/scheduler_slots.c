@@ -129,9 +129,9 @@ static tern_code erase(tern_scheduler *s, tern_order *o, tern_err *err)
 
 /* ---- the caller's side ------------------------------------------------------------------------- */
 
-static tern_code order(tern_scheduler *s, tern_order *o,
-                       tern_code (*run)(tern_scheduler *s, tern_order *o, tern_err *err),
-                       tern_err *err)
+tern_code tern_scheduler_order(tern_scheduler *s, tern_order *o,
+                               tern_code (*run)(tern_scheduler *s, tern_order *o, tern_err *err),
+                               tern_err *err)
 {
     o->run = run;
     o->err = err;
@@ -172,13 +172,13 @@ tern_code tern_scheduler_slot_save(tern_scheduler *s, int32_t slot, uint64_t own
     TERN_TRY(check(s, slot, err));
     const tern_statefile_id id = id_of(s, owner);
     TERN_TRY(tern_pool_new(1, &pool, err));
-    tern_code rc = order(s, &o, lend_text, err);
+    tern_code rc = tern_scheduler_order(s, &o, lend_text, err);
     if (rc == TERN_OK) {
-        while (o.use.more && order(s, &o, lend_more, err) == TERN_OK)
+        while (o.use.more && tern_scheduler_order(s, &o, lend_more, err) == TERN_OK)
             ;
         rc = tern_statefile_write(path, &id, s->m->dir->path, &ops, &o.seq, o.seq.ids, 0, o.n, pool,
                                   err);
-        (void)order(s, &o, take_back, NULL);
+        (void)tern_scheduler_order(s, &o, take_back, NULL);
     }
     tern_pool_free(pool);
     *n_tok = rc == TERN_OK ? (size_t)o.n : 0;
@@ -190,10 +190,10 @@ static tern_code restore(tern_scheduler *s, tern_order *o, const tern_statefile 
 {
     const tern_states ops = tern_seq_states(NULL);
     o->n = f->n1;
-    TERN_TRY(order(s, o, lend_pages, err));
+    TERN_TRY(tern_scheduler_order(s, o, lend_pages, err));
     tern_code rc = tern_statefile_load(f, &ops, &o->seq, pool, err);
     o->good = rc == TERN_OK;
-    (void)order(s, o, take_back, NULL);
+    (void)tern_scheduler_order(s, o, take_back, NULL);
     return rc;
 }
 
@@ -225,7 +225,7 @@ tern_code tern_scheduler_slot_erase(tern_scheduler *s, int32_t slot, uint64_t ow
     tern_order o = {.slot = slot, .owner = owner};
     *n_tok = 0;
     TERN_TRY(check(s, slot, err));
-    tern_code rc = order(s, &o, erase, err);
+    tern_code rc = tern_scheduler_order(s, &o, erase, err);
     *n_tok = rc == TERN_OK ? (size_t)o.n : 0;
     return rc;
 }

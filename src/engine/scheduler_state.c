@@ -43,8 +43,12 @@ bool tern_answer_fits(const tern_scheduler *s, const tern_answer *a)
 
 bool tern_scheduler_fits(const tern_scheduler *s, int n_tok)
 {
-    size_t room = s->budget.limit - s->budget.used + s->budget.kept;
-    size_t need = bytes_for(s, (size_t)n_tok);
+    return tern_scheduler_has_room(s, bytes_for(s, (size_t)n_tok));
+}
+
+bool tern_scheduler_has_room(const tern_scheduler *s, size_t bytes)
+{
+    size_t room = s->budget.limit - s->budget.used + s->budget.kept, need = bytes;
     for (int32_t i = 0; i < s->o.n_slot; i++)
         if (s->slots[i])
             need += bytes_to_come(s, s->slots[i]);

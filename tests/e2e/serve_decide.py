@@ -1,6 +1,7 @@
 """Decisions of the built server against those of `tern decide`, and what it refuses. serve_decide.py FOLDER"""
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -81,6 +82,25 @@ def check_keys():
         as_key = lambda k: ask(s, task, headers={"Authorization": f"Bearer {k}"})["usage"]["cached_tokens"]
         assert as_key("alphabeta") == 0 and as_key("alphabeta") > 80 and as_key("gammadelta") == 0
         ask(s, task, 401)
+
+
+def check_memory():
+    """What is kept of decisions is within --mem, with what is kept of conversations; the answers are the same."""
+    tasks = [{"labels": ["port", "starboard"], "instruction": f"{i} Which side of the boat is it? " * 10, "inputs": ["x"]}
+             for i in range(10)]
+    with serve.Server(*MODEL_ARGS, "--alias", "qwen2") as s:
+        want = [ask(s, t)["results"] for t in tasks]
+    with serve.Server(*MODEL_ARGS, "--alias", "qwen2", "--mem", "1") as s:
+        kept = 0
+        for t, w in zip(tasks, want):
+            assert ask(s, t)["results"] == w, t
+            s.ask("POST", "/v1/completions", {"prompt": t["instruction"], "max_tokens": 4})
+            text = s.ask("GET", "/metrics")[2].decode()
+            sizes = [float(re.search(rf"^tern_{name}_bytes(?:{{}})? (\S+)", text, re.M).group(1))
+                     for name in ["kv", "prefix_cache", "decide_cache"]]
+            assert sum(sizes) <= 1 << 20, sizes
+            kept = max(kept, sizes[2])
+        assert kept > 0, kept
 
 
 def check_fields(s):
@@ -177,3 +197,4 @@ with serve.Server(*MODEL_ARGS, "--alias", "qwen2", "--decide-calibration", f"wea
     check_together(s)
     assert s.stop() == 0, s.log()
 check_keys()
+check_memory()
