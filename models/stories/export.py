@@ -56,7 +56,8 @@ def main():
     ap.add_argument("--embedding", choices=("f16", "q8_0"), default="f16")
     ap.add_argument("--check", help="rows of token ids to compare logits on")
     args = ap.parse_args()
-    from train import Config, Model, ternary
+    from bits import ternary
+    from train import Config, Model
     import train
 
     state = torch.load(args.checkpoint, map_location="cpu")

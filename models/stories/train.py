@@ -31,6 +31,8 @@ import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
 
+from bits import QUANTISERS
+
 
 class Config:
     vocab = 4096
@@ -58,13 +60,6 @@ def rms_norm(x, weight, eps):
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight
 
 
-def ternary(w):
-    """(codes with a straight-through gradient, multiplier) of a master matrix."""
-    scale = w.detach().abs().mean().clamp(min=1e-5)
-    u = w / scale
-    return u + (u.round().clamp(-1, 1) - u).detach(), scale
-
-
 def quantise(x):
     """(int8 values with a straight-through gradient, multiplier) per token."""
     step = x.detach().abs().amax(-1, keepdim=True).clamp(min=1e-5) / 127
@@ -78,6 +73,7 @@ def linear(q, step, t, scale):
 
 
 MATMUL = torch.bfloat16
+WEIGHTS = QUANTISERS["1.58"]
 
 
 class Block(nn.Module):
@@ -95,9 +91,9 @@ class Block(nn.Module):
             setattr(self, name, nn.Parameter(torch.empty(rows, cols).normal_(std=cols ** -0.5)))
 
     def codes(self):
-        """Ternary matrices, those with a common input joined; once per step."""
+        """Quantised matrices, those with a common input joined; once per step."""
         def join(*names):
-            parts = [ternary(getattr(self, n)) for n in names]
+            parts = [WEIGHTS(getattr(self, n)) for n in names]
             t = torch.cat([p[0] for p in parts])
             s = torch.cat([p[1].expand(p[0].shape[0]) for p in parts])
             return t.to(MATMUL), s
@@ -204,13 +200,16 @@ def main():
     ap.add_argument("--heads", type=int, default=Config.heads)
     ap.add_argument("--kv-heads", type=int, default=Config.kv_heads)
     ap.add_argument("--compile", action="store_true")
+    ap.add_argument("--bits", default="1.58", choices=list(QUANTISERS), help="of a weight")
+    ap.add_argument("--steps", type=int, default=0, help="so many steps, and the schedule by them, instead of minutes")
     ap.add_argument("--float32", action="store_true", help="f32 instead of bf16 matrix products")
     ap.add_argument("--bench", type=int, default=0, help="only time this many steps")
     ap.add_argument("--save-minutes", type=float, default=10)
     ap.add_argument("--resume", action="store_true", help="go on with OUT/last.pt where it stopped")
     ap.add_argument("--start-from", help="checkpoint whose weights begin a new run, with its own schedule")
     args = ap.parse_args()
-    global MATMUL
+    global MATMUL, WEIGHTS
+    WEIGHTS = QUANTISERS[args.bits]
     if args.float32:
         MATMUL = torch.float32
     os.makedirs(args.out, exist_ok=True)
@@ -275,8 +274,8 @@ def main():
     rows = np.load(files[epoch % len(files)])
     dev = np.load(os.path.join(args.data, "dev.npy"))
     held = heldout_rows(args.data, c.context)[:96]
-    say("parameters: %.2f M ternary, %.2f M other; matmul %s" % (
-        sum(p.numel() for p in matrices) / 1e6, sum(p.numel() for p in others) / 1e6, MATMUL))
+    say("parameters: %.2f M of %s bits, %.2f M other; matmul %s" % (
+        sum(p.numel() for p in matrices) / 1e6, args.bits, sum(p.numel() for p in others) / 1e6, MATMUL))
 
     budget = args.minutes * 60
     saved = evaluated = spent
@@ -296,7 +295,10 @@ def main():
         spent += min(now - before, 30.0)
         before = now
         with torch.no_grad():
-            done = min(1.0, spent / min(budget, spent + max(0.0, args.deadline - now) + 1e-3))
+            if args.steps:
+                done = (step + 1) / args.steps
+            else:
+                done = min(1.0, spent / min(budget, spent + max(0.0, args.deadline - now) + 1e-3))
             clock = [spent, done] if args.rank == 0 else [0.0, 0.0]
             torch.cat([p.grad.view(-1) for p in params] +
                       [loss.detach()[None], torch.tensor(clock)], out=flat)
