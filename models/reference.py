@@ -48,7 +48,7 @@ class Reference:
         self.t = {n: r.tensor(n) for n in r.infos}
         for name, value in self.t.items():
             if isinstance(value, tuple):  # whole numbers below 2^24 are exact in float32
-                self.t[name] = (value[0].astype(dtype), dtype(value[1]))
+                self.t[name] = (value[0].astype(dtype), np.asarray(value[1], dtype))
             else:
                 self.t[name] = value.astype(dtype)
 
