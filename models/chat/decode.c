@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { DIM = 64, MOST = 64, LONGEST = 4096 };
+enum { DIM = 64, GROUP = 3, LONGEST = 4096 }; /* the shapes of SmolLM2-135M */
 
 static inline float wide(uint16_t x)
 {
@@ -26,34 +26,51 @@ static inline uint16_t narrow(float f)
 
 /* q [n][kv][group][DIM], rotated; k, v [n][kv][DIM], rotated, are put into the
  * caches [n][kv][room][DIM] at place at[n] first; out [n][kv][group][DIM]. */
-void attend(long n, long kv, long group, long room, const int64_t *at, const uint16_t *q, const uint16_t *k,
+void attend(long n, long kv, long room, const int64_t *at, const uint16_t *q, const uint16_t *k,
             const uint16_t *v, uint16_t *k_cache, uint16_t *v_cache, uint16_t *out)
 {
+    const int group = GROUP;
 #pragma omp parallel for schedule(dynamic, 8)
     for (long i = 0; i < n * kv; i++) {
         long last = at[i / kv];
         uint16_t *kc = k_cache + i * room * DIM, *vc = v_cache + i * room * DIM;
         memcpy(kc + last * DIM, k + i * DIM, DIM * 2);
         memcpy(vc + last * DIM, v + i * DIM, DIM * 2);
-        for (long g = 0; g < group; g++) {
-            float query[DIM], score[LONGEST], top = -INFINITY, sum = 0, y[DIM] = {0};
+        float query[GROUP][DIM], score[GROUP][LONGEST], y[GROUP][DIM] = {{0}};
+        for (long g = 0; g < group; g++)
             for (int d = 0; d < DIM; d++)
-                query[d] = wide(q[(i * group + g) * DIM + d]) * 0.125f;
-            for (long t = 0; t <= last; t++) {
+                query[g][d] = wide(q[(i * group + g) * DIM + d]) * 0.125f;
+        for (long t = 0; t <= last; t++) {
+            float row[DIM];
+            for (int d = 0; d < DIM; d++)
+                row[d] = wide(kc[t * DIM + d]);
+            for (long g = 0; g < group; g++) {
                 float s = 0;
                 for (int d = 0; d < DIM; d++)
-                    s += query[d] * wide(kc[t * DIM + d]);
-                score[t] = s;
-                top = s > top ? s : top;
+                    s += query[g][d] * row[d];
+                score[g][t] = s;
             }
-            for (long t = 0; t <= last; t++)
-                sum += score[t] = expf(score[t] - top);
-            for (long t = 0; t <= last; t++)
-                for (int d = 0; d < DIM; d++)
-                    y[d] += score[t] * wide(vc[t * DIM + d]);
-            for (int d = 0; d < DIM; d++)
-                out[(i * group + g) * DIM + d] = narrow(y[d] / sum);
         }
+        for (long g = 0; g < group; g++) {
+            float top = -INFINITY, sum = 0;
+            for (long t = 0; t <= last; t++)
+                top = score[g][t] > top ? score[g][t] : top;
+            for (long t = 0; t <= last; t++)
+                sum += score[g][t] = expf(score[g][t] - top);
+            for (long t = 0; t <= last; t++)
+                score[g][t] /= sum;
+        }
+        for (long t = 0; t <= last; t++) {
+            float row[DIM];
+            for (int d = 0; d < DIM; d++)
+                row[d] = wide(vc[t * DIM + d]);
+            for (long g = 0; g < group; g++)
+                for (int d = 0; d < DIM; d++)
+                    y[g][d] += score[g][t] * row[d];
+        }
+        for (long g = 0; g < group; g++)
+            for (int d = 0; d < DIM; d++)
+                out[(i * group + g) * DIM + d] = narrow(y[g][d]);
     }
 }
 

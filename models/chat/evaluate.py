@@ -105,7 +105,7 @@ def sparsity(tern, model, text, quick):
 def answers(tern, model, tokens):
     print("Answers to %d fixed prompts, greedy, all of them and unedited:\n" % len(PROMPTS))
     for prompt in PROMPTS:
-        out = tern.text("run", model, prompt, "--temp", 0, "-n", tokens, "-q").strip()
+        out = tern.text("run", model, "-p", prompt, "--temp", 0, "-n", tokens, "-q").strip()
         print("* **%s** %s" % (prompt, " / ".join(line for line in out.split("\n") if line.strip())))
     print()
 

@@ -116,7 +116,10 @@ def main():
         from rows import shard_documents
         documents = [d.ids[:96] for d in shard_documents(args.check) if len(d.ids) >= 96][:4]
         rows = np.stack(documents).astype(np.int64)
-        got = Reference(args.out).forward(rows)
+        reference = Reference(args.out)
+        got = reference.forward(rows)
+        with torch.no_grad():  # the embedding as the file has it
+            model.token_embd.copy_(torch.from_numpy(np.array(reference.t["token_embd.weight"])))
         for matmul in (torch.bfloat16, torch.float32):
             student.MATMUL = matmul
             with torch.no_grad():

@@ -33,8 +33,8 @@ MOST = 16     # teacher's tokens kept at each place
 CHOICE = 24   # tokens sampling chooses from
 FORMAT, USER, ASSISTANT = 0, 1, 2
 SYSTEMS = [
-    (4, "You are a helpful AI assistant named SmolLM, trained by Hugging Face"),
-    (6, "You are a helpful assistant. You answer briefly, in one or two short sentences."),
+    (5, "You are a helpful AI assistant named SmolLM, trained by Hugging Face"),
+    (2, "You are a helpful assistant. You answer briefly, in one or two short sentences."),
     (4, "You are a friendly assistant. You answer in plain words and a few short sentences."),
 ]
 LIMIT = {USER: 64, ASSISTANT: 150}      # longest turns written here
@@ -74,8 +74,8 @@ def repetitive(ids):
 
 
 class Shards:
-    def __init__(self, folder, seed):
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder, seed, expected):
+        self.folder, self.seed, self.expected = folder, seed, expected
         os.makedirs(folder, exist_ok=True)
         self.number = len(glob.glob(os.path.join(folder, "chat_%d_*.npz" % seed)))
         self.kept = []
@@ -93,8 +93,8 @@ class Shards:
         first[np.cumsum([0] + n[:-1])] = 1
         join = lambda name, kind: np.concatenate([np.asarray(getattr(c, name), kind) for c in self.kept])
         path = os.path.join(self.folder, "chat_%d_%04d.npz" % (self.seed, self.number))
-        np.savez(path + ".part.npz", ids=join("ids", np.uint16), role=join("roles", np.uint8), first=first,
-                 top=join("top", np.uint16), logp=join("logp", np.float16))
+        expected = {"top": join("top", np.uint16), "logp": join("logp", np.float16)} if self.expected else {}
+        np.savez(path + ".part.npz", ids=join("ids", np.uint16), role=join("roles", np.uint8), first=first, **expected)
         os.replace(path + ".part.npz", path)
         self.number += 1
         self.kept = []
@@ -110,6 +110,7 @@ def main():
     ap.add_argument("--slots", type=int, default=192, help="conversations side by side")
     ap.add_argument("--own", type=float, default=0.5, help="part of the first messages that the teacher writes itself")
     ap.add_argument("--minutes", type=float, default=1e9, help="of processor time (GPU: of time), then stop")
+    ap.add_argument("--ids-only", action="store_true", help="leave out top and logp, for train.py --online")
     ap.add_argument("--show", type=int, default=0, help="print so many conversations")
     args = ap.parse_args()
     from teacher import Cache, Teacher
@@ -119,7 +120,7 @@ def main():
         os.execv(sys.executable, [sys.executable] + sys.argv)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)
-    shards = Shards(args.out, args.seed)
+    shards = Shards(args.out, args.seed, not args.ids_only)
     rng = random.Random("%d %d" % (args.seed, shards.number))  # another start goes on with other conversations
     vocab = Vocabulary.load(args.vocab) if args.vocab else Vocabulary.of_gguf(args.teacher)
     teacher = Teacher(args.teacher, vocab.origin if args.vocab else None, device)

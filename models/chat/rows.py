@@ -33,7 +33,8 @@ def shard_documents(folder):
         starts = np.flatnonzero(z["first"])
         for a, b in zip(starts, list(starts[1:]) + [len(z["ids"])]):
             role = z["role"][a:b]
-            out.append(Document(z["ids"][a:b], CROSS[role], TEACH[role], z["top"][a:b], z["logp"][a:b]))
+            expected = (z["top"][a:b], z["logp"][a:b]) if "top" in z else (None, None)
+            out.append(Document(z["ids"][a:b], CROSS[role], TEACH[role], *expected))
     return out
 
 

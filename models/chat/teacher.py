@@ -60,7 +60,7 @@ class Decoder:
     def attend(self, q, k, v, k_cache, v_cache, at):
         out = torch.empty_like(q)
         n, kv, room, _ = k_cache.shape
-        self.call("attend", n, kv, q.shape[1] // kv, room, at, q.contiguous(), k.contiguous(), v.contiguous(),
+        self.call("attend", n, kv, room, at, q.contiguous(), k.contiguous(), v.contiguous(),
                   k_cache, v_cache, out)
         return out
 

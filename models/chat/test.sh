@@ -17,7 +17,7 @@ train --tokens 20e3 --resume
 for type in iq2_bn iq1_bn; do
     "$python" "$here"/export.py "$out"/run/last.pt "$out"/vocab.json "$out"/chat.gguf --type $type --check "$out"/shards
     "$tern" verify "$out"/chat.gguf
-    "$tern" run "$out"/chat.gguf "Hello!" --temp 0 -n 16
+    "$tern" run "$out"/chat.gguf -p "Hello!" --temp 0 -n 16
 done
 "$python" "$here"/check_engine.py "$tern" "$out"/chat.gguf "$out"/vocab.json
 echo "recipe: fine"

@@ -37,13 +37,13 @@ from rows import Mixture
 from teacher import Teacher, read_gguf
 from vocab import Vocabulary
 
-# rows of 512 tokens a step and at a time, learning rate, tokens of the schedule, parts of it at full precision
+# length of a row of tokens, rows a step and rows at a time, learning rate, tokens of the schedule, parts of it at full precision
 # and until all is ternary, part of plain texts among the tokens
 CONFIGS = {
-    "cpu": dict(layers=8, batch=8, micro=4, lr=1e-3, tokens=10e6, full=0.06, mixed=0.2, text_part=0.25),
-    "gpu": dict(layers=30, batch=256, micro=32, lr=1e-3, tokens=300e6, full=0.01, mixed=0.1, text_part=0.15,
+    "cpu": dict(layers=8, length=256, batch=16, micro=8, lr=1e-3, tokens=10e6, full=0.06, mixed=0.2, text_part=0.25),
+    "gpu": dict(layers=30, length=512, batch=256, micro=32, lr=1e-3, tokens=300e6, full=0.01, mixed=0.1, text_part=0.15,
                 embedding="q4_0"),
-    "tiny": dict(layers=2, batch=2, micro=1, lr=2e-3, tokens=40e3, full=0.2, mixed=0.5, text_part=0.3),
+    "tiny": dict(layers=2, length=256, batch=2, micro=1, lr=2e-3, tokens=40e3, full=0.2, mixed=0.5, text_part=0.3),
 }
 
 
@@ -73,10 +73,6 @@ def to_batch(rows, part, device):
     return {name: torch.from_numpy(signed(x[part])).to(device=device, dtype=kinds[name]) for name, x in rows.items()}
 
 
-def forward(model, row, mix):
-    return model(row["ids"][:, :-1], row["document"][:, :-1], mix)
-
-
 def schedule(done, args):
     """(mix, learning rate, weight decay) when `done` of the tokens are seen"""
     mix = min(1.0, max(0.0, (done - args.full) / max(1e-9, args.mixed - args.full)))
@@ -104,6 +100,7 @@ def main():
     ap.add_argument("--texts", nargs="*", default=[])
     ap.add_argument("--out", required=True)
     ap.add_argument("--layers", type=int)
+    ap.add_argument("--length", type=int, help="tokens a row")
     ap.add_argument("--batch", type=int, help="rows a step, all workers together")
     ap.add_argument("--micro", type=int, help="rows a worker takes at a time")
     ap.add_argument("--lr", type=float)
@@ -154,7 +151,7 @@ def main():
             print(text, flush=True)
 
     vocab = Vocabulary.load(args.vocab)
-    mixture = Mixture(vocab, args.shards, args.texts, Config.context, args.text_part)
+    mixture = Mixture(vocab, args.shards, args.texts, args.length, args.text_part)
     say("%.3f M tokens of conversations, %.3f M of texts, of which %.1f %% an epoch" % (
         mixture.chat_tokens / 1e6, mixture.text_tokens / 1e6, 100 * mixture.share))
     dev = {kind: mixture.dev(kind, args.eval_rows) for kind in ("chat", "text")}
@@ -173,15 +170,21 @@ def main():
         sum(p.numel() for p in matrices) / 1e6, sum(p.numel() for p in others) / 1e6))
     optimiser = Optimiser(matrices, others, args.optimiser, fused=True)
     if args.resume:
-        optimiser.load_state_dict(state["optimiser"])
+        if "optimiser" in state:
+            optimiser.load_state_dict(state["optimiser"])
         step, tokens, epoch, at = (state[k] for k in ("step", "tokens", "epoch", "at"))
         del state
         rows = mixture.epoch(epoch)
     online = Teacher(args.teacher, vocab.origin, device) if args.online else None
 
-    def loss_of(row, mix, expected):
-        return losses(forward(model, row, mix), row, expected)
-    run = loss_of if args.no_compile else torch.compile(loss_of)
+    loss_of = losses
+    if not args.no_compile:  # one block's graph serves all blocks
+        for block in model.blk:
+            block.compile()
+        loss_of = torch.compile(losses)
+
+    def run(row, mix, expected):
+        return loss_of(model(row["ids"][:, :-1], row["document"][:, :-1], mix), row, expected)
 
     def expectations(row):
         if online is None:
@@ -190,12 +193,11 @@ def main():
         place = torch.arange(n, device=device)
         return online.rows(row["ids"][:, :-1], (document[:, :, None] == document[:, None]) & (place[:, None] >= place))
 
-    @torch.no_grad()
-    def evaluate(kind, mix):
+    def evaluate(kind, mix):  # with gradients, unused: without them all would be compiled once more
         sums = np.zeros(4)
         rows = dev[kind]
         for i in range(0, len(rows["ids"]) - args.micro + 1, args.micro):  # whole batches: one compiled shape
-            sums += [float(x) for x in run(to_batch(rows, slice(i, i + args.micro), device), mix, None)]
+            sums += [float(x.detach()) for x in run(to_batch(rows, slice(i, i + args.micro), device), mix, None)]
         return math.exp(sums[0] / max(1, sums[2])), sums[1] / max(1, sums[3])
 
     def save():
@@ -222,7 +224,7 @@ def main():
         mix, lr, decay = schedule(tokens / args.tokens, args)
         mix_now = torch.tensor(mix, device=device)
         first, sums = at + args.rank * share, torch.zeros(4, device=device)
-        norm = args.batch * Config.context * 0.5  # about the sum of weights of a batch; a constant, so that workers agree
+        norm = args.batch * args.length * 0.5  # about the sum of weights of a batch; a constant, so that workers agree
         for i in range(first, first + share, args.micro):
             row = to_batch(rows, slice(i, i + args.micro), device)
             parts = run(row, mix_now, expectations(row))
@@ -243,7 +245,7 @@ def main():
         for p in params:
             p.grad = None
         step += 1
-        tokens += args.batch * Config.context
+        tokens += args.batch * args.length
         now = np.array([numbers[0] / max(1, numbers[2]), numbers[1] / max(1, numbers[3])])
         mean = now if step == 1 or not mean.any() else 0.95 * mean + 0.05 * now
         finished = tokens >= args.tokens or spent > args.minutes * 60
