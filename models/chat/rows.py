@@ -59,7 +59,7 @@ def split_texts(text):
     elif re.search(r"(?m)^ = [^=]+ = $", text):
         parts = re.split(r"(?m)^(?= = [^=]+ = $)", text)
     else:
-        parts, size = [""], 0
+        parts = [""]
         for paragraph in re.split(r"\n\s*\n", text):
             if len(parts[-1]) > 1200:
                 parts.append("")

@@ -29,7 +29,6 @@ import time
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 
 from model import Config, Model, from_teacher
 from optim import Optimiser
