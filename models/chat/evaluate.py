@@ -64,7 +64,7 @@ def percent(x):
 
 
 def quality(tern, models, args, folder):
-    size, limit = (20000, 40) if args.quick else (args.bytes, args.limit)
+    size, limit = (4000, 10) if args.quick else (args.bytes, args.limit)
     texts = [(name, *head_of(os.path.join(args.texts, f), size, folder)) for name, f in TEXTS]
     rows = []
     for label, path in models:
@@ -125,7 +125,7 @@ def main():
     tern = Tern(args.tern)
     with tempfile.TemporaryDirectory() as folder:
         untrained = os.path.join(folder, "untrained.gguf")
-        tern.text("ternarize", args.teacher, untrained, "--no-check")
+        tern.text("ternarize", args.teacher, untrained, "--method", "absmean")
         text = quality(tern, [("tern-chat", args.model), ("teacher, SmolLM2-135M-Instruct", args.teacher),
                               ("teacher made ternary without training", untrained)], args, folder)
         sparsity(tern, args.model, text, args.quick)
