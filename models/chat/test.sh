@@ -14,10 +14,8 @@ train() {
 }
 train --tokens 10e3
 train --tokens 20e3 --resume
-# what only a GPU is meant for, once: shards without the teacher's expectations, the teacher beside, pieces
+# what only a GPU is meant for, once: shards without the teacher's expectations, the teacher beside
 "$python" "$here"/generate.py "$teacher" --vocab "$out"/vocab.json --out "$out"/shards --seed 2 --slots 24 --tokens 1000 --ids-only
-"$python" "$here"/pieces.py split "$out"/run/last.pt "$out"/pieces
-"$python" "$here"/pieces.py join "$out"/pieces "$out"/run/last.pt
 train --tokens 22e3 --resume --online
 for type in iq2_bn iq1_bn; do
     "$python" "$here"/export.py "$out"/run/last.pt "$out"/vocab.json "$out"/chat.gguf --type $type --check "$out"/shards
