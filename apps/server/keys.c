@@ -169,7 +169,7 @@ static bool read_name(const char *s, size_t n, char *out, size_t cap)
         return false;
     for (size_t i = 0; i < n; i++)
         if (!(s[i] >= 'a' && s[i] <= 'z') && !(s[i] >= 'A' && s[i] <= 'Z') &&
-            !(s[i] >= '0' && s[i] <= '9') && !strchr("-_.@", s[i]))
+            !(s[i] >= '0' && s[i] <= '9') && !memchr("-_.@", s[i], 4))
             return false;
     memcpy(out, s, n);
     out[n] = '\0';
