@@ -392,3 +392,17 @@ void test_model_use(tern_model *m)
     for (int cache = TERN_CACHE_Q8; cache <= TERN_CACHE_F32; cache++)
         use_session(m, ids, n, (tern_cache_type)cache);
 }
+
+tern_model *test_model_file(const char *path, int n_thread, tern_head_mode head)
+{
+    tern_model *m;
+    tern_err err = {0};
+    tern_model_opts o;
+    tern_model_opts_init(&o);
+    o.n_thread = n_thread;
+    o.strict = true;
+    o.head = head;
+    if (tern_model_open(path, &o, &m, &err) != TERN_OK)
+        fail_msg("%s", err.msg);
+    return m;
+}

@@ -61,4 +61,7 @@ tern_model *test_model_ternary(test_model *m, int n_layer, int n_ctx, int n_thre
  * with every type of cache, detokenise. Each id must be in the vocabulary, each text valid UTF-8. */
 void test_model_use(tern_model *m);
 
+/* The model of a file, checked strictly; the test fails where it does not open. */
+tern_model *test_model_file(const char *path, int n_thread, tern_head_mode head);
+
 #endif

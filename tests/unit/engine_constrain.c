@@ -1,5 +1,6 @@
 /* Answers under grammars: what comes out is what the grammar says, the same whatever the head, the drafts and
  * the neighbours. */
+#include "support/model.h"
 #include "support/support.h"
 #include "tern.h"
 
@@ -16,19 +17,6 @@
     "\"items\":{\"enum\":[\"milk\",\"fish\",\"naps\"]},\"maxItems\":3}},\"required\":[\"name\","   \
     "\"legs\",\"likes\"],\"additionalProperties\":false}"
 #define MAX_TEXT 4096
-
-static tern_model *open_model(tern_head_mode head)
-{
-    tern_model *m;
-    tern_err err = {0};
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = 1;
-    o.head = head;
-    if (tern_model_open(BUILTIN, &o, &m, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return m;
-}
 
 static tern_grammar *compile(const tern_model *m, tern_grammar_kind kind, const char *text)
 {
@@ -127,7 +115,8 @@ static void same_answer(const answer *a, const answer *b)
 static void whatever_the_way(void **state)
 {
     (void)state;
-    tern_model *full = open_model(TERN_HEAD_FULL), *screened = open_model(TERN_HEAD_ALWAYS);
+    tern_model *full = test_model_file(BUILTIN, 1, TERN_HEAD_FULL),
+               *screened = test_model_file(BUILTIN, 1, TERN_HEAD_ALWAYS);
     tern_grammar *g = compile(full, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA),
                  *h = compile(screened, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
     size_t n_screened = 0, n_accepted = 0;
@@ -160,7 +149,7 @@ static void forced_text(void **state)
 {
     (void)state;
     static answer a, b;
-    tern_model *m = open_model(TERN_HEAD_AUTO);
+    tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
     tern_grammar *g = compile(m, TERN_GRAMMAR_REGEX,
                               "The name of the little cat is [A-Z][a-z]{2,6} and her friend's name "
                               "is [A-Z][a-z]{2,6}\\.");
@@ -185,7 +174,7 @@ static void the_end(void **state)
 {
     (void)state;
     static answer a;
-    tern_model *m = open_model(TERN_HEAD_AUTO);
+    tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
     tern_grammar *g = compile(m, TERN_GRAMMAR_CHOICE, "[\"yes\",\"no\"]");
     tern_gen_opts o = options(g, 0);
     o.ignore_eos = true;
@@ -220,7 +209,7 @@ static void behind_a_trigger(void **state)
     (void)state;
     static const char *const trigger[] = {" the", "<never>"};
     static answer a;
-    tern_model *m = open_model(TERN_HEAD_AUTO);
+    tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
     tern_grammar *g = compile(m, TERN_GRAMMAR_GBNF, "root ::= \"=\" [0-9]{3} \"!\"");
     int n_fired = 0;
     for (int i = 0; i < 6; i++) {
@@ -265,7 +254,7 @@ static void shared(void **state)
     static worker w[N];
     static answer alone;
     pthread_t thread[N];
-    tern_model *m = open_model(TERN_HEAD_AUTO);
+    tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
     tern_grammar *g = compile(m, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
     for (int i = 0; i < N; i++) {
         w[i] = (worker){.m = m, .g = g, .i = i + 1};
@@ -287,7 +276,8 @@ static void refusals(void **state)
     (void)state;
     static const char *const trigger[] = {"x"};
     int32_t ids[64];
-    tern_model *m = open_model(TERN_HEAD_AUTO), *other = open_model(TERN_HEAD_AUTO);
+    tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO),
+               *other = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
     tern_session *s;
     tern_request *r;
     tern_err err = {0};

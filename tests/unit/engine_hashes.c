@@ -3,6 +3,7 @@
  * answers begin as numpy computes them (models/reference.py). They change only with a line in CHANGELOG.md.
  *   test_engine_hashes --print   what make.py reads: the answers themselves */
 #include "support/bits.h"
+#include "support/model.h"
 #include "support/support.h"
 
 #include <glob.h>
@@ -70,19 +71,6 @@ static void take_options(const json_t *p, tern_gen_opts *o)
     o->presence_penalty = number(p, "presence_penalty", o->presence_penalty);
 }
 
-static tern_model *open_model(const char *path)
-{
-    tern_model *m;
-    tern_err err = {0};
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = 2;
-    o.strict = true;
-    if (tern_model_open(path, &o, &m, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return m;
-}
-
 static void answer_all(tern_model *m, answers *a)
 {
     tern_err err = {0};
@@ -120,7 +108,7 @@ static void check_hash(const char *file, size_t i, const char *what, const json_
 static void check_model(const char *file, const json_t *want)
 {
     static answers a;
-    tern_model *m = open_model(file);
+    tern_model *m = test_model_file(file, 2, TERN_HEAD_AUTO);
     tern_err err = {0};
     assert_int_equal(json_array_size(want), N_PROMPT);
     answer_all(m, &a);
@@ -209,7 +197,7 @@ static void print_answers(void **state)
     (void)state;
     static answers a;
     for (size_t f = 0; f < files.gl_pathc; f++) {
-        tern_model *m = open_model(files.gl_pathv[f]);
+        tern_model *m = test_model_file(files.gl_pathv[f], 2, TERN_HEAD_AUTO);
         answer_all(m, &a);
         for (size_t i = 0; i < N_PROMPT; i++) {
             const test_bits *b = &a.bits[i];

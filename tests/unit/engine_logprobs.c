@@ -1,6 +1,7 @@
 /* Probabilities under a grammar: the model's own, or those of what the sampler drew from. Both are computed
  * here again, in f64 from the logits of a session that reads prompt and answer at once; which tokens a list of
  * choices leaves is found by comparing bytes. */
+#include "support/model.h"
 #include "support/support.h"
 #include "tern.h"
 
@@ -213,19 +214,6 @@ static size_t check_drawn(const tern_model *m, const told *t, const tern_gen_opt
 
 /* ---- the tests ---------------------------------------------------------------------------- */
 
-static tern_model *open_model(tern_head_mode head)
-{
-    tern_model *m;
-    tern_err err = {0};
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = 1;
-    o.head = head;
-    if (tern_model_open(BUILTIN, &o, &m, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return m;
-}
-
 static tern_grammar *compile(const tern_model *m, tern_grammar_kind kind, const char *text)
 {
     tern_grammar *g;
@@ -265,7 +253,7 @@ static void test_the_models_own(void **state)
     static told t;
     size_t n_other = 0;
     for (int i = 0; i < 16; i++) {
-        tern_model *m = open_model(i % 2 ? TERN_HEAD_ALWAYS : TERN_HEAD_AUTO);
+        tern_model *m = test_model_file(BUILTIN, 1, i % 2 ? TERN_HEAD_ALWAYS : TERN_HEAD_AUTO);
         tern_grammar *g = i % 4 < 2 ? compile(m, TERN_GRAMMAR_CHOICE, CHOICES)
                                     : compile(m, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
         tern_gen_opts o = options(g, i / 2);
@@ -283,7 +271,7 @@ static void test_of_what_was_drawn_from(void **state)
     (void)state;
     static told t;
     static const tern_token_bias bias[] = {{END, 3.0f}, {ENDOFTEXT, -INFINITY}};
-    tern_model *m = open_model(TERN_HEAD_AUTO);
+    tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
     tern_grammar *g = compile(m, TERN_GRAMMAR_CHOICE, CHOICES);
     size_t n_free = 0;
     for (int i = 0; i < 48; i++) {
@@ -306,7 +294,7 @@ static void test_greedy_is_sure(void **state)
 {
     (void)state;
     static told t;
-    tern_model *m = open_model(TERN_HEAD_AUTO);
+    tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
     tern_grammar *g = compile(m, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
     tern_gen_opts o = options(g, 0);
     o.logprobs_final = true;

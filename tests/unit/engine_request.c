@@ -1,5 +1,6 @@
 /* Real trained models through tern.h: the ids and texts that were published with them, and what a
  * request promises whatever it generates. */
+#include "support/model.h"
 #include "support/support.h"
 #include "tern.h"
 
@@ -10,19 +11,6 @@
 
 #define EXPECTED "tests/golden/tinystories/expected.json"
 #define STORIES  "models/test/stories260K.gguf"
-
-static tern_model *open_model(const char *path)
-{
-    tern_model *m;
-    tern_err err = {0};
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = 2;
-    o.strict = true;
-    if (tern_model_open(path, &o, &m, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return m;
-}
 
 static tern_session *open_session_with(tern_model *m, int n_ctx, tern_cache_type cache)
 {
@@ -122,7 +110,7 @@ static void check_stories(tern_cache_type cache)
     {
         char path[128];
         (void)snprintf(path, sizeof path, "models/test/%s", name);
-        tern_model *m = open_model(path);
+        tern_model *m = test_model_file(path, 2, TERN_HEAD_AUTO);
         tern_session *s = open_session_with(m, 0, cache);
         for (size_t i = 0; i < json_array_size(stories); i++) {
             const json_t *want = json_array_get(stories, i);
@@ -152,7 +140,7 @@ static const int32_t opening[] = {1, 403, 407, 261, 378}; /* "Once upon a time" 
 static void test_prefixes_are_reused_and_change_nothing(void **state)
 {
     (void)state;
-    tern_model *m = open_model(STORIES);
+    tern_model *m = test_model_file(STORIES, 2, TERN_HEAD_AUTO);
     tern_session *s = open_session(m, 0), *fresh = open_session(m, 0);
     tern_gen_opts o = greedy(40);
     answer first, again, longer, plain;
@@ -182,7 +170,7 @@ static void test_limits_and_stops_end_an_answer(void **state)
 {
     (void)state;
     static const char *const stop[] = {"never", "Lily"};
-    tern_model *m = open_model(STORIES);
+    tern_model *m = test_model_file(STORIES, 2, TERN_HEAD_AUTO);
     tern_session *s = open_session(m, 16);
     tern_gen_opts o = greedy(-1);
     answer a;
@@ -223,7 +211,7 @@ static void test_limits_and_stops_end_an_answer(void **state)
 static void test_sampling_is_decided_by_the_seed(void **state)
 {
     (void)state;
-    tern_model *m = open_model(STORIES);
+    tern_model *m = test_model_file(STORIES, 2, TERN_HEAD_AUTO);
     tern_session *s = open_session(m, 0);
     tern_gen_opts o;
     answer a, b;
@@ -244,7 +232,7 @@ static void test_sampling_is_decided_by_the_seed(void **state)
 static void test_refusals_leave_the_session_as_it_was(void **state)
 {
     (void)state;
-    tern_model *m = open_model(STORIES);
+    tern_model *m = test_model_file(STORIES, 2, TERN_HEAD_AUTO);
     tern_session *s = open_session(m, 8);
     tern_request *r;
     tern_err err;
@@ -272,7 +260,7 @@ static void test_refusals_leave_the_session_as_it_was(void **state)
 static void test_cancel_ends_the_answer_with_an_event(void **state)
 {
     (void)state;
-    tern_model *m = open_model(STORIES);
+    tern_model *m = test_model_file(STORIES, 2, TERN_HEAD_AUTO);
     tern_session *s = open_session(m, 0);
     tern_gen_opts o = greedy(100);
     tern_request *r;
