@@ -33,9 +33,9 @@ MOST = 16     # teacher's tokens kept at each place
 CHOICE = 24   # tokens sampling chooses from
 FORMAT, USER, ASSISTANT = 0, 1, 2
 SYSTEMS = [
-    (5, "You are a helpful AI assistant named SmolLM, trained by Hugging Face"),
-    (2, "You are a helpful assistant. You answer briefly, in one or two short sentences."),
-    (4, "You are a friendly assistant. You answer in plain words and a few short sentences."),
+    (2, "You are a helpful AI assistant named SmolLM, trained by Hugging Face"),
+    (4, "You are a helpful assistant. You answer briefly, in one or two short sentences."),
+    (5, "You are a friendly assistant. You answer in plain words and a few short sentences."),
 ]
 LIMIT = {USER: 64, ASSISTANT: 150}      # longest turns written here
 HEAT = {USER: (1.0, 0.95), ASSISTANT: (0.7, 0.9)}  # temperature, top-p
@@ -108,7 +108,7 @@ def main():
     ap.add_argument("--tokens", type=float, default=1e6, help="to keep")
     ap.add_argument("--vocab", help="vocab.json of vocab.py; default: the teacher's whole vocabulary")
     ap.add_argument("--slots", type=int, default=192, help="conversations side by side")
-    ap.add_argument("--own", type=float, default=0.5, help="part of the first messages that the teacher writes itself")
+    ap.add_argument("--own", type=float, default=0.2, help="part of the first messages that the teacher writes itself")
     ap.add_argument("--minutes", type=float, default=1e9, help="of processor time (GPU: of time), then stop")
     ap.add_argument("--ids-only", action="store_true", help="leave out top and logp, for train.py --online")
     ap.add_argument("--show", type=int, default=0, help="print so many conversations")

@@ -4,7 +4,6 @@ Muon steps along the orthogonalised momentum of a matrix: every direction of
 the matrix moves alike.
 """
 import torch
-import torch.distributed as dist
 
 
 def orthogonal(g, steps=5):
@@ -27,23 +26,15 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self):
-        """Workers have the same gradients and share the work: each finds the directions of some matrices."""
-        workers, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
         for group in self.param_groups:
-            params = group["params"]
-            directions = [torch.zeros_like(p, dtype=torch.bfloat16) for p in params]
-            for i, p in enumerate(params):
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
                 state = self.state[p]
                 if "momentum" not in state:
                     state["momentum"] = torch.zeros_like(p)
                 m = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                if i % workers == rank:
-                    directions[i].copy_(orthogonal(p.grad.lerp(m, group["momentum"])))
-            if workers > 1:
-                flat = torch.cat([d.view(-1) for d in directions])
-                dist.all_reduce(flat)
-                directions = [d.view_as(p) for d, p in zip(flat.split([p.numel() for p in params]), params)]
-            for p, d in zip(params, directions):
+                d = orthogonal(p.grad.lerp(m, group["momentum"]))
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(d.to(p.dtype), alpha=-group["lr"] * 0.2 * max(p.shape) ** 0.5)
 

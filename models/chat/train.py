@@ -28,18 +28,18 @@ import time
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from model import Config, Model, from_teacher
 from optim import Optimiser
 from rows import Mixture
 from teacher import Teacher, read_gguf
 from vocab import Vocabulary
+from workers import Workers
 
 # length of a row of tokens, rows a step and rows at a time, learning rate, tokens of the schedule, parts of it at full precision
 # and until all is ternary, part of plain texts among the tokens
 CONFIGS = {
-    "cpu": dict(layers=8, length=256, batch=16, micro=8, lr=1e-3, tokens=10e6, full=0.06, mixed=0.2, text_part=0.25),
+    "cpu": dict(layers=8, length=256, batch=24, micro=4, lr=2e-3, tokens=10e6, full=0.06, mixed=0.2, text_part=0.25),
     "gpu": dict(layers=30, length=512, batch=256, micro=32, lr=1e-3, tokens=300e6, full=0.01, mixed=0.1, text_part=0.15,
                 embedding="q4_0"),
     "tiny": dict(layers=2, length=256, batch=2, micro=1, lr=2e-3, tokens=40e3, full=0.2, mixed=0.5, text_part=0.3),
@@ -142,8 +142,7 @@ def main():
         children = [subprocess.Popen([sys.executable] + sys.argv + ["--rank", str(r)]) for r in range(1, workers)]
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    if workers > 1:
-        dist.init_process_group("gloo", init_method="file://" + meet, rank=args.rank, world_size=workers)
+    together = Workers(workers, args.rank, meet)
 
     def say(text):
         if args.rank == 0:
@@ -167,6 +166,8 @@ def main():
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or n == "token_embd"]
     say("%.2f M weights to be ternary, %.2f M others" % (
         sum(p.numel() for p in matrices) / 1e6, sum(p.numel() for p in others) / 1e6))
+    params = list(model.parameters())
+    together.share(params, matrices if args.optimiser == "muon" else [])
     optimiser = Optimiser(matrices, others, args.optimiser, fused=True)
     if args.resume:
         if "optimiser" in state:
@@ -174,6 +175,7 @@ def main():
         step, tokens, epoch, at = (state[k] for k in ("step", "tokens", "epoch", "at"))
         del state
         rows = mixture.epoch(epoch)
+    together.share_states(optimiser.parts)
     online = Teacher(args.teacher, vocab.origin, device) if args.online else None
 
     loss_of = losses
@@ -205,9 +207,6 @@ def main():
                         "step": step, "tokens": tokens, "epoch": epoch, "at": at}, last + ".part")
             os.replace(last + ".part", last)
 
-    params = list(model.parameters())
-    sizes = [p.numel() for p in params]
-    flat = torch.zeros(sum(sizes) + 5, device=device)  # gradients, sums of losses and weights, time spent
     clock = time.time if device == "cuda" else time.process_time
     log = open(os.path.join(args.out, "log.csv" if args.rank == 0 else "log-%d.csv" % args.rank), "a", newline="")
     table = csv.writer(log)
@@ -223,6 +222,7 @@ def main():
         mix, lr, decay = schedule(tokens / args.tokens, args)
         mix_now = torch.tensor(mix, device=device)
         first, sums = at + args.rank * share, torch.zeros(4, device=device)
+        together.begin()
         norm = args.batch * args.length * 0.5  # about the sum of weights of a batch; a constant, so that workers agree
         for i in range(first, first + share, args.micro):
             row = to_batch(rows, slice(i, i + args.micro), device)
@@ -232,17 +232,10 @@ def main():
         at += args.batch
         with torch.no_grad():
             spent = torch.tensor([(clock() - began) / workers], device=device)
-            torch.cat([p.grad.view(-1) for p in params] + [sums, spent], out=flat)
-            if workers > 1:
-                dist.all_reduce(flat)
-            for p, g in zip(params, flat[:-5].split(sizes)):
-                p.grad = g.view_as(p)
-            numbers = flat[-5:].tolist()
+            numbers = together.gather(torch.cat([sums, spent]), 1.0).tolist()
         spent = numbers[4]
-        torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step(lr, decay)
-        for p in params:
-            p.grad = None
+        together.stepped()
         step += 1
         tokens += args.batch * args.length
         now = np.array([numbers[0] / max(1, numbers[2]), numbers[1] / max(1, numbers[3])])
@@ -265,8 +258,7 @@ def main():
         if finished:
             break
     say("stopped: %d steps, %.2f M tokens, %.0f s" % (step, tokens / 1e6, spent))
-    if workers > 1:
-        dist.barrier()
+    together.end()
     for child in children:
         child.wait()
 
