@@ -144,6 +144,9 @@ typedef struct tern_model_opts {
         *activation; /* "relu2", "silu" or "gelu": of feed-forwards, for files that name none or
                                a wrong one; NULL: the file's */
     bool any_memory; /* open a model for which memory does not seem to suffice (docs/MEMORY.md) */
+    bool
+        mapped; /* bytes for tern_model_open_memory are pages of a file that nobody writes to: what is no longer
+                       needed is given back to the system, which reads it again if it is */
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);

@@ -214,6 +214,7 @@ static void read_options(cli *c, int32_t n_thread, source *s)
     o->text_only = c->opt.verb == CLI_TOKENIZE;
     if (c->opt.verb == CLI_EMBED) /* no token is chosen */
         o->head = TERN_HEAD_FULL;
+    o->mapped = s->inside != NULL;
     o->progress = show_loading;
     o->warn = show_warning;
     o->ctx = c;

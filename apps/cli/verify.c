@@ -148,9 +148,10 @@ static bool has_i2_s(const tern_dir *d)
 static tern_code open_dir(verify *k, tern_dir **out, tern_err *err)
 {
     const char *path = cli_text(&k->c->opt, OPT_MODEL);
-    const tern_import_opts o = {.dir.i2s_layout =
-                                    (tern_i2s_layout)k->c->opt.value[OPT_I2S_LAYOUT].num};
     const cli_builtin *inside = cli_model_builtin(k->c);
+    const tern_import_opts o = {
+        .dir = {.i2s_layout = (tern_i2s_layout)k->c->opt.value[OPT_I2S_LAYOUT].num,
+                .mapped = inside != NULL}};
     tern_str file;
     *out = NULL;
     if (inside)

@@ -255,8 +255,7 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     if (!m->packed.map)
         tern_packfile_close(&m->packed.file);
     /* What opening alone needed goes back to the system. */
-    for (size_t i = 0; i < m->dir->n_map; i++)
-        tern_map_drop(&m->dir->maps[i], 0, m->dir->maps[i].size);
+    tern_dir_drop(m->dir);
     tern_alloc_trim();
     return TERN_OK;
 }
@@ -265,7 +264,7 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
 static tern_code begin(const char *path, const void *data, size_t n_bytes, const tern_model_opts *o,
                        tern_model **out, tern_err *err)
 {
-    tern_dir_opts dir_opts;
+    tern_dir_opts dir_opts = {.mapped = o->mapped};
     tern_code rc;
     *out = NULL;
     TERN_TRY(parse_layout(o->i2s_layout, &dir_opts, err));

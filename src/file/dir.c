@@ -23,12 +23,14 @@ const tern_meta *tern_dir_meta_find(const tern_dir *d, const char *key)
     return tern_map_find(&d->meta_by_key, key, strlen(key), &i) ? &d->metas[i] : NULL;
 }
 
-/* The file that holds the tensor; NULL: none does, the directory is from memory. */
+/* The file that holds the tensor; NULL: none is known to, the directory is from memory. */
 static const tern_map_file *map_of(const tern_dir *d, const tern_tensor *t)
 {
     for (size_t i = 0; i < d->n_map; i++)
         if (t->offset <= d->maps[i].size && t->data == d->maps[i].data + t->offset)
             return &d->maps[i];
+    if (t->offset <= d->given.size && d->given.data && t->data == d->given.data + t->offset)
+        return &d->given;
     return NULL;
 }
 
@@ -46,6 +48,13 @@ void tern_dir_tensor_drop(const tern_dir *d, const tern_tensor *t)
     const tern_map_file *m = map_of(d, t);
     if (m)
         tern_map_drop(m, t->offset, t->bytes);
+}
+
+void tern_dir_drop(const tern_dir *d)
+{
+    for (size_t i = 0; i < d->n_map; i++)
+        tern_map_drop(&d->maps[i], 0, d->maps[i].size);
+    tern_map_drop(&d->given, 0, d->given.size);
 }
 
 bool tern_dir_tensor_read(const tern_dir *d, const tern_tensor *t, size_t offset, void *to,

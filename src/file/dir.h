@@ -54,7 +54,8 @@ typedef struct tern_dir {
     tern_arena arena;
     tern_map_file *maps; /* owned; one per shard */
     size_t n_map;
-    tern_meta *metas; /* in arena */
+    tern_map_file given; /* pages of a file that are the caller's (tern_dir_opts.mapped); no fd */
+    tern_meta *metas;    /* in arena */
     size_t n_meta;
     tern_tensor *tensors; /* in arena, in file order */
     size_t n_tensor;
@@ -66,6 +67,7 @@ typedef enum tern_i2s_layout { TERN_I2S_X86, TERN_I2S_ARM, TERN_I2S_ROWS4 } tern
 
 typedef struct tern_dir_opts {
     tern_i2s_layout i2s_layout;
+    bool mapped; /* memory to read from is pages of a file, which may be dropped */
 } tern_dir_opts;
 
 /* Open a GGUF file (v2, v3) or the first shard of a split one ("-00001-of-0000N.gguf"); opts may be
@@ -83,10 +85,12 @@ const tern_tensor *tern_dir_tensor_find(const tern_dir *d, const char *name);
 const tern_meta *tern_dir_meta_find(const tern_dir *d, const char *key);
 
 /* Hints for tensors that are read once, as those that are repacked; neither changes what is read, and
- * for a directory from memory both do nothing. want: this one is read next, and those that follow in
+ * for a directory from memory that is no file's both do nothing. want: this one is read next, and those that follow in
  * the file soon, which the system may fetch from disk meanwhile. drop: its pages need not stay. */
 void tern_dir_tensor_want(const tern_dir *d, const tern_tensor *t);
 void tern_dir_tensor_drop(const tern_dir *d, const tern_tensor *t);
+/* The same of all that the directory was read from. */
+void tern_dir_drop(const tern_dir *d);
 /* Copy [offset, offset + size) of a tensor, for single rows of one whose pages are not to stay. False:
  * there is no file to read, or it failed; the tensor's data serve as ever. */
 bool tern_dir_tensor_read(const tern_dir *d, const tern_tensor *t, size_t offset, void *to,

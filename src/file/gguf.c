@@ -670,6 +670,8 @@ tern_code tern_gguf_open_memory(const void *data, size_t size, const char *name,
 {
     tern_dir *d = NULL;
     TERN_TRY(tern_dir_new(name, ARENA_BASE, &d, err));
+    if (opts && opts->mapped)
+        d->given = (tern_map_file){.data = data, .size = size, .fd = -1};
     tern_code rc = read_all(d, &(tern_map_file){.data = data, .size = size}, opts, err);
     if (rc != TERN_OK) {
         tern_dir_close(d);
