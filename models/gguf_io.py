@@ -128,6 +128,18 @@ class Writer:
     def array(self, name, kind, values):
         self.key(name, ARR, (kind, list(values)))
 
+    def shape(self, architecture, c, activation):
+        """The architecture and the sizes of a transformer whose training configuration is c."""
+        self.text("general.architecture", architecture)
+        for name, value in (("vocab_size", c.vocab), ("context_length", c.context), ("embedding_length", c.dim),
+                            ("block_count", c.layers), ("feed_forward_length", c.ffn), ("rope.dimension_count", c.head_dim),
+                            ("attention.head_count", c.heads), ("attention.head_count_kv", c.kv_heads),
+                            ("attention.key_length", c.head_dim), ("attention.value_length", c.head_dim)):
+            self.u32(architecture + "." + name, value)
+        self.f32(architecture + ".rope.freq_base", c.rope_base)
+        self.f32(architecture + ".attention.layer_norm_rms_epsilon", c.eps)
+        self.text(architecture + ".hidden_activation", activation)
+
     def raw(self, name, shape, kind, data):
         """shape in the order of numpy: [rows, columns]"""
         self.tensors.append((name, tuple(reversed(shape)), kind, data))

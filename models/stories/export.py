@@ -64,9 +64,8 @@ def main():
     c = Config(**state["config"])
     model = Model(c)
     model.load_state_dict(state["model"])
-    a = "bitnet-b1.58"
     w = Writer()
-    w.text("general.architecture", a)
+    w.shape("bitnet-b1.58", c, "relu2")
     w.text("general.name", "tern-stories")
     w.text("general.description", DESCRIPTION)
     w.text("general.license", "MIT")
@@ -74,19 +73,6 @@ def main():
     w.text("general.dataset.0.name", "TinyStories (CDLA-Sharing-1.0)")
     w.u32("general.file_type", 40)
     w.u32("general.quantization_version", 2)
-    w.u32(a + ".vocab_size", c.vocab)
-    w.u32(a + ".context_length", c.context)
-    w.u32(a + ".embedding_length", c.dim)
-    w.u32(a + ".block_count", c.layers)
-    w.u32(a + ".feed_forward_length", c.ffn)
-    w.u32(a + ".rope.dimension_count", c.head_dim)
-    w.f32(a + ".rope.freq_base", c.rope_base)
-    w.u32(a + ".attention.head_count", c.heads)
-    w.u32(a + ".attention.head_count_kv", c.kv_heads)
-    w.u32(a + ".attention.key_length", c.head_dim)
-    w.u32(a + ".attention.value_length", c.head_dim)
-    w.f32(a + ".attention.layer_norm_rms_epsilon", c.eps)
-    w.text(a + ".hidden_activation", "relu2")
     assert add_tokenizer(w, args.tokenizer) == c.vocab
 
     zeros = total = 0
