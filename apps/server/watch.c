@@ -33,6 +33,12 @@ static bool tell_of(server *srv, wire *w, int how, bool bytes)
     return epoll_ctl(srv->watch_epoll, how, w->fd, &ev) == 0;
 }
 
+/* So many connections that room must be made for others: a sixteenth of all is kept free. */
+static uint64_t full_house(const server *srv)
+{
+    return srv->limits.connections - srv->limits.connections / 16;
+}
+
 wire *watch_open(server *srv, int fd)
 {
     wire *w = tern_calloc(1, sizeof *w);
@@ -48,7 +54,8 @@ wire *watch_open(server *srv, int fd)
     srv->wires = w;
     bool ok = tell_of(srv, w, EPOLL_CTL_ADD, false);
     pthread_mutex_unlock(&srv->wire_mu);
-    if (atomic_fetch_add(&srv->n_wire, 1) == 0)
+    int before = atomic_fetch_add(&srv->n_wire, 1);
+    if (before == 0 || (uint64_t)before + 1 >= full_house(srv))
         wake_watcher(srv);
     if (!ok) {
         watch_close(srv, w);
@@ -174,6 +181,35 @@ static void look_at_deadlines(server *srv)
     } while (n == BATCH);
 }
 
+/* With wire_mu: whether `a` should make room rather than `b`, which may be none. Between requests rather than before
+ * the first one, then whoever has waited longer. */
+static bool sooner(const wire *a, const wire *b)
+{
+    if (!b || (a->phase == PHASE_IDLE) != (b->phase == PHASE_IDLE))
+        return !b || a->phase == PHASE_IDLE;
+    return a->since_ns < b->since_ns;
+}
+
+/* How soon a connection without a request may be closed for another one. */
+#define IDLE_NS 250000000u
+
+/* The library accepts nobody beyond the limit: a crowd that says nothing would keep clients out. */
+static void make_room(server *srv)
+{
+    pthread_mutex_lock(&srv->wire_mu);
+    uint64_t now = tern_clock_ns(), n = (uint64_t)atomic_load(&srv->n_wire);
+    for (int i = 0; i < BATCH && n >= full_house(srv); i++, n--) {
+        wire *gone = NULL;
+        for (wire *w = srv->wires; w; w = w->next)
+            if (!w->cut && !w->x && now - w->since_ns >= IDLE_NS && sooner(w, gone))
+                gone = w;
+        if (!gone)
+            break;
+        cut(gone);
+    }
+    pthread_mutex_unlock(&srv->wire_mu);
+}
+
 /* A client that has closed its side may take what is ready for it, but is not waited for. */
 static void on_event(server *srv, wire *w, uint32_t events, uint64_t seen_ns)
 {
@@ -216,6 +252,8 @@ static void *watch(void *ctx)
         if (look || now - looked >= (uint64_t)TICK_MS * 1000000u) {
             looked = now;
             look_at_deadlines(srv);
+            if ((uint64_t)atomic_load(&srv->n_wire) >= full_house(srv))
+                make_room(srv);
         }
     }
     return NULL;

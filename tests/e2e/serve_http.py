@@ -124,6 +124,24 @@ def framing():
         check(want == {400} or want == {404}, f"chunks split: {want}")
 
 
+def full_house():
+    """Who has nothing to ask makes room: clients need not wait for the others' deadlines."""
+    for asks_before in (True, False):
+        with Server("--limit", "connections=20", "--limit", "idle_s=60", "--limit", "header_s=60") as s:
+            crowd = [s.connect() for _ in range(20)]
+            for c in crowd[:18] if asks_before else ():
+                c.sendall(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")
+                check(b" 200 " in c.recv(4096), "one of the crowd")
+            time.sleep(1.2)
+            begin = time.monotonic()
+            for _ in range(8):
+                check(s.ask("GET", "/health")[0] == 200, "a client beside a full house")
+            took = time.monotonic() - begin
+            check(took < 20, f"8 clients waited {took:.1f} s, asks before: {asks_before}")
+            for c in crowd:
+                c.close()
+
+
 def limits():
     post = (b"POST " + POST.encode() + b" HTTP/1.1\r\n" + HOST +
             b"Connection: close\r\nContent-Type: application/json\r\n")
@@ -149,7 +167,7 @@ def limits():
         check(status_of(got) == 413, f"chunks too many: {got[:200]}")
         got, ended = s.raw(post + b"Transfer-Encoding: chunked\r\n\r\n" + (b"4000\r\n" + b" " * 16384 + b"\r\n") * 100)
         check(status_of(got) in (0, 413) and ended, f"endless chunks: {got[:200]}")
-        # Connections beyond the limit are turned away, and the others live.
+        # Connections beyond the limit wait, and the others live.
         idle = [s.connect() for _ in range(39)]
         time.sleep(0.2)
         check(s.ask("GET", "/health")[0] == 200, "39 idle connections")
@@ -289,4 +307,4 @@ def slow():
         check(s.ask("GET", "/health")[0] == 200, "the server is gone")
 
 
-run_all([routes, framing, limits, bodies, names, slow])
+run_all([routes, framing, limits, full_house, bodies, names, slow])
