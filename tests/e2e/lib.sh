@@ -3,8 +3,9 @@
 #   E2E_JSON      tests/e2e/json.c, E2E_EXPECT tests/e2e/expect.c
 # Every check prints what it found when it fails; the script ends with `finish`.
 set -u
-unset TERN_MODEL TERN_THREADS NO_COLOR CLICOLOR_FORCE
-export LC_ALL=C.UTF-8 TERN_THREADS=1
+unset TERN_THREADS NO_COLOR CLICOLOR_FORCE
+# The small built-in model, where none is named: the first one is test_builtin.sh's.
+export LC_ALL=C.UTF-8 TERN_THREADS=1 TERN_MODEL=stories
 # libedit forgets to free the names of added functions; only sanitizer builds read this.
 export LSAN_OPTIONS=suppressions=$PWD/tests/e2e/leaks.txt:print_suppressions=0
 tmp=$(mktemp -d)
@@ -76,6 +77,18 @@ dialogue() {
     last="tern $* (on a terminal)"
     HOME=$tmp XDG_STATE_HOME=$tmp/state TERM=xterm "$E2E_EXPECT" "$TERN" "$@" >"$out" 2>"$err"
     ok $? "dialogue"
+}
+
+plain() { ! grep -q __asan_init "$TERN"; } # sanitizers have memory of their own
+
+# The most that was resident is within a fifth and 4 MB of the plan.
+predicts() { # ARG...
+    run plan "$@" -c 400 --no-walls --json
+    want=$("$E2E_JSON" as_asked total_bytes <"$out")
+    run bench "$@" -p 300 -n 90 -r 1 -t 1 --no-walls -q
+    got=$(sed -n 's/.*peak memory \([0-9]*\) MB.*/\1/p' "$out")
+    ok $((got * 1000000 > want / 5 * 6 + 4000000 || got * 1000000 < want / 5 * 4 - 4000000)) \
+        "planned $want bytes, peak $got MB"
 }
 
 finish() {

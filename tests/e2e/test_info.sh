@@ -54,22 +54,6 @@ fails_with 3 'no chat template' show $small --template
 run show models/test/bitnet-tinystories-1M.gguf --json
 json_is bitnet architecture
 
-# a built-in model by its name; a file of that name comes first
-run show stories
-has_status 0
-out_has 'tern-stories (built in)'
-out_has 'licence        MIT'
-out_has 'trained with   TinyStories (CDLA-Sharing-1.0)'
-run show tern-stories --json
-json_is MIT origin licence
-run run stories -p 'Once upon a time' -n 3 -no-cnv --temp 0 -q
-has_status 0
-cp "$out" "$tmp/want"
-run run models/tern-stories.gguf -p 'Once upon a time' -n 3 -no-cnv --temp 0 -q
-cmp -s "$out" "$tmp/want"; ok $? 'the built-in model says something else than its file'
-(cd "$tmp" && cp "$OLDPWD/$small" stories && "$TERN" show stories) >"$out"
-out_has '0.26 M'
-
 TERN_THREADS= run doctor --json
 has_status 0
 json_has cpu flags
