@@ -34,7 +34,7 @@ from optim import Optimiser
 from rows import Mixture
 from teacher import Teacher, read_gguf
 from vocab import Vocabulary
-from workers import Workers
+from workers import Workers, apart
 
 # length of a row of tokens, rows a step and rows at a time, learning rate, tokens of the schedule, parts of it at full precision
 # and until all is ternary, part of plain texts among the tokens
@@ -203,8 +203,9 @@ def main():
 
     def save():
         if args.rank == 0:
-            torch.save({"config": model.c.dict(), "model": model.state_dict(), "optimiser": optimiser.state_dict(),
-                        "step": step, "tokens": tokens, "epoch": epoch, "at": at}, last + ".part")
+            torch.save({"config": model.c.dict(), "model": apart(model.state_dict()),
+                        "optimiser": apart(optimiser.state_dict()), "step": step, "tokens": tokens, "epoch": epoch,
+                        "at": at}, last + ".part")
             os.replace(last + ".part", last)
 
     clock = time.time if device == "cuda" else time.process_time

@@ -11,6 +11,15 @@ import torch
 import torch.distributed as dist
 
 
+def apart(state):
+    """A copy of a state without what else lies in the memory that workers share: torch.save would keep all of it."""
+    if isinstance(state, torch.Tensor):
+        return state.clone()
+    if isinstance(state, dict):
+        return {name: apart(x) for name, x in state.items()}
+    return [apart(x) for x in state] if isinstance(state, list) else state
+
+
 class Workers:
     def __init__(self, count, rank, meet):
         self.count, self.rank = count, rank
