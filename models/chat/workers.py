@@ -52,9 +52,9 @@ class Workers:
             p.data = place
         self.states, self.gradients = {p: (a, b) for p, a, b in zip(params, *rows[1:3])}, rows[3:]
         self.flat = flat[(3 + self.rank) * total:][:total]
-        load, owned, other = [0.0] * self.count, [], set(matrices)
+        load, owned, divided = [0.0] * self.count, [], set(matrices)
         for p in sorted(params, key=lambda p: -p.numel()):
-            if p in other:
+            if p in divided:
                 short, long = min(p.shape), max(p.shape)
                 owner, cost = load.index(min(load)), short * short * (2.0 * long + short) + 20.0 * p.numel()
             else:
@@ -105,7 +105,7 @@ class Workers:
                 for rank in range(self.count):
                     if rank != self.rank:
                         p.grad += self.gradients[rank][i]
-        square = torch.stack([p.grad.square().sum() for p in self.owned]).sum()
+        square = sum((p.grad.square().sum() for p in self.owned), self.params[0].new_zeros(()))
         scale = (most / (self.sum(square).sqrt() + 1e-6)).clamp(max=1.0)
         for p in self.owned:
             p.grad *= scale
