@@ -79,7 +79,7 @@ dialogue() {
     ok $? "dialogue"
 }
 
-plain() { ! grep -q __asan_init "$TERN"; } # sanitizers have memory of their own
+plain() { ! grep -q '__[at]san_init' "$TERN"; } # sanitizers have memory of their own
 
 # The most that was resident is within a fifth and 4 MB of the plan.
 predicts() { # ARG...
