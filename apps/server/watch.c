@@ -197,7 +197,9 @@ static bool sooner(const wire *a, const wire *b)
 static void make_room(server *srv)
 {
     pthread_mutex_lock(&srv->wire_mu);
-    uint64_t now = tern_clock_ns(), n = (uint64_t)atomic_load(&srv->n_wire);
+    uint64_t now = tern_clock_ns(), n = 0;
+    for (const wire *w = srv->wires; w; w = w->next)
+        n += !w->cut;
     for (int i = 0; i < BATCH && n >= full_house(srv); i++, n--) {
         wire *gone = NULL;
         for (wire *w = srv->wires; w; w = w->next)
