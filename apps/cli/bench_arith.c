@@ -89,7 +89,7 @@ tern_code bench_arith(cli *c, tern_err *err)
     json_t *list = json_array(), *row;
     for (i = 0; i < sizeof published / sizeof published[0]; i++)
         add_row(list, &published[i]);
-    if (cli_text(&c->opt, OPT_MODEL)) {
+    if (cli_model_asked(c)) {
         tern_code rc = add_model(c, list, err);
         if (rc != TERN_OK) {
             json_decref(list);

@@ -89,7 +89,7 @@ tern_code bench_model_init(bench_model *b, cli *c, tern_err *err)
                 return tern_fail(err, TERN_E_USAGE, "--synthetic-... options need --synthetic");
         return TERN_OK;
     }
-    if (cli_text(o, OPT_MODEL))
+    if (cli_model_asked(c))
         return tern_fail(err, TERN_E_USAGE, "--synthetic and a model exclude each other");
     b->what.progress = show_making;
     b->what.ctx = c;

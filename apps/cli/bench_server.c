@@ -173,7 +173,7 @@ static tern_code fetch_json(const server_bench *b, const char *method, const cha
 /* The first model that the server names, unless -m does. */
 static tern_code find_model(server_bench *b, tern_err *err)
 {
-    const char *name = cli_text(&b->c->opt, OPT_MODEL);
+    const char *name = cli_model_asked(b->c);
     json_t *list = NULL, *text = NULL;
     if (!name) {
         TERN_TRY(fetch_json(b, "GET", "/v1/models", NULL, &list, err));

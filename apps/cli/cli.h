@@ -60,6 +60,8 @@ void cli_warn_unweighted(cli *c, const struct imatrix *m);
 char *cli_cache_dir(const cli *c);
 /* c->label, "tern-stories (built in)" or the file's name without folders. */
 const char *cli_model_label(const cli *c);
+/* The model that the command line itself names, not TERN_MODEL, which is meant for commands that need one; NULL: none. */
+const char *cli_model_asked(const cli *c);
 /* The built-in model that the options mean; NULL: a file or a model of the store, or this build has none. */
 const cli_builtin *cli_model_builtin(const cli *c);
 /* n_ctx 0: the model's; warns when it passes what the model was trained with. */

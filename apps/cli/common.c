@@ -121,6 +121,11 @@ tern_code cli_print_text(const cli *c, const char *key, tern_str *text, tern_err
 
 /* ---- models and sessions ------------------------------------------------------------------- */
 
+const char *cli_model_asked(const cli *c)
+{
+    return c->opt.value[OPT_MODEL].source == CLI_ARG ? cli_text(&c->opt, OPT_MODEL) : NULL;
+}
+
 const cli_builtin *cli_model_builtin(const cli *c)
 {
     const char *name = cli_text(&c->opt, OPT_MODEL);

@@ -358,7 +358,7 @@ tern_code cli_doctor(cli *c, tern_err *err)
     json_t *o;
     if (cli_flag(&c->opt, OPT_BUG_REPORT))
         return cli_bug_report(c, err);
-    if (c->opt.value[OPT_MODEL].source == CLI_ARG) /* TERN_MODEL is meant for others */
+    if (cli_model_asked(c))
         return tern_fail(err, TERN_E_USAGE, "doctor looks at a model only with --bug-report");
     TERN_TRY(cli_doctor_facts(c, &o, err));
     if (c->json)
