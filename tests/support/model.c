@@ -406,3 +406,12 @@ tern_model *test_model_file(const char *path, int n_thread, tern_head_mode head)
         fail_msg("%s", err.msg);
     return m;
 }
+
+tern_grammar *test_model_grammar(const tern_model *m, tern_grammar_kind kind, const char *text)
+{
+    tern_grammar *g;
+    tern_err err = {0};
+    if (tern_grammar_new(m, kind, text, strlen(text), &g, &err) != TERN_OK)
+        fail_msg("%s", err.msg);
+    return g;
+}

@@ -57,6 +57,8 @@ void test_model_write(test_model *m);
 tern_code test_model_open(test_model *m, tern_model **out, tern_err *err);
 /* A small ternary model, made and opened; fails the test if that fails. The model borrows m->file. */
 tern_model *test_model_ternary(test_model *m, int n_layer, int n_ctx, int n_thread);
+/* A grammar for a model's answers; tern_grammar_free it. */
+tern_grammar *test_model_grammar(const tern_model *m, tern_grammar_kind kind, const char *text);
 /* Everything one does with a model: describe, tokenise, evaluate, generate greedily and by sampling
  * with every type of cache, detokenise. Each id must be in the vocabulary, each text valid UTF-8. */
 void test_model_use(tern_model *m);

@@ -18,15 +18,6 @@
     "\"legs\",\"likes\"],\"additionalProperties\":false}"
 #define MAX_TEXT 4096
 
-static tern_grammar *compile(const tern_model *m, tern_grammar_kind kind, const char *text)
-{
-    tern_grammar *g;
-    tern_err err = {0};
-    if (tern_grammar_new(m, kind, text, strlen(text), &g, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return g;
-}
-
 typedef struct answer {
     char text[MAX_TEXT];
     int32_t ids[512];
@@ -117,8 +108,8 @@ static void whatever_the_way(void **state)
     (void)state;
     tern_model *full = test_model_file(BUILTIN, 1, TERN_HEAD_FULL),
                *screened = test_model_file(BUILTIN, 1, TERN_HEAD_ALWAYS);
-    tern_grammar *g = compile(full, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA),
-                 *h = compile(screened, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
+    tern_grammar *g = test_model_grammar(full, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA),
+                 *h = test_model_grammar(screened, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
     size_t n_screened = 0, n_accepted = 0;
     for (int i = 0; i < 12; i++) {
         static answer a, b;
@@ -150,9 +141,10 @@ static void forced_text(void **state)
     (void)state;
     static answer a, b;
     tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
-    tern_grammar *g = compile(m, TERN_GRAMMAR_REGEX,
-                              "The name of the little cat is [A-Z][a-z]{2,6} and her friend's name "
-                              "is [A-Z][a-z]{2,6}\\.");
+    tern_grammar *g =
+        test_model_grammar(m, TERN_GRAMMAR_REGEX,
+                           "The name of the little cat is [A-Z][a-z]{2,6} and her friend's name "
+                           "is [A-Z][a-z]{2,6}\\.");
     size_t n_pass = 0, n_plain = 0;
     for (int i = 0; i < 4; i++) {
         tern_gen_opts o = options(g, i);
@@ -175,7 +167,7 @@ static void the_end(void **state)
     (void)state;
     static answer a;
     tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
-    tern_grammar *g = compile(m, TERN_GRAMMAR_CHOICE, "[\"yes\",\"no\"]");
+    tern_grammar *g = test_model_grammar(m, TERN_GRAMMAR_CHOICE, "[\"yes\",\"no\"]");
     tern_gen_opts o = options(g, 0);
     o.ignore_eos = true;
     ask(m, &o, &a);
@@ -186,7 +178,7 @@ static void the_end(void **state)
     ask(m, &o, &a);
     assert_true(a.n_id == 1);
     tern_grammar_free(g);
-    g = compile(m, TERN_GRAMMAR_CHOICE, "[\"\"]");
+    g = test_model_grammar(m, TERN_GRAMMAR_CHOICE, "[\"\"]");
     o = options(g, 0);
     o.ignore_eos = true;
     ask(m, &o, &a);
@@ -194,7 +186,7 @@ static void the_end(void **state)
     assert_int_equal(a.n_id, 0);
     tern_grammar_free(g);
     /* longer than it may be: cut */
-    g = compile(m, TERN_GRAMMAR_REGEX, "[a-z ]{1000}");
+    g = test_model_grammar(m, TERN_GRAMMAR_REGEX, "[a-z ]{1000}");
     o = options(g, 1);
     o.n_predict = 20;
     ask(m, &o, &a);
@@ -210,7 +202,7 @@ static void behind_a_trigger(void **state)
     static const char *const trigger[] = {" the", "<never>"};
     static answer a;
     tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
-    tern_grammar *g = compile(m, TERN_GRAMMAR_GBNF, "root ::= \"=\" [0-9]{3} \"!\"");
+    tern_grammar *g = test_model_grammar(m, TERN_GRAMMAR_GBNF, "root ::= \"=\" [0-9]{3} \"!\"");
     int n_fired = 0;
     for (int i = 0; i < 6; i++) {
         tern_gen_opts o = options(g, i);
@@ -255,7 +247,7 @@ static void shared(void **state)
     static answer alone;
     pthread_t thread[N];
     tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
-    tern_grammar *g = compile(m, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
+    tern_grammar *g = test_model_grammar(m, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
     for (int i = 0; i < N; i++) {
         w[i] = (worker){.m = m, .g = g, .i = i + 1};
         assert_int_equal(pthread_create(&thread[i], NULL, work, &w[i]), 0);
@@ -284,7 +276,7 @@ static void refusals(void **state)
     size_t n = prompt_ids(m, ids, 64);
     char *rules;
     assert_int_equal(tern_session_new(m, NULL, &s, NULL), TERN_OK);
-    tern_grammar *g = compile(other, TERN_GRAMMAR_REGEX, "a");
+    tern_grammar *g = test_model_grammar(other, TERN_GRAMMAR_REGEX, "a");
     tern_gen_opts o = options(g, 0);
     assert_int_equal(tern_request_new(s, ids, n, &o, &r, &err), TERN_E_USAGE);
     assert_non_null(strstr(err.msg, "another model"));

@@ -13,29 +13,16 @@
 
 typedef tern_model *(*open_fn)(test_model *file, int n_thread);
 
-static tern_model *open_file(const char *path, int n_thread)
-{
-    tern_model *m;
-    tern_err err = {0};
-    tern_model_opts o;
-    tern_model_opts_init(&o);
-    o.n_thread = n_thread;
-    o.strict = true;
-    if (tern_model_open(path, &o, &m, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return m;
-}
-
 static tern_model *open_ternary(test_model *file, int n_thread)
 {
     (void)file;
-    return open_file("models/tern-stories.gguf", n_thread);
+    return test_model_file("models/tern-stories.gguf", n_thread, TERN_HEAD_AUTO);
 }
 
 static tern_model *open_float(test_model *file, int n_thread)
 {
     (void)file;
-    return open_file("models/test/stories260K.gguf", n_thread);
+    return test_model_file("models/test/stories260K.gguf", n_thread, TERN_HEAD_AUTO);
 }
 
 static tern_model *open_q8(test_model *file, int n_thread)

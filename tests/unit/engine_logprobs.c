@@ -214,15 +214,6 @@ static size_t check_drawn(const tern_model *m, const told *t, const tern_gen_opt
 
 /* ---- the tests ---------------------------------------------------------------------------- */
 
-static tern_grammar *compile(const tern_model *m, tern_grammar_kind kind, const char *text)
-{
-    tern_grammar *g;
-    tern_err err = {0};
-    if (tern_grammar_new(m, kind, text, strlen(text), &g, &err) != TERN_OK)
-        fail_msg("%s", err.msg);
-    return g;
-}
-
 /* Every fourth is greedy; drafts or none; filters but top-k are off. */
 static tern_gen_opts options(tern_grammar *g, int i)
 {
@@ -254,8 +245,8 @@ static void test_the_models_own(void **state)
     size_t n_other = 0;
     for (int i = 0; i < 16; i++) {
         tern_model *m = test_model_file(BUILTIN, 1, i % 2 ? TERN_HEAD_ALWAYS : TERN_HEAD_AUTO);
-        tern_grammar *g = i % 4 < 2 ? compile(m, TERN_GRAMMAR_CHOICE, CHOICES)
-                                    : compile(m, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
+        tern_grammar *g = i % 4 < 2 ? test_model_grammar(m, TERN_GRAMMAR_CHOICE, CHOICES)
+                                    : test_model_grammar(m, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
         tern_gen_opts o = options(g, i / 2);
         ask(m, prompt_of(i / 4), &o, &t);
         n_other += check_own(&t);
@@ -272,7 +263,7 @@ static void test_of_what_was_drawn_from(void **state)
     static told t;
     static const tern_token_bias bias[] = {{END, 3.0f}, {ENDOFTEXT, -INFINITY}};
     tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
-    tern_grammar *g = compile(m, TERN_GRAMMAR_CHOICE, CHOICES);
+    tern_grammar *g = test_model_grammar(m, TERN_GRAMMAR_CHOICE, CHOICES);
     size_t n_free = 0;
     for (int i = 0; i < 48; i++) {
         tern_gen_opts o = options(g, i);
@@ -295,7 +286,7 @@ static void test_greedy_is_sure(void **state)
     (void)state;
     static told t;
     tern_model *m = test_model_file(BUILTIN, 1, TERN_HEAD_AUTO);
-    tern_grammar *g = compile(m, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
+    tern_grammar *g = test_model_grammar(m, TERN_GRAMMAR_JSON_SCHEMA, SCHEMA);
     tern_gen_opts o = options(g, 0);
     o.logprobs_final = true;
     ask(m, prompt_of(0), &o, &t);
