@@ -62,8 +62,7 @@ static tern_screen screen_of(const tern_choice *c, int i)
 static void learn(tern_model *m, const tern_pick *p, bool alone)
 {
     tern_exec *e = &m->e;
-    size_t n_exact = (size_t)p->picked.n_exact, n_refined = (size_t)p->picked.n_refined;
-    if (p->done && (!alone || tern_model_screen_pays(m, n_exact, n_refined))) {
+    if (p->done && (!alone || tern_model_screen_pays(m, &p->picked))) {
         e->n_unscreened /= 2;
         return;
     }

@@ -239,9 +239,9 @@ json_t *tern_calibration_json(const tern_model *m);
 
 /* Screen the output head if that pays (engine/screen_open.c); the rest of the model is ready. */
 TERN_CHECK tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err);
-/* Whether a choice that needs so many rows is cheaper than the whole head. A byte of a single row counts
+/* Whether a choice that needs such rows is cheaper than the whole head. A byte of a single row counts
  * twice: it comes from anywhere. */
-bool tern_model_screen_pays(const tern_model *m, size_t n_exact, size_t n_refined);
+bool tern_model_screen_pays(const tern_model *m, const tern_picked *need);
 
 /* Choose and compile the model's chat template (engine/chat.c). */
 TERN_CHECK tern_code tern_chat_init(tern_model *m, const char *option, tern_err *err);

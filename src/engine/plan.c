@@ -55,10 +55,9 @@ static void add_head(const tern_model *m, const tern_model_opts *o, tern_weights
 {
     bool always = o->head == TERN_HEAD_ALWAYS;
     if (tern_model_screens(m, o) && tern_head_pays(&w->head, always)) {
-        tern_head_plan(&w->screen, &w->head, !m->low_memory,
-                       !m->low_memory || m->packing != TERN_PACKING_NOT_KEPT);
-        size_t row = tern_round_up((size_t)w->head.rows, 64) * sizeof(float);
-        p->head_bytes = w->screen.w4_bytes + w->screen.w2_bytes + 4 * row;
+        bool fine = !m->low_memory || m->packing != TERN_PACKING_NOT_KEPT;
+        tern_head_plan(&w->screen, &w->head, !m->low_memory, fine ? TERN_HEAD_FINE : 0);
+        p->head_bytes = tern_head_memory(&w->screen);
     } else if (w->head.packed_bytes == 0 && !m->low_memory) {
         p->mapped_bytes += w->head.read_bytes;
     }

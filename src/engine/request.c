@@ -555,7 +555,7 @@ static void count_head(tern_request *r)
     r->stats.n_head_row += n;
     r->stats.max_head_row = n > r->stats.max_head_row ? n : r->stats.max_head_row;
     r->stats.head_bytes += n * w->head.w_stride + (use->whole ? w->head.read_bytes : 0) +
-                           (size_t)use->picked.n_refined * w->screen.w2_stride;
+                           tern_picked_fine_bytes(&use->picked, &w->screen);
 }
 
 /* The next token is chosen. */

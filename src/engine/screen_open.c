@@ -77,14 +77,9 @@ static tern_code take_sample(tern_model *m, sample *s, tern_err *err)
     return rc;
 }
 
-/* What choices of one sampler need, on average. */
-typedef struct need {
-    size_t n_exact, n_refined;
-} need;
-
 /* One choice; the caller's floats hold the screen, as a session's would. */
 static void try_one(tern_model *m, tern_sampler *sampler, const float *x, float *kept, uint64_t pos,
-                    need *sum)
+                    tern_picked *sum)
 {
     const tern_exec *e = &m->e;
     size_t n_block = (size_t)tern_head_n_block(&m->w.screen);
@@ -99,12 +94,14 @@ static void try_one(tern_model *m, tern_sampler *sampler, const float *x, float 
         c.top = c.up + n_block;
         tern_sampler_pick_screened(&m->e, &c, &p, 1);
     }
-    sum->n_refined += p.done ? (size_t)p.picked.n_refined : (size_t)m->w.h.n_vocab;
-    sum->n_exact += p.done ? (size_t)p.picked.n_exact : (size_t)m->w.h.n_vocab;
+    sum->n_exact += p.done ? p.picked.n_exact : m->w.h.n_vocab;
+    for (int i = 0; i < TERN_HEAD_FINE; i++)
+        sum->n_fine[i] += p.done ? p.picked.n_fine[i] : m->w.h.n_vocab;
 }
 
+/* What choices of one sampler need, on average. */
 static tern_code try_sampler(tern_model *m, const sample *s, const tern_sample_params *params,
-                             need *mean, tern_err *err)
+                             tern_picked *mean, tern_err *err)
 {
     const tern_exec *e = &m->e;
     tern_sampler *sampler;
@@ -117,7 +114,8 @@ static tern_code try_sampler(tern_model *m, const sample *s, const tern_sample_p
         try_one(m, sampler, s->rows + (size_t)(s->n - 1 - i * (s->n - 1) / N_TRIAL) * e->x_stride,
                 kept, (uint64_t)i, mean);
     mean->n_exact /= N_TRIAL;
-    mean->n_refined /= N_TRIAL;
+    for (int i = 0; i < TERN_HEAD_FINE; i++)
+        mean->n_fine[i] /= N_TRIAL;
     if (rc == TERN_OK)
         tern_sampler_free(sampler);
     tern_free(kept);
@@ -165,30 +163,31 @@ static void estimate_whole(tern_model *m, const sample *s)
     }
 }
 
-bool tern_model_screen_pays(const tern_model *m, size_t n_exact, size_t n_refined)
+bool tern_model_screen_pays(const tern_model *m, const tern_picked *need)
 {
     const tern_linear *l = &m->w.head;
     const tern_head *h = &m->w.screen;
-    return h->w4_bytes + n_refined * h->w2_stride + 2 * n_exact * l->w_stride <
+    return h->w4_bytes + tern_picked_fine_bytes(need, h) + 2 * (size_t)need->n_exact * l->w_stride <
            l->read_bytes / 5 * 4;
 }
 
-/* Choices of the default and of the greedy sampler say whether screening pays for either, and whether the
- * second plane is worth its memory, half as much as the first. */
+/* Choices of the default and of the greedy sampler say whether screening pays for either, and which of the
+ * finer planes are worth their memory, each a quarter of the coarse one's: without a plane the rows that it is
+ * read for would be read of the head. */
 static tern_code judge(tern_model *m, const sample *s, bool any_size, tern_err *err)
 {
     tern_head *h = &m->w.screen;
     tern_sample_params params;
-    need usual = {0}, greedy = {0};
+    tern_picked usual = {0}, greedy = {0};
     tern_sample_params_init(&params);
     TERN_TRY(try_sampler(m, s, &params, &usual, err));
     params.temp = 0;
     TERN_TRY(try_sampler(m, s, &params, &greedy, err));
-    if (!any_size && !tern_model_screen_pays(m, usual.n_exact, usual.n_refined) &&
-        !tern_model_screen_pays(m, greedy.n_exact, greedy.n_refined))
+    if (!any_size && !tern_model_screen_pays(m, &usual) && !tern_model_screen_pays(m, &greedy))
         tern_head_done(h);
-    else if (usual.n_refined * m->w.head.w_stride < h->w4_bytes / 16)
-        tern_head_keep_one(h);
+    while (h->l && h->n_fine > 0 &&
+           (size_t)usual.n_fine[h->n_fine - 1] * m->w.head.w_stride < h->w4_bytes / 32)
+        tern_head_keep(h, h->n_fine - 1);
     if (h->l && !any_size)
         estimate_whole(m, s);
     return TERN_OK;
@@ -205,12 +204,12 @@ tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err)
     tern_code rc = s.rows && s.energy
                        ? take_sample(m, &s, err)
                        : tern_fail(err, TERN_E_NOMEM, "%s: out of memory", m->dir->path);
-    /* The second plane and columns stored again save time with memory; from a packed file the plane is
+    /* Finer planes and columns stored again save time with memory; from a packed file those planes are
      * read as needed. */
+    bool fine = !m->low_memory || m->packing == TERN_PACKING_MADE;
     if (rc == TERN_OK)
-        rc =
-            tern_head_init(&w->screen, &w->head, s.n && !m->low_memory ? s.energy : NULL,
-                           !m->low_memory || m->packing == TERN_PACKING_MADE, m->dir, m->pool, err);
+        rc = tern_head_init(&w->screen, &w->head, s.n && !m->low_memory ? s.energy : NULL,
+                            fine ? TERN_HEAD_FINE : 0, m->dir, m->pool, err);
     if (rc == TERN_OK && w->screen.l && s.n > N_TRIAL)
         rc = judge(m, &s, any_size, err);
     tern_free(s.rows);

@@ -163,20 +163,17 @@ typedef int (*tern_list_i8_fn)(const int8_t *q, size_t stride, int n_tok, int i0
 
 /* ---- screening planes -------------------------------------------------------------------- */
 
-/* ACT12: one f32 vector in about 12 bits, as int8 values: each column has a high one of its own, and those
- * whose codes share a byte of a plane share a low one, which has the places of their codes:
- *   N4R16  x[c] ~ scale * (256 * hi[c] + 16^h * lo[c/8*4 + c%4]),     h = c / 4 % 2
- *   N2R1   x[c] ~ scale * (256 * hi[c] + 4^p * lo[c/256*64 + c%64]),  p = c / 64 % 4
- * so that one product of whole bytes serves all of them. Modulo 256 the multiples of 1 and 16 are 256 points
- * a grid of 16 x 16 apart, those of 1, 4, 16 and 64 one of 4 to the fourth: columns come as close to any value
- * as with 12, respectively 10 bits of their own (model/screen.c). hi is within -127..127, lo any int8, but 0 where
- * one of its columns is past the last. */
+/* ACT12: one f32 vector in about 12 bits, as int8 values: each column has a high one of its own, and the two
+ * whose codes share a byte of N4R16 share a low one, which has the places of their codes:
+ *   x[c] ~ scale * (256 * hi[c] + 16^h * lo[c/8*4 + c%4]),     h = c / 4 % 2
+ * so that one product of whole bytes serves both. Modulo 256 the multiples of 1 and 16 are 256 points a grid of
+ * 16 x 16 apart: columns come as close to any value as with 12 bits of their own (model/screen.c). hi is within
+ * -127..127, lo any int8, but 0 where one of its columns is past the last. */
 typedef struct tern_act12 {
-    int8_t *hi, *lo; /* [n_tok][stride], zero-padded; of lo the first half, respectively quarter */
+    int8_t *hi, *lo; /* [n_tok][stride], zero-padded; of lo the first half */
     size_t stride;   /* multiple of 256, >= cols */
     float *scale;    /* [n_tok] */
-    int32_t
-        *sum; /* [n_tok][2]: of hi; of lo, 17 or 85 times, which is what it adds to all columns */
+    int32_t *sum;    /* [n_tok][2]: of hi; of lo, 17 times, which is what it adds to all columns */
 } tern_act12;
 
 /* Coarse copies of a large matrix, from which bounds of its products are had (model/head.h).
@@ -186,8 +183,8 @@ typedef struct tern_act12 {
  *   j = 0..3) holds the code of column 8b + j in its low half and of column 8b + 4 + j in its high one.
  *     H = sum_k (2 * code - 15) * hi[k];  L the same with 16^h * lo
  *     y = (((float)H * 256 + (float)L) * act.scale) * scale[row]
- * N2R1: 2-bit codes, row by row, columns padded to 256 with any code; byte k of 64-byte vector b holds
- *   in bits 2p..2p+1 the code of column 256b + 64p + k; the same sums of 2 * code - 3.
+ * N1R1: 1-bit codes, row by row, columns padded to 64 with any code; bit c % 8 of byte c / 8 is that of column c.
+ *     y = ((float)(sum_c (2 * code - 1) * x[c]) * x_scale) * scale[row]
  * Exact: a byte of codes is at most 255, and |255 * 128 * cols / 2| < 2^31 for cols <= 2^17, the most that either
  * plane may have. */
 #define TERN_SCREEN_MAX_COLS (1 << 17)
@@ -205,17 +202,20 @@ typedef struct tern_screen4 {
 /* y[t][r] for every t and r in [row0, row1); row0 is a multiple of 16. */
 typedef void (*tern_screen4_fn)(const tern_screen4 *k, int row0, int row1);
 
-typedef struct tern_screen2 {
-    const uint8_t *w; /* N2R1 */
+typedef struct tern_screen1 {
+    const uint8_t *w; /* N1R1 */
     size_t w_stride;  /* bytes per row */
     int cols;
     const float *scale; /* [rows] */
-    tern_act12 act;     /* one token */
+    const int8_t
+        *x; /* column c at c % 8 * tern_n1_input_stride(cols) + c / 8, the others 0; none is -128 */
+    float x_scale;
+    int32_t x_sum;      /* of x */
     const int32_t *row; /* which rows, any order */
     float *y;           /* y[i] is of row[i] */
-} tern_screen2;
+} tern_screen1;
 /* y[i] for i in [i0, i1). */
-typedef void (*tern_screen2_fn)(const tern_screen2 *k, int i0, int i1);
+typedef void (*tern_screen1_fn)(const tern_screen1 *k, int i0, int i1);
 
 /* ---- vectors ----------------------------------------------------------------------------- */
 
@@ -330,7 +330,7 @@ typedef float (*tern_i16_store_fn)(const float *x, const float *mul, int n, int1
     X(LIST_F32, list_f32, tern_list_f32_fn)                                                        \
     X(LIST_I8, list_i8, tern_list_i8_fn)                                                           \
     X(SCREEN4, screen4, tern_screen4_fn)                                                           \
-    X(SCREEN2, screen2, tern_screen2_fn)                                                           \
+    X(SCREEN1, screen1, tern_screen1_fn)                                                           \
     X(RMSNORM, rmsnorm, tern_rmsnorm_fn)                                                           \
     X(ROPE, rope, tern_rope_fn)                                                                    \
     X(RELU2_MUL, relu2_mul, tern_glu_fn)                                                           \
@@ -436,13 +436,14 @@ void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, 
 void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
                             size_t codes_stride);
 
-/* N4R16: the stripe of codes[16][codes_stride >= cols] (0..15), and N2R1: one row of codes[cols] (0..3),
+/* N4R16: the stripe of codes[16][codes_stride >= cols] (0..15), and N1R1: one row of codes[cols] (0..1),
  * with their sizes; 64 readable bytes past the end are included in the wholes. */
 size_t tern_n4_bytes(int rows, int cols);
 size_t tern_n4_stripe_bytes(int cols);
 void tern_n4_pack_stripe(const uint8_t *codes, size_t codes_stride, int cols, uint8_t *stripe);
-size_t tern_n2_bytes(int rows, int cols);
-size_t tern_n2_row_bytes(int cols);
-void tern_n2_pack_row(const uint8_t *codes, int cols, uint8_t *row);
+size_t tern_n1_bytes(int rows, int cols);
+size_t tern_n1_row_bytes(int cols);
+size_t tern_n1_input_stride(int cols); /* of eight parts of an input */
+void tern_n1_pack_row(const uint8_t *codes, int cols, uint8_t *row);
 
 #endif

@@ -32,23 +32,37 @@ void tern_n4_pack_stripe(const uint8_t *codes, size_t codes_stride, int cols, ui
     }
 }
 
-size_t tern_n2_row_bytes(int cols)
+size_t tern_n1_row_bytes(int cols)
 {
-    return ((size_t)cols + 255) / 256 * 64;
+    return ((size_t)cols + 63) / 64 * 8;
 }
 
-size_t tern_n2_bytes(int rows, int cols)
+size_t tern_n1_bytes(int rows, int cols)
 {
-    return (size_t)rows * tern_n2_row_bytes(cols) + 64;
+    return (size_t)rows * tern_n1_row_bytes(cols) + 64;
 }
 
-void tern_n2_pack_row(const uint8_t *codes, int cols, uint8_t *row)
+size_t tern_n1_input_stride(int cols)
 {
-    memset(row, 0, tern_n2_row_bytes(cols));
-    for (int c = 0; c < cols; c += 64) {
-        uint8_t *out = row + c / 256 * 64;
-        int n = cols - c < 64 ? cols - c : 64, place = c % 256 / 64 * 2;
-        for (int i = 0; i < n; i++)
-            out[i] |= (uint8_t)(codes[c + i] << place);
-    }
+    return (tern_n1_row_bytes(cols) + 63) / 64 * 64;
+}
+
+/* Eight codes of 0 or 1, a byte each, lowest first -> eight bits: the factor brings bit 8 i to bit 56 + i, and
+ * what else it makes stays below or beyond. */
+static uint8_t bits_of(const uint8_t *codes)
+{
+    uint64_t v = 0;
+    for (int i = 0; i < 8; i++) /* one load, where bytes are in this order */
+        v |= (uint64_t)codes[i] << 8 * i;
+    return (uint8_t)(v * 0x0102040810204080u >> 56);
+}
+
+void tern_n1_pack_row(const uint8_t *codes, int cols, uint8_t *row)
+{
+    int c = 0;
+    memset(row, 0, tern_n1_row_bytes(cols));
+    for (; c + 8 <= cols; c += 8)
+        row[c / 8] = bits_of(codes + c);
+    for (; c < cols; c++)
+        row[c / 8] |= (uint8_t)(codes[c] << c % 8);
 }

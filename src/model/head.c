@@ -21,6 +21,10 @@
 /* Rows whose norms are beyond this are not screened: products stay far from the ends of f32. */
 #define MAX_NORM 1e15f
 
+/* A column stored again takes a byte of each row. It is worth that if its inputs have so many times the mean
+ * energy of those that are left: then what the bound shrinks by saves more of the finer planes. */
+#define EXTRA_WORTH 12.0
+
 /* So many rows are read before their pages are let go: some MiB. */
 #define LET_GO_ROWS 1024
 
@@ -40,7 +44,8 @@ size_t tern_head_plane_bytes(const tern_head *h)
 size_t tern_head_memory(const tern_head *h)
 {
     size_t row = tern_round_up((size_t)h->rows, 64) * sizeof(float);
-    return h->l ? h->w4_bytes + h->w2_bytes + (h->w2 ? 4 : 3) * row : 0;
+    size_t fine = (size_t)h->n_fine * h->w1_bytes;
+    return h->l ? h->w4_bytes + fine + TERN_HEAD_PER_ROW(h->n_fine) * row : 0;
 }
 
 /* ---- building -------------------------------------------------------------------------------- */
@@ -50,8 +55,8 @@ typedef struct build {
     const tern_dir *dir; /* NULL: none */
     bool expand;         /* BLOCK class */
     float *work;         /* [n_lane][work_stride]: one row and its absolute form */
-    uint8_t *codes;      /* [n_lane][codes_stride]: 16 rows of 4-bit codes, one of 2-bit codes */
-    double *sums;        /* [n_lane][cols]: for the mean */
+    uint8_t *codes; /* [n_lane][17][codes_stride]: 16 rows of 4-bit codes, one of 1-bit codes */
+    double *sums;   /* [n_lane][cols]: for the mean */
     size_t work_stride, codes_stride;
     double mean_norm;
     _Atomic bool beyond; /* a row that is not screened; any lane may raise it */
@@ -137,12 +142,11 @@ static int most_extra(int cols)
 static void choose_extra(tern_head *h, const float *energy)
 {
     int want = most_extra(h->cols);
-    double sum = 0, mean;
+    double rest = 0;
     if (!energy)
         return;
     for (int i = 0; i < h->cols; i++)
-        sum += (double)energy[i];
-    mean = sum / h->cols;
+        rest += (double)energy[i];
     for (; h->n_extra < want; h->n_extra++) {
         int best = -1;
         for (int i = 0; i < h->cols; i++) {
@@ -152,8 +156,9 @@ static void choose_extra(tern_head *h, const float *energy)
             if (!had && (best < 0 || energy[i] > energy[best]))
                 best = i;
         }
-        if (!((double)energy[best] > 1.5 * mean)) /* else it is not worth a byte */
+        if (!((double)energy[best] > EXTRA_WORTH * rest / h->cols))
             break;
+        rest -= (double)energy[best];
         h->extra[h->n_extra] = best;
     }
     h->n_col = h->cols + 2 * h->n_extra;
@@ -186,13 +191,12 @@ static void code4(float *v, int n, float step, uint8_t *codes)
     }
 }
 
-static void code2(float *v, int n, float step, uint8_t *codes)
+/* The same, of which signs are kept. */
+static void code1(float *v, int n, float step, uint8_t *codes)
 {
-    float inverse = step > 0.0f ? 1.0f / step : 0.0f;
     for (int i = 0; i < n; i++) {
-        float c = nearest(v[i] * inverse + 1.5f, 3.0f);
-        v[i] -= (c - 1.5f) * step;
-        codes[i] = (uint8_t)(int)c;
+        codes[i] = v[i] > 0.0f;
+        v[i] -= v[i] > 0.0f ? step : -step;
     }
 }
 
@@ -208,8 +212,27 @@ static float norm_of(const float *v, int n)
     return sqrtf(sum_of(part)) * (1.0f + 0x1p-10f); /* cols / 8 additions of positive terms */
 }
 
-/* Remainders of the columns of extra after two more codes each; they do not take part in the second
- * plane, whose codes have no zero. */
+/* The coarse step for a row v. Of Gaussian values the error is least at 0.34 of their deviation a step, and at 0.42
+ * once finer planes have followed, which do not mend what the coarse one clipped. Both are larger where more
+ * values lie far out; these figures leave the fewest rows open of SmolLM2 and of Gaussian ones (docs/HEAD.md). */
+static float step_of(const float *v, int n)
+{
+    float second[WAYS] = {0}, fourth[WAYS] = {0};
+    for (int i = 0; i + WAYS <= n; i += WAYS) /* the last few do not matter */
+        for (int j = 0; j < WAYS; j++) {
+            float square = v[i + j] * v[i + j];
+            second[j] += square;
+            fourth[j] += square * square;
+        }
+    float square = sum_of(second) / (float)n;
+    float kurtosis = sum_of(fourth) / (float)n / (square * square);
+    float steps = 0.36f + 0.12f * (kurtosis - 3.0f);
+    steps = steps > 0.34f ? steps : 0.34f; /* NaN too: of nothing but zeros */
+    return norm_of(v, n) / sqrtf((float)n) * (steps < 0.6f ? steps : 0.6f);
+}
+
+/* Remainders of the columns of extra after two more codes each; they do not take part in finer planes,
+ * whose codes have no zero. */
 static void take_extra(const tern_head *h, const float *v, float step, uint8_t *codes, float *kept)
 {
     for (int j = 0; j < h->n_extra; j++) {
@@ -238,9 +261,8 @@ static float radius_of(const tern_head *h, float *v, const float *kept)
     return norm_of(v, h->cols);
 }
 
-/* rest: room for a row. */
-static void build_row(build *b, int r, float *v, float *rest, float *work, uint8_t *codes,
-                      uint8_t *two)
+/* one: room for a row of codes. */
+static void build_row(build *b, int r, float *v, float *work, uint8_t *codes, uint8_t *one)
 {
     tern_head *h = b->h;
     int n = h->cols;
@@ -255,9 +277,7 @@ static void build_row(build *b, int r, float *v, float *rest, float *work, uint8
         v[i] -= h->mean[i];
         max = fabsf(v[i]) > max ? fabsf(v[i]) : max;
     }
-    /* Of Gauss-like values in 16 steps the error is least at 0.34 of their deviation a step. Rows are
-     * not quite like that, and in 64 steps clipping weighs more. */
-    float step = norm_of(v, n) / sqrtf((float)n) * 0.4f;
+    float step = step_of(v, n);
     if (step > max / 7.5f)
         step = max / 7.5f;
     /* |coarse row| <= 7.5 step sqrt(n_col). Sixteen times, for |x| <= 16 |x / D|. */
@@ -265,15 +285,14 @@ static void build_row(build *b, int r, float *v, float *rest, float *work, uint8
     float slack = (float)(size * 0x1p-16 + norm * ((double)n / 16.0 + 10.0) * 0x1.02p-20) + 1e-30f;
     code4(v, n, step, codes);
     take_extra(h, v, step, codes, kept);
-    if (h->w2) {
-        memcpy(rest, v, (size_t)n * sizeof *rest);
-        code2(rest, n, step / 4, two);
-        tern_n2_pack_row(two, n, h->w2 + (size_t)r * h->w2_stride);
-        h->radius2[r] = (radius_of(h, rest, kept) + slack) * (1.0f + 0x1p-20f);
-    }
     h->scale[r] = step / 2;
     h->size4[r] = size_of(codes, h->n_col, h->scale[r]);
     h->radius4[r] = (radius_of(h, v, kept) + slack) * (1.0f + 0x1p-20f);
+    for (int i = 0; i < h->n_fine; i++) {
+        code1(v, n, step / (float)(4 << i), one);
+        tern_n1_pack_row(one, n, h->w1[i] + (size_t)r * h->w1_stride);
+        h->radius1[i][r] = (radius_of(h, v, kept) + slack) * (1.0f + 0x1p-20f);
+    }
 }
 
 static void build_lane(void *arg, int lane, int n_lane)
@@ -282,14 +301,13 @@ static void build_lane(void *arg, int lane, int n_lane)
     tern_head *h = b->h;
     int begin, end;
     float *v = b->work + (size_t)lane * b->work_stride;
-    float *rest = v + tern_round_up((size_t)h->cols, 64);
-    float *work = rest + tern_round_up((size_t)h->cols, 64);
+    float *work = v + tern_round_up((size_t)h->cols, 64);
     uint8_t *codes = b->codes + (size_t)lane * 17 * b->codes_stride;
     tern_pool_split(h->rows, 16, lane, n_lane, &begin, &end);
     for (int row0 = begin; row0 < end; row0 += 16) {
         memset(codes, 0, 16 * b->codes_stride);
         for (int i = 0; i < 16 && row0 + i < h->rows; i++)
-            build_row(b, row0 + i, v, rest, work, codes + (size_t)i * b->codes_stride,
+            build_row(b, row0 + i, v, work, codes + (size_t)i * b->codes_stride,
                       codes + 16 * b->codes_stride);
         tern_n4_pack_stripe(codes, b->codes_stride, h->n_col,
                             h->w4 + (size_t)(row0 / 16) * h->w4_stride);
@@ -299,42 +317,50 @@ static void build_lane(void *arg, int lane, int n_lane)
     let_go(b, begin, end);
 }
 
-static tern_code allocate(build *b, bool two, int n_lane, tern_err *err)
+void tern_head_fine(tern_head *h, int n_fine)
+{
+    size_t rows = tern_round_up((size_t)h->rows, 64);
+    h->n_fine = n_fine;
+    h->w1_stride = tern_n1_row_bytes(h->cols);
+    h->w1_bytes = tern_n1_bytes(h->rows, h->cols);
+    if (!h->scale)
+        return;
+    h->size4 = h->scale + rows;
+    h->radius4 = h->size4 + rows;
+    for (int i = 0; i < n_fine; i++)
+        h->radius1[i] = h->radius4 + (size_t)(1 + i) * rows;
+}
+
+static tern_code allocate(build *b, int n_fine, int n_lane, tern_err *err)
 {
     tern_head *h = b->h;
     size_t cols = tern_round_up((size_t)h->cols, 64), rows = tern_round_up((size_t)h->rows, 64);
-    b->work_stride = 2 * cols + tern_row_slot_bytes(h->cols) / sizeof(float) + 64;
+    bool all = true;
+    b->work_stride = cols + tern_row_slot_bytes(h->cols) / sizeof(float) + 64;
     b->codes_stride = cols + 2 * TERN_HEAD_EXTRA;
     b->work = tern_calloc((size_t)n_lane * b->work_stride, sizeof *b->work);
     b->codes = tern_calloc((size_t)n_lane * 17, b->codes_stride);
     b->sums = tern_calloc((size_t)n_lane * (size_t)h->cols, sizeof *b->sums);
     h->extra = tern_calloc(TERN_HEAD_EXTRA, sizeof *h->extra);
     h->mean = tern_calloc(cols, sizeof *h->mean);
-    h->scale = tern_calloc(4 * rows, sizeof *h->scale);
-    if (b->work && b->codes && b->sums && h->extra && h->mean && h->scale) {
-        h->size4 = h->scale + rows;
-        h->radius4 = h->size4 + rows;
-        h->radius2 = h->radius4 + rows;
-        if (!two)
-            return TERN_OK;
-        h->w2_stride = tern_n2_row_bytes(h->cols);
-        h->w2_bytes = tern_n2_bytes(h->rows, h->cols);
-        h->w2 = tern_pages_alloc(h->w2_bytes);
-        if (h->w2)
-            return TERN_OK;
-    }
+    h->scale = tern_calloc(TERN_HEAD_PER_ROW(n_fine) * rows, sizeof *h->scale);
+    tern_head_fine(h, n_fine);
+    for (int i = 0; i < n_fine; i++)
+        all &= (h->w1[i] = tern_pages_alloc(h->w1_bytes)) != NULL;
+    if (all && b->work && b->codes && b->sums && h->extra && h->mean && h->scale)
+        return TERN_OK;
     return tern_fail(err, TERN_E_NOMEM, "tensor '%s': out of memory for its screening planes",
                      h->l->src->name);
 }
 
-tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy, bool two,
+tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy, int n_fine,
                          const tern_dir *dir, tern_pool *pool, tern_err *err)
 {
     int n_lane = tern_pool_size(pool);
     build b = {
         .h = h, .dir = dir, .expand = tern_dtype_get(l->src->dtype)->cls == TERN_CLASS_BLOCK};
     *h = (tern_head){.l = l, .dir = dir, .rows = l->rows, .cols = l->cols, .n_col = l->cols};
-    tern_code rc = allocate(&b, two, n_lane, err);
+    tern_code rc = allocate(&b, n_fine, n_lane, err);
     if (rc == TERN_OK) {
         choose_extra(h, energy);
         h->w4_stride = tern_n4_stripe_bytes(h->n_col);
@@ -357,25 +383,27 @@ tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy
     return rc;
 }
 
-void tern_head_plan(tern_head *h, const tern_linear *l, bool extra, bool two)
+void tern_head_plan(tern_head *h, const tern_linear *l, bool extra, int n_fine)
 {
     *h = (tern_head){.l = l, .rows = l->rows, .cols = l->cols};
     h->n_col = l->cols + (extra ? 2 * most_extra(l->cols) : 0);
     h->w4_bytes = tern_n4_bytes(h->rows, h->n_col);
-    h->w2_bytes = two ? tern_n2_bytes(h->rows, h->cols) : 0;
+    tern_head_fine(h, n_fine);
 }
 
-void tern_head_keep_one(tern_head *h)
+void tern_head_keep(tern_head *h, int n_fine)
 {
-    if (h->w2 && !h->borrowed)
-        tern_pages_free(h->w2, h->w2_bytes);
-    h->w2 = NULL;
-    h->w2_bytes = h->w2_stride = 0;
+    for (; h->n_fine > n_fine; h->n_fine--) {
+        uint8_t **w = &h->w1[h->n_fine - 1];
+        if (*w && !h->borrowed)
+            tern_pages_free(*w, h->w1_bytes);
+        *w = NULL;
+    }
 }
 
 void tern_head_done(tern_head *h)
 {
-    tern_head_keep_one(h);
+    tern_head_keep(h, 0);
     if (h->w4 && !h->borrowed)
         tern_pages_free(h->w4, h->w4_bytes);
     tern_free(h->extra);

@@ -19,13 +19,14 @@
  *                                         differences that are rounded themselves, as is x of A8B: 16 u
  *                                         (|w|_a + |m| + |v|) |x| more
  *   |v.(x - x')|      <= |v| |x - x'|
- *   |v.x' - y|        <= 8 u step * 7.5 columns * parts   five roundings of sums that are exact integers up to
- *                                         then, and the one of adding the bound to y; parts is the most that
- *                                         256 |hi| + worth |lo| of x' can be. No code is 7.5, so that
- *                                         |v| >= step / 2 sqrt(columns): at most 8 u 15 sqrt(columns) parts |v|
+ *   |v.x' - y|        <= 12 u step * 7.5 columns * parts   five roundings of sums that are exact integers up to
+ *                                         then, and those of adding the finer products and the bound to y; parts is
+ *                                         the most that 256 |hi| + worth |lo| of x' can be. No code is 7.5, so that
+ *                                         |v| >= step / 2 sqrt(columns): at most 12 u 15 sqrt(columns) parts |v|
  * so with |x| <= 16 |x / D| it is |z - m.x - y| <= radius * norm + size * rho: radius and size = |v| per row,
- * norm = |x / D| and rho per token, all rounded up. The second plane repeats this with the remainders, at a
- * quarter of a step, with 1.5 steps sqrt(columns) for |v|: scale (half a step) per row times another rho.
+ * norm = |x / D| and rho per token, all rounded up. Finer planes repeat this with what remains, of which they
+ * hold the signs: so |v| = quarter (then an eighth) of a step * sqrt(columns), and x' is the input in 8 bits: scale (half
+ * a step) per row times another rho, of as many planes as were read.
  * Rows and inputs for which a product could overflow or vanish are not screened. */
 #ifndef TERN_MODEL_HEAD_H
 #define TERN_MODEL_HEAD_H
@@ -40,19 +41,24 @@
 /* Most columns with three codes. */
 #define TERN_HEAD_EXTRA 128
 
+/* Planes beside the coarse one. */
+#define TERN_HEAD_FINE 2
+
 typedef struct tern_head {
     const tern_linear *l; /* borrowed; NULL: nothing is screened */
     const tern_dir *dir;  /* borrowed; where single rows of l are read; NULL: only in memory */
     int rows, cols, n_col, n_extra;
-    int32_t *extra;   /* owned; the columns whose inputs are the largest */
-    float *mean;      /* owned; [cols padded to 64] */
-    uint8_t *w4, *w2; /* owned unless borrowed; w2 NULL: one plane */
-    bool borrowed; /* from the map of a packed file (model/packed.h); then pages of w2 are let go as
+    int32_t *extra;                   /* owned; the columns whose inputs are the largest */
+    float *mean;                      /* owned; [cols padded to 64] */
+    uint8_t *w4, *w1[TERN_HEAD_FINE]; /* owned unless borrowed */
+    int n_fine;                       /* of w1 */
+    bool borrowed; /* from the map of a packed file (model/packed.h); then pages of w1 are let go as
                          they have been read */
-    size_t w4_bytes, w2_bytes, w4_stride, w2_stride;
-    float *scale;             /* owned, with the next three; [rows padded to 64] */
-    float *size4;             /* |coarse row| */
-    float *radius4, *radius2; /* after one plane; after both */
+    size_t w4_bytes, w1_bytes, w4_stride, w1_stride; /* of w1: of one */
+    float *scale;                   /* owned, with the next ones; [rows padded to 64] */
+    float *size4;                   /* |coarse row| */
+    float *radius4;                 /* after the coarse plane alone */
+    float *radius1[TERN_HEAD_FINE]; /* and after so many more */
 } tern_head;
 
 /* What is read of the head for every token; a row of a plane or of the head only if it must be. */
@@ -63,16 +69,23 @@ size_t tern_head_memory(const tern_head *h);
  * already, nor one that the caches hold anyway. */
 bool tern_head_pays(const tern_linear *l, bool any_size);
 
+/* Arrays of a float for each row: scale, size4, radius4, radius1. */
+#define TERN_HEAD_PER_ROW(n_fine) (3 + (size_t)(n_fine))
+
 /* Make the planes of l on the pool. energy [cols]: mean squares of inputs, for the choice of `extra`;
- * NULL: none. two: with the second plane. dir: where l's rows are mapped, whose pages are let go as they
+ * NULL: none. n_fine: finer planes, at most TERN_HEAD_FINE. dir: where l's rows are mapped, whose pages are let go as they
  * have been read, and single rows copied later; may be NULL. h stays empty (h->l NULL) when some row is beyond bounds.
  * Codes: TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy,
-                                    bool two, const tern_dir *dir, tern_pool *pool, tern_err *err);
+                                    int n_fine, const tern_dir *dir, tern_pool *pool,
+                                    tern_err *err);
+/* For whoever makes or reads planes: n_fine of h, and what follows from it, rows and columns; where scale is there,
+ * also the arrays behind it. */
+void tern_head_fine(tern_head *h, int n_fine);
 /* The sizes that h would have at most; no planes. extra: with columns stored again. */
-void tern_head_plan(tern_head *h, const tern_linear *l, bool extra, bool two);
-/* Give the second plane up. */
-void tern_head_keep_one(tern_head *h);
+void tern_head_plan(tern_head *h, const tern_linear *l, bool extra, int n_fine);
+/* Give up all but the first n_fine of the finer planes. */
+void tern_head_keep(tern_head *h, int n_fine);
 void tern_head_done(tern_head *h);
 
 /* One input of the head, screened. y [rows]: the coarse products. up, top [ceil(rows / 64)]: for each

@@ -9,7 +9,7 @@
 /* Numbers of sections: two for each tensor of the directory and each part of one that is a matrix of its
  * own, weights and scales; then the head's. */
 #define HEAD_ID 0x80000000u
-enum { HEAD_W4, HEAD_W2, HEAD_ROWS, HEAD_MEAN, HEAD_EXTRA, HEAD_COUNT };
+enum { HEAD_W4, HEAD_ROWS, HEAD_MEAN, HEAD_EXTRA, HEAD_W1, HEAD_COUNT = HEAD_W1 + TERN_HEAD_FINE };
 
 static size_t number_of(const tern_dir *dir, const tern_tensor *t)
 {
@@ -39,8 +39,8 @@ static const tern_packfile_section *section_of(const tern_packed *p, uint32_t id
 static tern_code take_pages(tern_packed *p, const tern_packfile_section *s, const uint8_t **out,
                             tern_pool *pool, tern_err *err)
 {
-    if (p->map) /* of the second plane few rows are read at a time, and do not stay */
-        return tern_packfile_map(&p->file, s, s->id != HEAD_ID + HEAD_W2, out, pool, err);
+    if (p->map) /* of the finer planes few rows are read at a time, and do not stay */
+        return tern_packfile_map(&p->file, s, s->id < HEAD_ID + HEAD_W1, out, pool, err);
     uint8_t *to = tern_pages_alloc((size_t)s->bytes);
     *out = to;
     if (!to)
@@ -99,23 +99,18 @@ static tern_code read_head(tern_packed *p, tern_head *h, const tern_packfile_sec
 {
     const char *name = h->l->src->name;
     size_t rows = tern_round_up((size_t)h->rows, 64), cols = tern_round_up((size_t)h->cols, 64);
-    if (s->info[0] > TERN_HEAD_EXTRA || s->info[1] > 1 || !tern_head_pays(h->l, true))
+    if (s->info[0] > TERN_HEAD_EXTRA || s->info[1] > TERN_HEAD_FINE || !tern_head_pays(h->l, true))
         return unexpected(p, name, err);
     h->n_extra = (int)s->info[0];
     h->n_col = h->cols + 2 * h->n_extra;
     h->w4_stride = tern_n4_stripe_bytes(h->n_col);
     h->w4_bytes = tern_n4_bytes(h->rows, h->n_col);
     TERN_TRY(take_plane(p, name, HEAD_W4, h->w4_bytes, &h->w4, pool, err));
-    if (s->info[1]) {
-        h->w2_stride = tern_n2_row_bytes(h->cols);
-        h->w2_bytes = tern_n2_bytes(h->rows, h->cols);
-        TERN_TRY(take_plane(p, name, HEAD_W2, h->w2_bytes, &h->w2, pool, err));
-    }
-    TERN_TRY(take_values(p, name, HEAD_ID + HEAD_ROWS, 4 * rows, sizeof *h->scale, &h->scale, pool,
-                         err));
-    h->size4 = h->scale + rows;
-    h->radius4 = h->size4 + rows;
-    h->radius2 = h->radius4 + rows;
+    TERN_TRY(take_values(p, name, HEAD_ID + HEAD_ROWS, TERN_HEAD_PER_ROW(s->info[1]) * rows,
+                         sizeof *h->scale, &h->scale, pool, err));
+    tern_head_fine(h, (int)s->info[1]);
+    for (int i = 0; i < h->n_fine; i++)
+        TERN_TRY(take_plane(p, name, HEAD_W1 + (uint32_t)i, h->w1_bytes, &h->w1[i], pool, err));
     TERN_TRY(take_values(p, name, HEAD_ID + HEAD_MEAN, cols, sizeof *h->mean, &h->mean, pool, err));
     TERN_TRY(take_values(p, name, HEAD_ID + HEAD_EXTRA, TERN_HEAD_EXTRA, sizeof *h->extra,
                          &h->extra, pool, err));
@@ -145,20 +140,22 @@ static size_t add_head(const tern_head *h, tern_packfile_part *parts)
 {
     size_t n = 0, rows = tern_round_up((size_t)h->rows, 64);
     parts[n++] = (tern_packfile_part){.id = HEAD_ID + HEAD_W4,
-                                      .info = {(uint32_t)h->n_extra, h->w2 != NULL},
+                                      .info = {(uint32_t)h->n_extra, (uint32_t)h->n_fine},
                                       .data = h->w4,
                                       .bytes = h->w4_bytes};
-    if (h->w2)
-        parts[n++] =
-            (tern_packfile_part){.id = HEAD_ID + HEAD_W2, .data = h->w2, .bytes = h->w2_bytes};
-    parts[n++] = (tern_packfile_part){
-        .id = HEAD_ID + HEAD_ROWS, .data = h->scale, .bytes = 4 * rows * sizeof *h->scale};
+    parts[n++] =
+        (tern_packfile_part){.id = HEAD_ID + HEAD_ROWS,
+                             .data = h->scale,
+                             .bytes = TERN_HEAD_PER_ROW(h->n_fine) * rows * sizeof *h->scale};
     parts[n++] =
         (tern_packfile_part){.id = HEAD_ID + HEAD_MEAN,
                              .data = h->mean,
                              .bytes = tern_round_up((size_t)h->cols, 64) * sizeof *h->mean};
     parts[n++] = (tern_packfile_part){
         .id = HEAD_ID + HEAD_EXTRA, .data = h->extra, .bytes = TERN_HEAD_EXTRA * sizeof *h->extra};
+    for (int i = 0; i < h->n_fine; i++)
+        parts[n++] = (tern_packfile_part){
+            .id = HEAD_ID + HEAD_W1 + (uint32_t)i, .data = h->w1[i], .bytes = h->w1_bytes};
     return n;
 }
 

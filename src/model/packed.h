@@ -10,7 +10,7 @@
 
 /* To be raised whenever the bytes of a layout of kernels/kernel.h, of a plane of model/head.h or of a
  * section change (tests/unit/model_packed.c notices). */
-#define TERN_PACKED_VERSION 3
+#define TERN_PACKED_VERSION 4
 
 typedef struct tern_packed {
     tern_packfile file; /* owned; in.fd -1: none */

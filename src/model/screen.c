@@ -1,6 +1,7 @@
 #include "model/screen.h"
 #include "base/num.h"
 
+#include <assert.h>
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -85,9 +86,8 @@ static float largest(const float *x, int n)
 /* ---- ACT12: the input in steps ------------------------------------------------------------------ */
 
 /* The most that an input may be in steps, for high parts within +-127 whatever the low one takes from them: 256 *
- * (127 - 16 / 2) and 256 * (127 - 64 / 2). */
+ * (127 - 16 / 2). */
 #define MOST4 30464.0f
-#define MOST2 24320.0f
 /* The most of 256 * |high part| + worth * |low part|. */
 #define MOST_PARTS (256.0 * 127 + 64 * 128)
 
@@ -144,72 +144,67 @@ static void put_pairs(form *f)
     put_high(f, c);
 }
 
-/* Each four columns that share a byte of N2R1, in the same way: 64 steps and two bits at a time. */
-static void put_fours(form *f)
-{
-    int c = 0;
-    for (; c + 256 <= f->cols; c += 256)
-        for (int k = c; k < c + 64; k++) {
-            int q[4], low = 0;
-            for (int p = 3; p >= 0; p--) { /* low: of the columns so far, modulo 256 >> 2 p */
-                int worth = 1 << 2 * p, known = low * worth;
-                float v = f->x[k + 64 * p] * f->inverse;
-                q[p] = 64 * nearest((v - (float)known) / 64.0f) + known;
-                low = q[p] / worth & ((256 >> 2 * p) - 1);
-            }
-            low = (int8_t)q[0];
-            f->lo[c / 4 + k - c] = (int8_t)low;
-            f->sum_lo += 85 * low;
-            for (int p = 0; p < 4; p++)
-                put_column(f, k + 64 * p, q[p], low * (1 << 2 * p), &f->off2[p]);
-        }
-    put_high(f, c);
-}
-
-/* Token t's form of x, of whose columns extra follow twice again, as the first plane has them, or are left out, as of
- * the second. x is copied to work. Returns the token's part of the bound. */
-static float put_input(const tern_head *h, const tern_act12 *a, int t, const float *x, bool two,
-                       float *work)
+/* Token t's form of x, of whose columns extra follow twice again. x is copied to work. Returns the token's
+ * part of the bound. */
+static float put_input(const tern_head *h, const tern_act12 *a, int t, const float *x, float *work)
 {
     size_t row = (size_t)t * a->stride;
-    int cols = two ? h->cols : h->n_col;
+    int cols = h->n_col;
     memcpy(work, x, (size_t)h->cols * sizeof *x);
     memset(work + h->cols, 0, (a->stride - (size_t)h->cols) * sizeof *x);
     for (int j = 0; j < h->n_extra; j++) {
-        float *v = &work[h->extra[j]];
-        if (!two) {
-            work[h->cols + 2 * j] = *v;
-            work[h->cols + 2 * j + 1] = *v / 16.0f;
-        } else {
-            *v = 0;
-        }
+        float v = work[h->extra[j]];
+        work[h->cols + 2 * j] = v;
+        work[h->cols + 2 * j + 1] = v / 16.0f;
     }
-    float most = two ? MOST2 : MOST4, max = largest(work, (int)tern_round_up((size_t)cols, WAYS));
+    float max = largest(work, (int)tern_round_up((size_t)cols, WAYS));
     bool none = !(max > 1e-30f); /* what is left of the input is nothing */
-    float step = none ? 0.0f : max / most;
+    float step = none ? 0.0f : max / MOST4;
     form f = {.x = work,
               .cols = cols,
               .hi = a->hi + row,
               .lo = a->lo + row,
-              .inverse = none ? 0.0f : most / max,
+              .inverse = none ? 0.0f : MOST4 / max,
               .step = (double)step};
     memset(f.hi, 0, a->stride);
     memset(f.lo, 0, a->stride);
-    if (two)
-        put_fours(&f);
-    else
-        put_pairs(&f);
+    put_pairs(&f);
     a->sum[2 * t] = f.sum_hi;
     a->sum[2 * t + 1] = f.sum_lo;
     double root = sqrt((double)cols), off = sqrt(sum_of(f.off2));
-    double rho = off + 8 * 0x1p-24 * 15 * root * MOST_PARTS * f.step;
+    double rho = off + 12 * 0x1p-24 * 15 * root * MOST_PARTS * f.step;
     a->scale[t] = step;
-    if (two) { /* whose steps are a quarter of the first plane's; the rows' scale is half of one */
-        rho = 2 * 0.25 * 1.5 * (root * off + 8 * 0x1p-24 * root * root * MOST_PARTS * f.step);
-        a->scale[t] *= 0.25f;
-    }
     return (float)(rho * (1.0 + 0x1p-20));
 }
+
+/* x for the finer planes: in 8 bits, to in->x, without columns of extra. */
+static void put_fine_input(const tern_head *h, tern_fine_input *in, const float *x, float *work)
+{
+    size_t stride = tern_n1_input_stride(h->cols), n = tern_round_up((size_t)h->cols, WAYS);
+    memcpy(work, x, (size_t)h->cols * sizeof *x);
+    memset(work + h->cols, 0, (n - (size_t)h->cols) * sizeof *x);
+    memset(in->x, 0, 8 * stride);
+    for (int j = 0; j < h->n_extra; j++)
+        work[h->extra[j]] = 0;
+    float max = largest(work, (int)n);
+    bool none = !(max > 1e-30f);
+    float inverse = none ? 0.0f : 127.0f / max;
+    in->scale = none ? 0.0f : max / 127.0f;
+    in->sum = 0;
+    double step = (double)in->scale, off2[WAYS] = {0};
+    for (size_t i = 0; i < n; i += WAYS)
+        for (size_t j = 0; j < WAYS; j++) {
+            int q = nearest(work[i + j] * inverse);
+            double off = (double)work[i + j] - (double)q * step;
+            in->x[j * stride + i / WAYS] = (int8_t)q;
+            in->sum += q;
+            off2[j] += off * off;
+        }
+    double cols = (double)h->cols;
+    double rho = sqrt(cols) * sqrt(sum_of(off2)) + 12 * 0x1p-24 * cols * 127 * step;
+    in->rho = (float)(rho * (1.0 + 0x1p-20));
+}
+_Static_assert(WAYS == 8, "columns go to eight parts");
 
 /* ---- bounds of all rows ---------------------------------------------------------------------- */
 
@@ -278,7 +273,7 @@ typedef struct input_task {
     const float *seen;
     size_t stride;
     tern_screen *s;
-    float *rho; /* of the second plane */
+    tern_fine_input *fine;
 } input_task;
 
 /* What the first plane needs to know of each row; norm 0: out of bounds. */
@@ -295,7 +290,7 @@ static void first_inputs(void *arg, int lane, int begin, int end)
             continue;
         s->norm = (float)(norm * (1.0 + 0x1p-20));
         s->mean = dot(h->mean, v, (int)tern_round_up((size_t)h->cols, WAYS));
-        s->rho = put_input(h, &k->act, t, v, false, tern_exec_scratch(k->e, lane));
+        s->rho = put_input(h, &k->act, t, v, tern_exec_scratch(k->e, lane));
     }
 }
 
@@ -340,60 +335,71 @@ bool tern_screen_rows(tern_exec *e, const float *x, int n, tern_screen *out)
 
 /* ---- some rows ------------------------------------------------------------------------------- */
 
-static void second_inputs(void *arg, int lane, int begin, int end)
+static void fine_inputs(void *arg, int lane, int begin, int end)
 {
     const input_task *k = arg;
     for (int t = begin; t < end; t++)
-        k->rho[t] = put_input(k->h, &k->act, t, k->seen + (size_t)t * k->stride, true,
-                              tern_exec_scratch(k->e, lane));
+        put_fine_input(k->h, &k->fine[t], k->seen + (size_t)t * k->stride,
+                       tern_exec_scratch(k->e, lane));
 }
 
 void tern_screen_begin(tern_exec *e, const tern_screen *s, int n, tern_screening *k)
 {
     const tern_head *h = &e->w->screen;
     tern_span was = tern_exec_span(e, TERN_SPAN_REFINE);
-    *k = (tern_screening){.s = s, .n = n, .act = e->act12};
+    *k = (tern_screening){.s = s, .n = n};
     prepare(e, s[0].x, n, &k->in);
     tern_exec_span(e, TERN_SPAN_REFINE);
-    if (h->w2) {
-        input_task task = {.e = e, .h = h, .rho = k->rho};
-        k->act.stride = tern_round_up((size_t)h->cols, 256);
-        task.act = k->act;
+    if (h->n_fine > 0) {
+        input_task task = {.e = e, .h = h, .fine = k->fine};
+        assert(8 * tern_n1_input_stride(h->cols) <= e->act12.stride);
+        for (int t = 0; t < n; t++) /* the coarse plane's form is not needed any more */
+            k->fine[t].x = e->act12.hi + (size_t)t * e->act12.stride;
         task.seen = seen_by_head(e, &k->in, &task.stride);
-        each_row(e, n, second_inputs, &task);
+        each_row(e, n, fine_inputs, &task);
     }
     tern_exec_span(e, was);
 }
 
-void tern_screen_bound(const tern_exec *e, const tern_screening *k, int t, const int32_t *ids,
-                       int n, float *up)
+/* w was read at rows ids, which rise. */
+static void let_go(const tern_head *h, const uint8_t *w, const int32_t *ids, int n)
+{
+    if (h->borrowed && n > 0)
+        tern_infile_drop(w + (size_t)ids[0] * h->w1_stride,
+                         (size_t)(ids[n - 1] + 1 - ids[0]) * h->w1_stride);
+}
+
+void tern_screen_bound(const tern_exec *e, const tern_screening *k, int t, int n_fine,
+                       const int32_t *ids, int n, float *y, float *up)
 {
     const tern_screen *s = &k->s[t];
     const tern_head *h = s->h;
-    if (!h->w2) {
-        for (int i = 0; i < n; i++)
-            up[i] = s->y[ids[i]] + tern_screen_slack(s, ids[i]);
+    if (n_fine == 0) {
+        for (int i = 0; i < n; i++) {
+            y[i] = s->y[ids[i]];
+            up[i] = y[i] + tern_screen_slack(s, ids[i]);
+        }
         return;
     }
-    tern_screen2 product = {.w = h->w2,
-                            .w_stride = h->w2_stride,
+    const tern_fine_input *in = &k->fine[t];
+    float half = 1.0f / (float)(1 << n_fine); /* the size of this plane's signs in scales */
+    float rho = (1.0f - half) * in->rho;      /* and of all so far */
+    const float *radius = h->radius1[n_fine - 1];
+    tern_screen1 product = {.w = h->w1[n_fine - 1],
+                            .w_stride = h->w1_stride,
                             .cols = h->cols,
                             .scale = h->scale,
-                            .act = k->act,
+                            .x = in->x,
+                            .x_scale = half * in->scale,
+                            .x_sum = in->sum,
                             .row = ids,
                             .y = up};
-    product.act.hi += (size_t)t * k->act.stride;
-    product.act.lo += (size_t)t * k->act.stride;
-    product.act.scale += t;
-    product.act.sum += 2 * t;
-    e->k.screen2(&product, 0, n);
-    if (h->borrowed && n > 0) /* ids rise */
-        tern_infile_drop(h->w2 + (size_t)ids[0] * h->w2_stride,
-                         (size_t)(ids[n - 1] + 1 - ids[0]) * h->w2_stride);
+    e->k.screen1(&product, 0, n);
+    let_go(h, product.w, ids, n);
     for (int i = 0; i < n; i++) {
         int id = ids[i];
-        float y = s->y[id] + up[i];
-        up[i] = y + (h->radius2[id] * s->norm + (h->size4[id] * s->rho + h->scale[id] * k->rho[t]));
+        y[i] += up[i];
+        up[i] = y[i] + (radius[id] * s->norm + (h->size4[id] * s->rho + h->scale[id] * rho));
     }
 }
 

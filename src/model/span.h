@@ -22,7 +22,7 @@
     SPAN(RESIDUAL, "residual")                                                                     \
     SPAN(HEAD, "head, whole")                                                                      \
     SPAN(PLANE, "head, coarse plane")                                                              \
-    SPAN(REFINE, "head, second plane")                                                             \
+    SPAN(REFINE, "head, finer planes")                                                             \
     SPAN(EXACT, "head, exact rows")                                                                \
     SPAN(PICK, "choosing")
 

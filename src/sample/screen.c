@@ -5,7 +5,7 @@
  * among the k best, and ties are settled by the chain, which sees all that are equal.
  *
  * Several choices go through these steps together: what their rows of the planes and of the head are
- * read for in one region, and a part of the second plane comes from memory once for all of them. */
+ * read for in one region, and a part of a finer plane comes from memory once for all of them. */
 #include "sample/screen.h"
 #include "sample/stages.h"
 
@@ -20,7 +20,7 @@
 #define FEW_ALLOWED 256
 /* Exact rows beyond this part of the head cost as much as reading it whole, in order. */
 #define MAX_PART 8
-/* Rows looked through at a time: of the second plane they fit in a core's cache, for one choice after the
+/* Rows looked through at a time: of a finer plane they fit in a core's cache, for one choice after the
  * other; a single one takes more, as what is asked for ahead ends with them. */
 #define UNIT        (16 * TERN_HEAD_BLOCK)
 #define UNIT_SINGLE (64 * TERN_HEAD_BLOCK)
@@ -264,8 +264,8 @@ static int may_be_lifted(const pick *p, int i0, int i1, int32_t *ids)
     return n;
 }
 
-/* Keep those of ids that still may matter, now that up says more. */
-static int still_matter(const pick *p, int32_t *ids, float *up, int n)
+/* Keep those of ids that still may matter, now that up says more, with their y and up. */
+static int still_matter(const pick *p, int32_t *ids, float *y, float *up, int n)
 {
     const tern_sampler *s = p->s;
     int kept = 0;
@@ -275,12 +275,14 @@ static int still_matter(const pick *p, int32_t *ids, float *up, int n)
             double sum = ((double)up[i] + p->k->mean) / (double)s->p.temp +
                          tern_noise_of(tern_noise_u(key, ids[i]));
             ids[kept] = ids[i];
+            y[kept] = y[i];
             kept += !(sum < p->top);
         }
         return kept;
     }
     for (int i = 0; i < n; i++) {
         ids[kept] = ids[i];
+        y[kept] = y[i];
         up[kept] = up[i];
         kept += !(up[i] < p->least);
     }
@@ -294,8 +296,8 @@ typedef struct search {
     int rows; /* of a unit */
 } search;
 
-/* Part i of p->s->list and ->up becomes what matters of these rows, and -1 less the number of rows that
- * were looked at closer behind it; when all of them matter there is no room, nor need. */
+/* Part i of p->s->list and ->up becomes what matters of these rows, and behind it a number below 0 that tells how
+ * many rows each finer plane was read for; when all of them matter there is no room, nor need. */
 static void search_unit(const search *r, int t, int unit)
 {
     const pick *p = &r->p[t];
@@ -304,13 +306,18 @@ static void search_unit(const search *r, int t, int unit)
     if (p->failed || p->whole || i0 >= n_id)
         return;
     int32_t *ids = p->s->list + i0;
-    float *up = p->s->up + i0;
+    float *up = p->s->up + i0, *y = p->s->exact + i0; /* exact logits come later */
     bool gumbel = p->kind == TERN_CHAIN_GUMBEL;
+    int n_fine = p->k->h->n_fine, read = 0;
     int n = gumbel ? may_be_lifted(p, i0, i1, ids) : may_reach(p, i0, i1, ids);
-    tern_screen_bound(r->e, r->k, t, ids, n, up);
-    int kept = still_matter(p, ids, up, n);
-    if (kept < i1 - i0)
-        ids[kept] = -1 - n;
+    tern_screen_bound(r->e, r->k, t, 0, ids, n, y, up);
+    for (int i = 1; i <= n_fine; i++) {
+        read = read * (p->unit + 1) + n;
+        tern_screen_bound(r->e, r->k, t, i, ids, n, y, up);
+        n = still_matter(p, ids, y, up, n);
+    }
+    if (n < i1 - i0)
+        ids[n] = -1 - read;
 }
 
 /* All choices look at a part of the rows before the next part comes. */
@@ -333,10 +340,11 @@ static void join_list(pick *p)
             s->list[n] = s->list[i];
             s->up[n] = s->up[i];
         }
-        p->picked.n_refined += i < i1 ? -1 - s->list[i] : i1 - i0;
+        for (int f = p->k->h->n_fine - 1, read = i < i1 ? -1 - s->list[i] : 0; f >= 0; f--) {
+            p->picked.n_fine[f] += i < i1 ? read % (p->unit + 1) : i1 - i0;
+            read /= p->unit + 1;
+        }
     }
-    if (!p->k->h->w2)
-        p->picked.n_refined = 0;
     p->n = p->failed || p->whole ? 0 : n;
 }
 
@@ -471,7 +479,7 @@ static void search_all(tern_exec *e, const tern_screening *k, pick *p)
     tern_pool_for(e->pool, (n_id + r.rows - 1) / r.rows * k->n, k->n, search_range, &r);
     each(e, p, k->n, order);
     for (int i = 0; i < k->n; i++)
-        e->read_bytes += (size_t)p[i].picked.n_refined * k->s->h->w2_stride;
+        e->read_bytes += tern_picked_fine_bytes(&p[i].picked, k->s->h);
     tern_exec_span(e, was);
 }
 

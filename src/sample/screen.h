@@ -8,9 +8,18 @@
 
 /* Rows looked at for one choice. */
 typedef struct tern_picked {
-    int n_exact;   /* computed exactly */
-    int n_refined; /* bounded by both planes */
+    int n_exact;                /* computed exactly */
+    int n_fine[TERN_HEAD_FINE]; /* bounded by so many finer planes, and one more */
 } tern_picked;
+
+/* What was read of the finer planes. */
+static inline size_t tern_picked_fine_bytes(const tern_picked *p, const tern_head *h)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < h->n_fine; i++)
+        bytes += (size_t)p->n_fine[i] * h->w1_stride;
+    return bytes;
+}
 
 /* One choice of several that are made together. */
 typedef struct tern_pick {

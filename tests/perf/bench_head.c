@@ -1,4 +1,4 @@
-/* Speed of the screening planes: the coarse one swept for several tokens, listed rows of the second one
+/* Speed of the screening planes: the coarse one swept for several tokens, listed rows of a finer one
  * for several tokens that take turns as in sample/screen.c.
  *
  *   bench_head [--threads N] [--only NAME] [--rows N] [--cols N] [--ms TIME]
@@ -35,7 +35,7 @@ static void *must(void *p)
 typedef struct bench {
     tern_pool *pool;
     tern_screen4 four;
-    tern_screen2 two;
+    tern_screen1 one;
     int32_t *list[MAX_TOK]; /* [rows]; of each unit its own part */
     int *n_list[MAX_TOK];   /* [units] */
     float *y;
@@ -43,8 +43,8 @@ typedef struct bench {
 
 typedef struct run {
     const char *name;
-    tern_screen4_fn four; /* NULL: two */
-    tern_screen2_fn two;
+    tern_screen4_fn four; /* NULL: one */
+    tern_screen1_fn one;
     int toks;
     double share;
     int n;
@@ -65,18 +65,17 @@ static void range4(void *arg, int lane, int begin, int end)
     t->r->four(&k, begin, end);
 }
 
-static void range2(void *arg, int lane, int begin, int end)
+static void range1(void *arg, int lane, int begin, int end)
 {
     const task *t = arg;
     (void)lane;
     for (int u = begin; u < end; u++)
         for (int i = 0; i < t->r->toks; i++) {
-            tern_screen2 k = t->b->two;
-            k.act.hi += (size_t)i * k.act.stride;
-            k.act.lo += (size_t)i * k.act.stride;
+            tern_screen1 k = t->b->one;
+            k.x += (size_t)i * 8 * tern_n1_input_stride(opt.cols);
             k.row = t->b->list[i] + u * UNIT;
             k.y = t->b->y + (size_t)i * (size_t)opt.rows + u * UNIT;
-            t->r->two(&k, 0, t->b->n_list[i][u]);
+            t->r->one(&k, 0, t->b->n_list[i][u]);
         }
 }
 
@@ -106,7 +105,7 @@ static void once(bench *b, run *r)
     if (r->four)
         tern_pool_for(b->pool, opt.rows, UNIT, range4, &t);
     else
-        tern_pool_for(b->pool, (opt.rows + UNIT - 1) / UNIT, 1, range2, &t);
+        tern_pool_for(b->pool, (opt.rows + UNIT - 1) / UNIT, 1, range1, &t);
     r->s[r->n++] = (double)(tern_clock_ns() - begin) * 1e-9;
 }
 
@@ -120,7 +119,7 @@ static void print(bench *b, run *r)
 {
     double bytes = (double)b->four.w_stride * ((double)opt.rows / 16);
     if (!r->four)
-        bytes = (double)make_lists(b, r) * (double)b->two.w_stride;
+        bytes = (double)make_lists(b, r) * (double)b->one.w_stride;
     qsort(r->s, (size_t)r->n, sizeof r->s[0], by_size);
     printf("%-16s %2d tok  share %.2f  %7.3f ms (fastest %7.3f)  %6.1f GB/s %s\n", r->name, r->toks,
            r->share, r->s[r->n / 2] * 1e3, r->s[0] * 1e3, bytes / r->s[r->n / 2] * 1e-9,
@@ -135,7 +134,7 @@ static int list_runs(run *runs, unsigned cpu)
     int n = 0;
     const tern_kernel *all = tern_kernel_all(&n_kernel);
     for (const tern_kernel *k = all; k < all + n_kernel; k++) {
-        if ((k->op != TERN_OP_SCREEN4 && k->op != TERN_OP_SCREEN2) || k->isa == TERN_ISA_REF ||
+        if ((k->op != TERN_OP_SCREEN4 && k->op != TERN_OP_SCREEN1) || k->isa == TERN_ISA_REF ||
             k->needs & ~cpu || (opt.only && strcmp(opt.only, k->name) != 0))
             continue;
         for (int i = 0; i < 4; i++)
@@ -145,7 +144,7 @@ static int list_runs(run *runs, unsigned cpu)
                     runs[n++].four = (tern_screen4_fn)k->fn;
                 } else {
                     runs[n].share = shares[j];
-                    runs[n++].two = (tern_screen2_fn)k->fn;
+                    runs[n++].one = (tern_screen1_fn)k->fn;
                 }
             }
     }
@@ -164,8 +163,8 @@ static void fill(uint8_t *p, size_t n)
 static void prepare(bench *b)
 {
     size_t rows = (size_t)opt.rows + UNIT, stride = ((size_t)opt.cols + 255) / 256 * 256;
-    size_t bytes4 = tern_n4_bytes(opt.rows, opt.cols), bytes2 = tern_n2_bytes(opt.rows, opt.cols);
-    uint8_t *w4 = must(tern_pages_alloc(bytes4)), *w2 = must(tern_pages_alloc(bytes2));
+    size_t bytes4 = tern_n4_bytes(opt.rows, opt.cols), bytes1 = tern_n1_bytes(opt.rows, opt.cols);
+    uint8_t *w4 = must(tern_pages_alloc(bytes4)), *w1 = must(tern_pages_alloc(bytes1));
     float *scale = must(tern_calloc(rows, sizeof *scale));
     tern_act12 act = {.hi = must(tern_calloc(MAX_TOK, stride)),
                       .lo = must(tern_calloc(MAX_TOK, stride)),
@@ -173,7 +172,7 @@ static void prepare(bench *b)
                       .scale = must(tern_calloc(MAX_TOK, sizeof(float))),
                       .sum = must(tern_calloc(MAX_TOK, 2 * sizeof(int32_t)))};
     fill(w4, bytes4);
-    fill(w2, bytes2);
+    fill(w1, bytes1);
     fill((uint8_t *)act.hi, MAX_TOK * stride);
     for (size_t i = 0; i < MAX_TOK * stride; i++)
         act.lo[i] = (int8_t)((int)(i * 37 % 256) - 128);
@@ -186,11 +185,11 @@ static void prepare(bench *b)
                              .act = act,
                              .y = b->y,
                              .y_stride = rows};
-    b->two = (tern_screen2){.w = w2,
-                            .w_stride = tern_n2_row_bytes(opt.cols),
+    b->one = (tern_screen1){.w = w1,
+                            .w_stride = tern_n1_row_bytes(opt.cols),
                             .cols = opt.cols,
                             .scale = scale,
-                            .act = act};
+                            .x = must(tern_calloc(MAX_TOK, 8 * tern_n1_input_stride(opt.cols)))};
     for (int i = 0; i < MAX_TOK; i++) {
         b->list[i] = must(tern_calloc(rows, sizeof **b->list));
         b->n_list[i] = must(tern_calloc(rows / UNIT + 1, sizeof **b->n_list));

@@ -96,7 +96,7 @@ void head_model_init_f32(head_model *m, const float *values, int rows, int cols)
     open_model(m, rows, cols);
 }
 
-void head_model_screen(head_model *m, int n_x, bool two)
+void head_model_screen(head_model *m, int n_x, int n_fine)
 {
     int cols = m->w.h.d_model;
     float *energy = calloc((size_t)cols, sizeof *energy);
@@ -106,7 +106,7 @@ void head_model_screen(head_model *m, int n_x, bool two)
                          m->x[(size_t)t * m->e.x_stride + (size_t)i];
     tern_head_done(&m->w.screen);
     assert_int_equal(
-        tern_head_init(&m->w.screen, &m->w.head, n_x ? energy : NULL, two, NULL, m->pool, NULL),
+        tern_head_init(&m->w.screen, &m->w.head, n_x ? energy : NULL, n_fine, NULL, m->pool, NULL),
         TERN_OK);
     free(energy);
 }

@@ -32,7 +32,7 @@ void head_model_init(head_model *m, tern_dtype dt, int rows, int cols, head_fill
 /* The same with values [rows][cols] of the caller's, in F32. */
 void head_model_init_f32(head_model *m, const float *values, int rows, int cols);
 /* Screen it; x[0..n_x) serve as samples of inputs when n_x > 0. */
-void head_model_screen(head_model *m, int n_x, bool two);
+void head_model_screen(head_model *m, int n_x, int n_fine);
 void head_model_done(head_model *m);
 /* A random input row: 0 plain, 1 with few large columns, 2 near row `toward` of the head. */
 void head_model_input(head_model *m, int t, int kind, int toward, uint32_t *seed);

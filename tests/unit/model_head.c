@@ -11,7 +11,7 @@
 static const tern_dtype formats[] = {TERN_DT_F16,  TERN_DT_F32,  TERN_DT_BF16, TERN_DT_Q8_0,
                                      TERN_DT_Q4_1, TERN_DT_Q6_K, TERN_DT_Q4_0, TERN_DT_Q5_1};
 
-/* Every logit of each of n inputs lies within its bounds, of both planes, and is computed exactly. Returns
+/* Every logit of each of n inputs lies within its bounds, of all planes, and is computed exactly. Returns
  * how many rows may reach the 20th part of the way down from the best. */
 static int hold_bounds(head_model *m, int n)
 {
@@ -21,7 +21,7 @@ static int hold_bounds(head_model *m, int n)
     int rows = m->w.h.n_vocab, n_kept = 0;
     int32_t *ids = malloc((size_t)rows * sizeof *ids);
     float *z = malloc((size_t)n * (size_t)rows * sizeof *z);
-    float *up = malloc((size_t)rows * sizeof *up);
+    float *up = malloc((size_t)rows * sizeof *up), *y = malloc((size_t)rows * sizeof *y);
     for (int i = 0; i < rows; i++)
         ids[i] = i;
     for (int t = 0; t < n; t++) /* later inputs want fewer rows */
@@ -31,7 +31,6 @@ static int hold_bounds(head_model *m, int n)
     tern_screen_exact(&m->e, &k, list);
     for (int t = 0; t < n; t++) {
         tern_screen_begin(&m->e, s, n, &k);
-        tern_screen_bound(&m->e, &k, t, ids, rows, up);
         const float *logits = head_model_logits(m, t);
         float best = logits[0], worst = logits[0];
         for (int i = 0; i < rows; i++) {
@@ -40,9 +39,17 @@ static int hold_bounds(head_model *m, int n)
             assert_true(fabs(less - (double)s[t].y[i]) <= (double)tern_screen_slack(&s[t], i));
             assert_true((double)s[t].up[i / TERN_HEAD_BLOCK] >= less - give);
             assert_true(s[t].top[i / TERN_HEAD_BLOCK] >= s[t].y[i]);
-            assert_true((double)up[i] >= less - give);
             best = logits[i] > best ? logits[i] : best;
             worst = logits[i] < worst ? logits[i] : worst;
+        }
+        for (int f = 0; f <= m->w.screen.n_fine; f++) {
+            tern_screen_bound(&m->e, &k, t, f, ids, rows, y, up);
+            for (int i = 0; i < rows; i++) {
+                double less = (double)logits[i] - s[t].mean,
+                       give = fabs((double)logits[i]) * 0x1p-22;
+                assert_true((double)up[i] >= less - give);
+                assert_true(2 * (double)y[i] - (double)up[i] <= less + give);
+            }
         }
         assert_memory_equal(list[t].z, logits, (size_t)(rows - t) * sizeof *z);
         for (int i = 0; i < rows; i++)
@@ -51,27 +58,28 @@ static int hold_bounds(head_model *m, int n)
     free(ids);
     free(z);
     free(up);
+    free(y);
     return n_kept;
 }
 
 static void bounds(void **state)
 {
     (void)state;
-    static const int shapes[][2] = {{1000, 256}, {333, 512}};
+    static const int shapes[][2] = {{1000, 256}, {333, 512}, {500, 256}};
     for (int f = 0; f < N(formats); f++)
         for (int fill = 0; fill < HEAD_FILL_COUNT; fill++)
-            for (int two = 0; two < 2; two++) {
+            for (int fine = 0; fine <= TERN_HEAD_FINE; fine++) {
                 head_model m;
                 uint32_t seed = (uint32_t)(f * 10 + fill);
-                head_model_init(&m, formats[f], shapes[two][0], shapes[two][1], (head_fill)fill,
+                head_model_init(&m, formats[f], shapes[fine][0], shapes[fine][1], (head_fill)fill,
                                 seed);
                 for (int t = 0; t < 5; t++)
                     head_model_input(&m, t, t % 3, 17 * t, &seed);
-                head_model_screen(&m, fill % 2 ? 5 : 0, two);
+                head_model_screen(&m, fill % 2 ? 5 : 0, fine);
                 assert_non_null(m.w.screen.l);
                 int kept = hold_bounds(&m, 5);
-                if (fill == HEAD_GAUSS && two)
-                    assert_true(kept < 5 * 333 / 4);
+                if (fill == HEAD_GAUSS && fine == TERN_HEAD_FINE)
+                    assert_true(kept < 5 * 500 / 4);
                 head_model_done(&m);
             }
 }
@@ -83,14 +91,14 @@ static void odd_shapes(void **state)
     static const int shapes[][2] = {{1, 1},   {1, 7},    {5, 9},   {16, 63},
                                     {17, 65}, {64, 100}, {65, 130}};
     for (int i = 0; i < N(shapes); i++)
-        for (int two = 0; two < 2; two++) {
+        for (int fine = 0; fine <= TERN_HEAD_FINE; fine++) {
             head_model m;
             uint32_t seed = (uint32_t)i + 40;
             head_model_init(&m, i % 2 ? TERN_DT_F16 : TERN_DT_F32, shapes[i][0], shapes[i][1],
                             HEAD_GAUSS, seed);
             for (int t = 0; t < 3; t++)
                 head_model_input(&m, t, t % 2, 0, &seed);
-            head_model_screen(&m, 3, two);
+            head_model_screen(&m, 3, fine);
             tern_screen s[16];
             assert_true(tern_screen_rows(&m.e, m.x, 3, s));
             for (int t = 0; t < 3; t++) {
@@ -114,7 +122,7 @@ static void magnitudes(void **state)
     head_model m;
     uint32_t seed = 3;
     head_model_init(&m, TERN_DT_F32, 500, 192, HEAD_SPIKES, seed);
-    head_model_screen(&m, 0, true);
+    head_model_screen(&m, 0, TERN_HEAD_FINE);
     for (int e = -40; e <= 38; e++) {
         tern_screen s[1];
         head_model_input(&m, 0, 1, 0, &seed);
@@ -165,7 +173,7 @@ static void odd_rows(void **state)
             values[j] = same ? (float)(j % 64) : 0.0f;
         head_model_init_f32(&m, values, 70, 64);
         head_model_input(&m, 0, 0, 0, &seed);
-        head_model_screen(&m, 1, false);
+        head_model_screen(&m, 1, 0);
         hold_bounds(&m, 1);
         head_model_done(&m);
     }
@@ -178,17 +186,18 @@ static void planes_are_tight(void **state)
     head_model m;
     uint32_t seed = 5;
     head_model_init(&m, TERN_DT_F32, 512, 512, HEAD_GAUSS, seed);
-    for (int two = 0; two < 2; two++) {
-        head_model_screen(&m, 0, two);
+    static const double most[] = {0.14, 0.08, 0.06}; /* of the norm, after so many finer planes */
+    double norm = 0.3 * 0.2357 * sqrt(512); /* deviation of a mean of six uniforms on -1..1 */
+    for (int fine = 0; fine <= TERN_HEAD_FINE; fine++) {
+        head_model_screen(&m, 0, fine);
         const tern_head *h = &m.w.screen;
-        double norm = 0.3 * 0.2357 * sqrt(512); /* deviation of a mean of six uniforms on -1..1 */
         for (int r = 0; r < 512; r++) {
-            assert_true((double)h->radius4[r] < (two ? 0.16 : 0.14) * norm);
-            if (two)
-                assert_true((double)h->radius2[r] < 0.05 * norm);
+            assert_true((double)h->radius4[r] < most[0] * norm);
+            for (int i = 0; i < fine; i++)
+                assert_true((double)h->radius1[i][r] < most[1 + i] * norm);
         }
-        assert_true(tern_head_memory(h) <
-                    512 * 512 * (two ? 6 : 4) / 8 + 512 * 12 + 128 + (size_t)512 * 8);
+        assert_true(tern_head_memory(h) < 512 * 512 * (size_t)(4 + fine) / 8 + 512 * 12 + 128 +
+                                              (size_t)512 * 4 * (size_t)fine + 64 * (size_t)fine);
     }
     head_model_done(&m);
 }

@@ -203,7 +203,7 @@ static void test_layouts_are_checked(void **state)
     one_done(&o);
 }
 
-static void check_head(head_model *m, bool two, bool map)
+static void check_head(head_model *m, bool map)
 {
     tern_packed p;
     tern_head h;
@@ -218,16 +218,17 @@ static void check_head(head_model *m, bool two, bool map)
     assert_int_equal(h.n_extra, want->n_extra);
     assert_int_equal(h.n_col, want->n_col);
     assert_int_equal(h.w4_bytes, want->w4_bytes);
-    assert_int_equal(h.w2_bytes, want->w2_bytes);
-    assert_true((h.w2 != NULL) == two);
     assert_memory_equal(h.w4, want->w4, h.w4_bytes);
-    if (two)
-        assert_memory_equal(h.w2, want->w2, h.w2_bytes);
+    assert_int_equal(h.n_fine, want->n_fine);
+    assert_int_equal(h.w1_bytes, want->w1_bytes);
+    for (int i = 0; i < h.n_fine; i++)
+        assert_memory_equal(h.w1[i], want->w1[i], h.w1_bytes);
     size_t rows = tern_round_up((size_t)h.rows, 64) * sizeof(float);
     assert_memory_equal(h.scale, want->scale, rows);
     assert_memory_equal(h.size4, want->size4, rows);
     assert_memory_equal(h.radius4, want->radius4, rows);
-    assert_memory_equal(h.radius2, want->radius2, rows);
+    for (int i = 0; i < h.n_fine; i++)
+        assert_memory_equal(h.radius1[i], want->radius1[i], rows);
     assert_memory_equal(h.mean, want->mean, (size_t)h.cols * sizeof(float));
     assert_memory_equal(h.extra, want->extra, (size_t)h.n_extra * sizeof(int32_t));
     assert_int_equal(tern_head_memory(&h), tern_head_memory(want));
@@ -238,16 +239,16 @@ static void check_head(head_model *m, bool two, bool map)
 static void test_heads_come_back(void **state)
 {
     (void)state;
-    for (int two = 0; two < 2; two++) {
+    for (int fine = 0; fine <= TERN_HEAD_FINE; fine++) {
         head_model m;
         uint32_t seed = 3;
         head_model_init(&m, TERN_DT_F32, 1000, 192, HEAD_GAUSS, 7);
         for (int i = 0; i < 8; i++)
             head_model_input(&m, i, 1, 0, &seed);
-        head_model_screen(&m, 8, two);
+        head_model_screen(&m, 8, fine);
         assert_true(m.w.screen.n_extra > 0);
-        check_head(&m, two, false);
-        check_head(&m, two, true);
+        check_head(&m, false);
+        check_head(&m, true);
         /* A column that is none. */
         int32_t was = m.w.screen.extra[0];
         const int32_t wrong[] = {-1, 192, INT32_MAX};
@@ -280,12 +281,12 @@ static void test_planes_stay_as_they_are(void **state)
     tern_n4_pack_stripe(codes, COLS, COLS - 3, stripe);
     assert_int_equal(tern_n4_stripe_bytes(COLS - 3), 16 * COLS / 2);
     for (size_t i = 0; i < COLS; i++)
-        codes[i] &= 3;
-    tern_n2_pack_row(codes, COLS - 3, row);
-    assert_int_equal(tern_n2_row_bytes(COLS - 3), COLS / 4);
-    uint64_t n4 = tern_checksum64(stripe, 16 * COLS / 2), n2 = tern_checksum64(row, COLS / 4);
-    if (n4 != 0x57af0a9ec9937c7f || n2 != 0x93bce681d47807a3)
-        fail_msg("0x%016llx, 0x%016llx", (unsigned long long)n4, (unsigned long long)n2);
+        codes[i] &= 1;
+    tern_n1_pack_row(codes, COLS - 3, row);
+    assert_int_equal(tern_n1_row_bytes(COLS - 3), COLS / 8);
+    uint64_t n4 = tern_checksum64(stripe, 16 * COLS / 2), n1 = tern_checksum64(row, COLS / 8);
+    if (n4 != 0x57af0a9ec9937c7f || n1 != 0x9b7b5ced599bb17c)
+        fail_msg("0x%016llx, 0x%016llx", (unsigned long long)n4, (unsigned long long)n1);
 }
 
 static void test_no_planes_are_no_head(void **state)

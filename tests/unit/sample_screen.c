@@ -99,7 +99,7 @@ static bool chain(int i, tern_sample_params *p)
 }
 #define N_CHAIN 10
 
-/* Every chain on every fill, one plane or two, with and without penalties and biases. */
+/* Every chain on every fill, with or without finer planes, with and without penalties and biases. */
 static void all_chains(void **state)
 {
     (void)state;
@@ -112,7 +112,7 @@ static void all_chains(void **state)
         head_model_init(&m, formats[fill % N(formats)], ROWS, COLS, (head_fill)fill, seed);
         for (int t = 0; t < 12; t++)
             head_model_input(&m, t, t % 3, 31 * t + 5, &seed);
-        head_model_screen(&m, fill % 2 ? 12 : 0, fill / 2 == 1);
+        head_model_screen(&m, fill % 2 ? 12 : 0, fill % (TERN_HEAD_FINE + 1));
         assert_non_null(m.w.screen.l);
         for (int i = 0; i < N_CHAIN; i++)
             for (int odd = 0; odd < 2; odd++) {
@@ -135,17 +135,17 @@ static void all_chains(void **state)
                     }
                 tern_sampler_free(s);
             }
-        /* Inputs near a row have few rivals; for the 40 best of 2000 one plane is not enough. */
+        /* Inputs near a row have few rivals; for the 40 best of 2000 the coarse plane is not enough. */
         for (int i = 0; i < 7; i++)
-            if (m.w.screen.w2 || (i != 1 && i != 3))
+            if (m.w.screen.n_fine > 0 || (i != 1 && i != 3))
                 assert_true(sum[i].n_screened >= sum[i].n_pick / 8);
         head_model_done(&m);
     }
 }
 
 /* The best row stands far down among the coarse products. Eight columns that the input does not see make
- * steps large, about 12 and for the best row 10: 4-bit codes give a value of 0.5 the middle of its step,
- * 6, and the best row's 9 no more than 5. */
+ * steps large, about 13 and for the best row 11: 4-bit codes give a value of 0.4 the middle of its step,
+ * 6.7, and the best row's 9 no more than 5.3. */
 static void winner_far_down(void **state)
 {
     (void)state;
@@ -162,15 +162,15 @@ static void winner_far_down(void **state)
     head_model_init_f32(&m, w, R, C);
     for (int i = 8; i < C; i++)
         m.x[i] = 1.0f;
-    for (int two = 0; two < 2; two++) {
+    for (int fine = 0; fine <= TERN_HEAD_FINE; fine++) {
         tern_screen k[1];
         tally sum = {0};
         int rank = 0;
-        head_model_screen(&m, 0, two);
+        head_model_screen(&m, 0, fine);
         assert_true(tern_screen_rows(&m.e, m.x, 1, k));
         for (int r = 0; r < R; r++)
             rank += k[0].y[r] > k[0].y[BEST];
-        assert_true(two || rank > 1000);
+        assert_true(rank > 1000);
         for (int i = 0; i < N_CHAIN; i++) {
             tern_sample_params p;
             chain(i, &p);
@@ -276,14 +276,14 @@ static void together(void **state)
 {
     (void)state;
     enum { R = 3300, C = 128 };
-    for (int two = 0; two < 2; two++)
+    for (int fine = 0; fine <= TERN_HEAD_FINE; fine++)
         for (int f = 0; f < 2; f++) {
             head_model m;
-            uint32_t seed = (uint32_t)(400 + two);
+            uint32_t seed = (uint32_t)(400 + fine);
             head_model_init(&m, f ? TERN_DT_Q8_0 : TERN_DT_F16, R, C, HEAD_GAUSS, seed);
             for (int t = 0; t < 16; t++)
                 head_model_input(&m, t, t % 3, 31 * t + 5, &seed);
-            head_model_screen(&m, 0, two);
+            head_model_screen(&m, 0, fine);
             for (int n = 2; n <= 16; n += 7) {
                 tern_screen k[16];
                 tern_pick p[16];
@@ -335,14 +335,14 @@ static void some_allowed(void **state)
     static const uint32_t rare[] = {1, 2, 5, 50, 100000};
     tern_logit_bias bias[] = {{3, -INFINITY}, {18, 5.0f}, {ROWS - 1, 30.0f}};
     uint32_t bits[ROWS / 32 + 1];
-    for (int two = 0; two < 2; two++) {
+    for (int fine = 0; fine <= TERN_HEAD_FINE; fine++) {
         head_model m;
-        uint32_t seed = (uint32_t)two + 900;
+        uint32_t seed = (uint32_t)fine + 900;
         tally all = {0};
         head_model_init(&m, TERN_DT_F16, ROWS, COLS, HEAD_GAUSS, seed);
         for (int t = 0; t < 12; t++)
             head_model_input(&m, t, t % 3, 31 * t + 5, &seed);
-        head_model_screen(&m, 0, two);
+        head_model_screen(&m, 0, fine);
         for (int i = 0; i < N_CHAIN; i++)
             for (int k = 0; k < N(rare); k++) {
                 tern_sample_params p;

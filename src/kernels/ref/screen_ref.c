@@ -24,16 +24,15 @@ void tern_screen4_ref(const tern_screen4 *k, int row0, int row1)
     }
 }
 
-void tern_screen2_ref(const tern_screen2 *k, int i0, int i1)
+void tern_screen1_ref(const tern_screen1 *k, int i0, int i1)
 {
     for (int i = i0; i < i1; i++) {
         const uint8_t *w = k->w + (size_t)k->row[i] * k->w_stride;
-        int32_t hi = 0, lo = 0;
-        for (int c = 0; c < k->cols; c++) {
-            int code = w[c / 256 * 64 + c % 64] >> (c % 256 / 64 * 2) & 3;
-            hi += (2 * code - 3) * k->act.hi[c];
-            lo += (2 * code - 3) * k->act.lo[c / 256 * 64 + c % 64] * (1 << c % 256 / 64 * 2);
-        }
-        k->y[i] = product(&k->act, 0, hi, lo, k->scale[k->row[i]]);
+        size_t stride = tern_n1_input_stride(k->cols);
+        int32_t sum = 0;
+        for (int c = 0; c < k->cols; c++)
+            sum +=
+                (2 * (w[c / 8] >> c % 8 & 1) - 1) * k->x[(size_t)(c % 8) * stride + (size_t)c / 8];
+        k->y[i] = (float)sum * k->x_scale * k->scale[k->row[i]];
     }
 }

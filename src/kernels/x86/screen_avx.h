@@ -1,4 +1,4 @@
-/* What the 256-bit screening kernels have in common; v_halves, v_places and v_dot are their own. */
+/* What the 256-bit screening kernels have in common; v_halves, v_bits and v_dot are their own. */
 typedef __m256i vi;
 typedef vi vsum;
 typedef __m256 vf;

@@ -3,8 +3,8 @@
  *   vi, vf, VL      integer and float vector; VL its 32-bit elements, 8 or 16
  *   vsum            sums under way
  *   v_load v_set1 v_sub v_sll v_sra   integers of 32 bits; v_halves(v, lo, hi) splits bytes into halves
- *   HIGH_SHIFT      what sums of high halves must be shifted by; PLACE_SHIFT(p) likewise for 2-bit codes
- *   v_places(v, p)  the 2-bit codes at place p
+ *   HIGH_SHIFT      what sums of high halves must be shifted by
+ *   v_bits(v, p)    bit p of each byte, shifted left by BIT_SHIFT(p)
  *   v_dot(sum, c, x)  sum + products of unsigned codes c and signed x, both sums of 32 bits
  *   WHOLE           v_dot takes whole bytes of codes too
  *   f_cvt f_set1 f_load f_add f_mul   floats; f_store(p, v, n) writes the first n
@@ -144,91 +144,72 @@ void SCREEN_FN(screen4)(const tern_screen4 *k, int row0, int row1)
 }
 
 /* Listed rows whose sums are folded together, and of these how many go side by side, each vector of inputs
- * for all: with 512 bits their 20 sums fit the registers. */
-enum { ROWS2 = 4, ASIDE2 = VL == 16 ? 4 : 1 };
+ * for all. Codes that stay at their place in a byte have sums of their own there. */
+enum { ROWS1 = 4, ASIDE1 = VL == 16 ? 2 : 1, PLACES = BIT_SHIFT(7) ? 8 : 1 };
 
-/* Sums of rows w[0..ASIDE2), of high and of low bytes, as vectors yet; rows to come are prefetched. */
-INLINE void rows2(const tern_screen2 *k, const uint8_t *const *w, const uint8_t *const *next,
-                  vi *high, vi *low)
+/* out[r]: the sum of the inputs where row w[r] has a bit, as a vector yet; rows to come are prefetched. */
+INLINE void rows1(const tern_screen1 *k, const uint8_t *const *w, const uint8_t *const *next,
+                  vi *out)
 {
-    int n_vec = (k->cols + 255) / 256;
-    const int8_t *hi = k->act.hi, *lo = k->act.lo;
-    vsum sum[ASIDE2][2][4]; /* [row][byte][place] */
-#pragma GCC unroll 4
-    for (int r = 0; r < ASIDE2; r++)
-#pragma GCC unroll 8
-        for (int j = 0; j < 8; j++)
-            sum[r][j / 4][j % 4] = (vsum)v_set1(0);
-    for (size_t at = 0; n_vec > 0; n_vec--, at += 64, hi += 256, lo += 64) {
+    const size_t bytes = tern_n1_row_bytes(k->cols), stride = tern_n1_input_stride(k->cols);
+    vsum sum[ASIDE1][PLACES];
 #pragma GCC unroll 2
-        for (int i = 0; i < 64; i += 4 * VL) {
-            vi v[ASIDE2];
-#pragma GCC unroll 4
-            for (int r = 0; r < ASIDE2; r++) {
-                v[r] = v_load(w[r] + at + (size_t)i);
-                if (i == 0)
-                    _mm_prefetch((const char *)next[r] + at, _MM_HINT_T0);
-            }
-            vi x = v_load(lo + i);
-#pragma GCC unroll 4
-            for (int r = 0; WHOLE && r < ASIDE2; r++)
-                sum[r][1][0] = v_dot(sum[r][1][0], v[r], x);
-#pragma GCC unroll 4
-            for (int p = 0; p < 4; p++) {
-                vi x1 = v_load(hi + 64 * p + i);
-#pragma GCC unroll 4
-                for (int r = 0; r < ASIDE2; r++) {
-                    vi c = v_places(v[r], p);
-                    sum[r][0][p] = v_dot(sum[r][0][p], c, x1);
-                    if (!WHOLE)
-                        sum[r][1][p] = v_dot(sum[r][1][p], c, x);
-                }
-            }
+    for (int r = 0; r < ASIDE1; r++)
+#pragma GCC unroll 8
+        for (int p = 0; p < PLACES; p++)
+            sum[r][p] = (vsum)v_set1(0);
+    for (size_t at = 0; at < bytes; at += 4 * VL) {
+        vi v[ASIDE1];
+#pragma GCC unroll 2
+        for (int r = 0; r < ASIDE1; r++) {
+            v[r] = v_load(w[r] + at);
+            if (at % 64 == 0)
+                _mm_prefetch((const char *)next[r] + at, _MM_HINT_T0);
+        }
+#pragma GCC unroll 8
+        for (int p = 0; p < 8; p++) {
+            vi x = v_load(k->x + (size_t)p * stride + at);
+#pragma GCC unroll 2
+            for (int r = 0; r < ASIDE1; r++)
+                sum[r][p % PLACES] = v_dot(sum[r][p % PLACES], v_bits(v[r], p), x);
         }
     }
-#pragma GCC unroll 4
-    for (int r = 0; r < ASIDE2; r++) {
-        vi h = (vi)sum[r][0][0], l = (vi)sum[r][1][0];
-#pragma GCC unroll 4
-        for (int p = 1; p < 4; p++) {
-            h = v_add(h, v_sra((vi)sum[r][0][p], PLACE_SHIFT(p)));
-            if (!WHOLE)
-                l = v_add(l, v_sll((vi)sum[r][1][p], 2 * p));
-        }
-        high[r] = h;
-        low[r] = l;
+#pragma GCC unroll 2
+    for (int r = 0; r < ASIDE1; r++) {
+        out[r] = (vi)sum[r][0];
+#pragma GCC unroll 8
+        for (int p = 1; p < PLACES; p++)
+            out[r] = v_add(out[r], v_sra((vi)sum[r][p], p));
     }
 }
 
-/* 2 * the sum of each of four vectors - 3 * all, as floats. */
-INLINE __m128 less_middle(vi *a, int32_t all)
+void SCREEN_FN(screen1)(const tern_screen1 *k, int i0, int i1)
 {
-    v_transpose4(a);
-    __m128i s = v_fold(v_add(v_add(a[0], a[1]), v_add(a[2], a[3])));
-    return _mm_cvtepi32_ps(_mm_sub_epi32(_mm_add_epi32(s, s), _mm_set1_epi32(3 * all)));
-}
-
-void SCREEN_FN(screen2)(const tern_screen2 *k, int i0, int i1)
-{
-    enum { AHEAD = 16 }; /* rows are half a kilobyte and lie apart */
-    for (int n = i0; n < i1; n += ROWS2) {
-        const uint8_t *w[ROWS2], *next[ROWS2];
-        float scale[ROWS2], y[ROWS2];
-        vi high[ROWS2], low[ROWS2];
-        for (int r = 0; r < ROWS2; r++) {
+    enum {
+        AHEAD = 16
+    }; /* rows are a few hundred bytes and lie apart; lists may be as short as that */
+    for (int n = i0; n < i1 && n < i0 + AHEAD; n++)
+        for (size_t at = 0; at < k->w_stride; at += 64)
+            _mm_prefetch((const char *)k->w + (size_t)k->row[n] * k->w_stride + at, _MM_HINT_T0);
+    for (int n = i0; n < i1; n += ROWS1) {
+        const uint8_t *w[ROWS1], *next[ROWS1];
+        float scale[ROWS1], y[ROWS1];
+        vi sum[ROWS1];
+        for (int r = 0; r < ROWS1; r++) {
             int i = n + r < i1 ? n + r : i1 - 1, far = i + AHEAD < i1 ? i + AHEAD : i1 - 1;
             w[r] = k->w + (size_t)k->row[i] * k->w_stride;
             next[r] = k->w + (size_t)k->row[far] * k->w_stride;
             scale[r] = k->scale[k->row[i]];
         }
 #pragma GCC unroll 4
-        for (int r = 0; r < ROWS2; r += ASIDE2)
-            rows2(k, w + r, next + r, high + r, low + r);
-        __m128 v = _mm_mul_ps(less_middle(high, k->act.sum[0]), _mm_set1_ps(256.0f));
-        v = _mm_add_ps(v, less_middle(low, k->act.sum[1]));
-        v = _mm_mul_ps(_mm_mul_ps(v, _mm_set1_ps(k->act.scale[0])), _mm_loadu_ps(scale));
-        _mm_storeu_ps(y, v);
-        for (int r = 0; r < ROWS2 && n + r < i1; r++)
+        for (int r = 0; r < ROWS1; r += ASIDE1)
+            rows1(k, w + r, next + r, sum + r);
+        v_transpose4(sum);
+        __m128i s = v_fold(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+        s = _mm_sub_epi32(_mm_add_epi32(s, s), _mm_set1_epi32(k->x_sum));
+        __m128 v = _mm_mul_ps(_mm_cvtepi32_ps(s), _mm_set1_ps(k->x_scale));
+        _mm_storeu_ps(y, _mm_mul_ps(v, _mm_loadu_ps(scale)));
+        for (int r = 0; r < ROWS1 && n + r < i1; r++)
             k->y[n + r] = y[r];
     }
 }
