@@ -556,6 +556,10 @@ typedef struct tern_gen_opts {
 } tern_gen_opts;
 
 TERN_API void tern_gen_opts_init(tern_gen_opts *o);
+/* The same with the sampling that the model's file recommends, as far as it does: general.sampling.temp, top_k, top_p,
+ * min_p, penalty_repeat and penalty_last_n of GGUF, generation_config.json of a folder. Values that no sampler
+ * takes are passed over. */
+TERN_API void tern_model_gen_opts(const tern_model *m, tern_gen_opts *o);
 
 typedef enum tern_finish {
     TERN_FINISH_NONE,   /* more comes */

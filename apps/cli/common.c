@@ -277,6 +277,11 @@ tern_code cli_model_open(cli *c, int32_t n_thread, tern_model **out, tern_err *e
                             : tern_model_open(tern_str_get(&s.file), &s.opts, out, err);
     source_done(&s);
     cli_progress_end(c);
+    if (rc == TERN_OK) {
+        tern_gen_opts gen;
+        tern_model_gen_opts(*out, &gen);
+        cli_options_recommend(&c->opt, &gen);
+    }
     return rc;
 }
 

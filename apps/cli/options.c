@@ -407,6 +407,22 @@ bool cli_given(const cli_options *o, cli_opt id)
     return o->value[id].source >= CLI_ENV;
 }
 
+void cli_options_recommend(cli_options *o, const tern_gen_opts *g)
+{
+    const struct {
+        cli_opt id;
+        double v;
+    } all[] = {{OPT_TEMP, tern_f32_decimal(g->temp)},
+               {OPT_TOP_K, g->top_k > 0 ? g->top_k : 0},
+               {OPT_TOP_P, tern_f32_decimal(g->top_p)},
+               {OPT_MIN_P, tern_f32_decimal(g->min_p)},
+               {OPT_REPEAT_PENALTY, tern_f32_decimal(g->repeat_penalty)},
+               {OPT_REPEAT_LAST_N, g->repeat_last_n}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (o->value[all[i].id].source == CLI_DEFAULT)
+            o->value[all[i].id].num = all[i].v;
+}
+
 /* ---- changes while running ----------------------------------------------------------------- */
 
 tern_code cli_options_set(cli_options *o, const char *name, const char *text, tern_err *err)

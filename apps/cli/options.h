@@ -4,6 +4,7 @@
 #define CLI_OPTIONS_H
 
 #include "base/str.h"
+#include "tern.h"
 
 typedef enum cli_verb {
 #define VERB(id, name, arguments, function, help) CLI_##id,
@@ -60,6 +61,8 @@ const char *cli_text(const cli_options *o, cli_opt id);
 /* Whether the user gave it, on the command line or in the environment. */
 bool cli_given(const cli_options *o, cli_opt id);
 
+/* Sampling options that the user did not give become those of g, what the model's file recommends. */
+void cli_options_recommend(cli_options *o, const tern_gen_opts *g);
 /* Change a generation option of a running chat by name ("top_k" or "top-k"). Codes:
  * TERN_E_USAGE. */
 TERN_CHECK tern_code cli_options_set(cli_options *o, const char *name, const char *text,

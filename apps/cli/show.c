@@ -89,6 +89,23 @@ static void print_said(const json_t *o)
     print_list("trained with   ", json_object_get(o, "datasets"));
 }
 
+/* What the file recommends, by the names of options. */
+static void print_sampling(const json_t *o)
+{
+    const char *name;
+    json_t *v;
+    int i = 0;
+    json_object_foreach((json_t *)(uintptr_t)o, name, v)
+    {
+        (void)printf("%s", i++ ? ", " : "sampling       ");
+        for (const char *p = name; *p; p++)
+            (void)putchar(*p == '_' ? '-' : *p);
+        (void)printf(" %.6g", json_number_value(v));
+    }
+    if (i)
+        (void)printf(", as the file recommends\n");
+}
+
 static void print_summary(const cli *c, const json_t *o)
 {
     const json_t *s = json_object_get(o, "shape"), *b = json_object_get(o, "bytes");
@@ -113,6 +130,7 @@ static void print_summary(const cli *c, const json_t *o)
     print_tokenizer(json_object_get(o, "tokenizer"));
     (void)printf("chat template  %s%s\n", json_is_null(chat) ? "none" : text_at(chat, "origin"),
                  json_is_null(chat) ? "" : " (tern show --template prints it)");
+    print_sampling(json_object_get(o, "sampling"));
     (void)printf("memory         %.2f MiB repacked weights, %.1f KiB per token of context\n",
                  mib(b, "packed"), (double)int_at(b, "kv_per_token") / 1024.0);
     (void)printf("read per token %.2f MiB\n", mib(b, "read_per_token"));

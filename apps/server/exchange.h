@@ -67,6 +67,7 @@ typedef struct serving {
     tern_scheduler *scheduler;
     struct generate_words *words; /* generate.h */
     tern_model_info info;
+    tern_gen_opts gen;          /* as the model's file recommends */
     const char *name;           /* what clients call it: --alias, or the file's name */
     const char *const *aliases; /* n_alias further names */
     size_t n_alias;

@@ -277,10 +277,11 @@ bool generate_read(exchange *x, param_endpoint endpoint, json_t **body, params *
 {
     fault f = {0};
     tern_str unknown;
+    const serving *s = exchange_serving(x);
     tern_str_init(&unknown, 1024);
     bool ok = exchange_json(x, body, &f.err) == TERN_OK;
     if (ok)
-        ok = params_read(*body, endpoint, p, &unknown, &f) == TERN_OK;
+        ok = params_read(*body, endpoint, s ? &s->gen : NULL, p, &unknown, &f) == TERN_OK;
     if (!ok)
         fault_reply(x, &f);
     else if (unknown.len) {

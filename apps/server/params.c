@@ -316,11 +316,23 @@ void params_init(params *p, param_endpoint endpoint)
     }
 }
 
-tern_code params_read(const json_t *body, param_endpoint endpoint, params *p, tern_str *unknown,
-                      fault *f)
+void params_recommend(params *p, const tern_gen_opts *g)
+{
+    p->temperature = tern_f32_decimal(g->temp);
+    p->top_k = g->top_k;
+    p->top_p = tern_f32_decimal(g->top_p);
+    p->min_p = tern_f32_decimal(g->min_p);
+    p->repeat_penalty = tern_f32_decimal(g->repeat_penalty);
+    p->repeat_last_n = g->repeat_last_n;
+}
+
+tern_code params_read(const json_t *body, param_endpoint endpoint, const tern_gen_opts *start,
+                      params *p, tern_str *unknown, fault *f)
 {
     *f = (fault){0};
     params_init(p, endpoint);
+    if (start)
+        params_recommend(p, start);
     if (!json_is_object(body))
         return fault_set(f, TERN_E_USAGE, NULL, "the body: expected a JSON object");
     for (const param_row *row = rows; row < rows + N_ROW; row++) {

@@ -107,12 +107,16 @@ typedef struct params {
     double timeout; /* seconds; 0: none */
 } params;
 
-/* Read an object. unknown, which may be NULL: names of what the table does not know are appended, with commas
- * between; names that are no plain words are left out. Codes: TERN_E_USAGE. */
-TERN_CHECK tern_code params_read(const json_t *body, param_endpoint endpoint, params *p,
-                                 tern_str *unknown, fault *f);
+/* Read an object. start: sampling where it says nothing; NULL: as the table has it. unknown, which may be NULL: names
+ * of what the table does not know are appended, with commas between; names that are no plain words are left
+ * out. Codes: TERN_E_USAGE. */
+TERN_CHECK tern_code params_read(const json_t *body, param_endpoint endpoint,
+                                 const tern_gen_opts *start, params *p, tern_str *unknown,
+                                 fault *f);
 /* The same for defaults alone. */
 void params_init(params *p, param_endpoint endpoint);
+/* Sampling as a model's file recommends it, in place of the table's. */
+void params_recommend(params *p, const tern_gen_opts *g);
 
 /* One row of the table, for docs and tests. */
 typedef enum param_type {

@@ -177,6 +177,7 @@ static tern_code load(server *srv, loaded **out, tern_err *err)
         return rc;
     }
     tern_model_info_get(l->s.model, &l->s.info);
+    tern_model_gen_opts(l->s.model, &l->s.gen);
     l->s.name = o->name;
     l->s.aliases = o->aliases;
     l->s.n_alias = o->n_alias;

@@ -223,10 +223,11 @@ static json_t *limits_json(const server_limits *l)
 }
 
 /* What a chat that asks for nothing gets. */
-static json_t *defaults_json(int32_t n_ctx)
+static json_t *defaults_json(const serving *s, int32_t n_ctx)
 {
     params p;
     params_init(&p, PARAM_CHAT);
+    params_recommend(&p, &s->gen);
     return json_pack("{s:i, s:{s:f, s:I, s:f, s:f, s:f, s:f, s:I, s:f, s:f, s:I}}", "n_ctx", n_ctx,
                      "params", "temperature", p.temperature, "top_k", (json_int_t)p.top_k, "top_p",
                      p.top_p, "min_p", p.min_p, "typical_p", p.typical_p, "repeat_penalty",
@@ -245,7 +246,7 @@ void server_props(exchange *x)
                         json_pack("{s:s, s:s, s:i, s:o, s:i, s:i, s:s, s:b, s:I, s:o}",
                                   "build_info", tern_version(), "model_alias", s->name,
                                   "total_slots", st.n_slot, "default_generation_settings",
-                                  defaults_json(st.n_ctx), "n_ctx", st.n_ctx, "n_ctx_train",
+                                  defaults_json(s, st.n_ctx), "n_ctx", st.n_ctx, "n_ctx_train",
                                   s->info.n_ctx_train, "architecture", s->info.arch,
                                   "has_chat_template", (int)s->info.has_chat_template, "loaded",
                                   (json_int_t)s->loaded_unix, "limits", limits_json(&srv->limits)));

@@ -71,3 +71,8 @@ bool tern_parse_f64(const char *s, size_t n, double *out)
     *out = neg ? -(double)v : (double)v;
     return true;
 }
+
+double tern_f32_decimal(float x)
+{
+    return round((double)x * 1e6) / 1e6;
+}

@@ -48,4 +48,7 @@ bool tern_parse_u64(const char *s, size_t n, uint64_t *out);
 bool tern_parse_i64(const char *s, size_t n, int64_t *out);
 bool tern_parse_f64(const char *s, size_t n, double *out);
 
+/* x to six decimals: 0.1f becomes 0.1, not what f32 makes of it. For |x| < 1e9. */
+double tern_f32_decimal(float x);
+
 #endif

@@ -244,6 +244,7 @@ tern_code tern_model_describe(const tern_model *m, char **json, tern_err *err)
     ok &= put(root, "weights", weights);
     ok &= put(root, "bytes", sizes);
     ok &= put(root, "tokenizer", tok);
+    ok &= put(root, "sampling", tern_model_sampling_json(m));
     ok &= put(root, "chat_template", chat);
     ok &= put(root, "kernels", describe_kernels(&m->e.k));
     ok &= put(root, "layouts", describe_layouts(&m->w));

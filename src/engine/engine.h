@@ -246,6 +246,10 @@ bool tern_model_screen_pays(const tern_model *m, const tern_picked *need);
 /* Choose and compile the model's chat template (engine/chat.c). */
 TERN_CHECK tern_code tern_chat_init(tern_model *m, const char *option, tern_err *err);
 
+/* What the file recommends for sampling, by the names of tern_gen_opts; {} when it does not (engine/recommended.c).
+ * A new reference. */
+json_t *tern_model_sampling_json(const tern_model *m);
+
 /* Which model a state can be used with (engine/identity.c). Reads a little of each tensor. */
 uint64_t tern_model_identity(const tern_model *m);
 /* And gives the same bits with: also the file, this machine's instructions, this tern. */

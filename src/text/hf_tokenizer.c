@@ -245,6 +245,33 @@ static tern_code put_flags(tern_hf *h, tern_dir *d)
     return put_flag(h, d, KEY "normalizer.nfc", h->nfc ? TERN_HF_YES : TERN_HF_UNSAID);
 }
 
+/* ---- sampling ------------------------------------------------------------------------------ */
+
+/* What the model's makers recommend, where they mean it: generation_config.json may ask for the likeliest token and
+ * list numbers nevertheless. */
+static tern_code put_sampling(const tern_hf *h, tern_dir *d)
+{
+    static const struct {
+        const char *from, *to;
+    } names[] = {{"temperature", "general.sampling.temp"},
+                 {"top_k", "general.sampling.top_k"},
+                 {"top_p", "general.sampling.top_p"},
+                 {"min_p", "general.sampling.min_p"},
+                 {"repetition_penalty", "general.sampling.penalty_repeat"}};
+    const json_t *o = h->json[TERN_HF_GENERATION];
+    if (json_is_false(json_object_get(o, "do_sample")))
+        return TERN_OK;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const json_t *v = json_object_get(o, names[i].from);
+        double x = json_number_value(v);
+        if (json_is_integer(v) && x >= 0 && x <= INT32_MAX)
+            TERN_TRY(tern_dir_put_u32(d, names[i].to, (uint32_t)x, h->err));
+        else if (json_is_real(v) && x >= 0 && x <= 1e6)
+            TERN_TRY(tern_dir_put_f32(d, names[i].to, (float)x, h->err));
+    }
+    return TERN_OK;
+}
+
 /* ---- chat templates ------------------------------------------------------------------------ */
 
 static tern_code put_template(const tern_hf *h, tern_dir *d, tern_hf_file file, const char *key,
@@ -423,6 +450,7 @@ static tern_code read_all(tern_hf *h, tern_dir *d)
     TERN_TRY(put_vocabulary(h, d));
     TERN_TRY(put_ids(h, d));
     TERN_TRY(put_flags(h, d));
+    TERN_TRY(put_sampling(h, d));
     return put_chat(h, d);
 }
 
