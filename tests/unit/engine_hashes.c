@@ -82,6 +82,8 @@ static void answer_all(tern_model *m, answers *a)
                                 TERN_TOKENIZE_ADD_SPECIAL | TERN_TOKENIZE_PARSE_SPECIAL,
                                 a->prompt[i], MAX_TOK, &n, &err) != TERN_OK)
             fail_msg("'%s': %s", text, err.msg);
+        if (n == 0) /* no text, of a model that puts no token before it */
+            a->prompt[i][n++] = 0;
         test_bits_init(&a->bits[i], a->prompt[i], n, TEST_BITS_TOKENS);
         take_options(p, &a->bits[i].gen);
     }

@@ -26,7 +26,7 @@ import sys
 
 import numpy as np
 
-CLOSE, LEAD, LONGEST = 0.25, 0.05, 32
+CLOSE, LEAD, LONGEST = 0.25, 0.25, 32
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..", "..")
 sys.path.insert(0, os.path.join(ROOT, "models"))
@@ -39,13 +39,16 @@ def fnv(data, h=0xcbf29ce484222325):
     return h
 
 
+def ends_of(keys):
+    """Ids that end an answer: by their keys, and those of such texts."""
+    ids = {keys.get("tokenizer.ggml.%s_token_id" % n) for n in ["eos", "eot", "eom"]} - {None}
+    return ids | {i for i, t in enumerate(keys["tokenizer.ggml.tokens"]) if t in ("<|endoftext|>", "<|im_end|>", "<|end|>")}
+
+
 def plain(rows, keys):
     """Logits as the sampler sees them: ends of answers are never chosen."""
     rows = rows.astype(np.float64)
-    for name in ["eos", "eot", "eom"]:
-        end = keys.get("tokenizer.ggml.%s_token_id" % name)
-        if end is not None:
-            rows[:, end] = -np.inf
+    rows[:, sorted(ends_of(keys))] = -np.inf
     return rows
 
 
@@ -87,7 +90,7 @@ def possible(rows, p, answer):
 
 def certain(narrow, wide, prompt, keys):
     """Greedy ids that both agree on clearly. Ends are not chosen, so the answer stops before them."""
-    ends = {keys.get("tokenizer.ggml.%s_token_id" % n) for n in ["eos", "eot", "eom"]}
+    ends = ends_of(keys)
     got, lead = narrow.greedy(prompt, LONGEST, ends)
     got64, lead64 = wide.greedy(prompt, LONGEST, ends)
     n = 0
