@@ -3,10 +3,14 @@ import glob
 import os
 import random
 import re
+import sys
 
 import numpy as np
 
 from prompts import identity
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "stories"))
+from prepare import GO_ON, halves, mend, request  # noqa: E402
 
 MOST = 16
 FORMAT, USER, ASSISTANT = 0, 1, 2
@@ -38,18 +42,30 @@ def shard_documents(folder):
     return out
 
 
+def conversation(vocab, turns):
+    """Of [(question, answer), ...], without anything from the teacher."""
+    ids, role = [], []
+    for i, (ask, answer) in enumerate(turns):
+        for text, kind in ((("\n" if i else "") + "<|im_start|>user\n", FORMAT), (ask, USER),
+                           ("<|im_end|>\n<|im_start|>assistant\n", FORMAT), (answer + "<|im_end|>", ASSISTANT)):
+            part = vocab.encode(text)
+            ids += part
+            role += [kind] * len(part)
+    return Document(np.array(ids, np.uint16), CROSS[role])
+
+
 def identity_documents(vocab, count, seed):
-    rng, out = random.Random(seed), []
-    for _ in range(count):
-        ids, role = [], []
-        for i, (ask, answer) in enumerate(identity(rng)):
-            for text, kind in ((("\n" if i else "") + "<|im_start|>user\n", FORMAT), (ask, USER),
-                               ("<|im_end|>\n<|im_start|>assistant\n", FORMAT), (answer + "<|im_end|>", ASSISTANT)):
-                part = vocab.encode(text)
-                ids += part
-                role += [kind] * len(part)
-        out.append(Document(np.array(ids, np.uint16), CROSS[role]))
-    return out
+    rng = random.Random(seed)
+    return [conversation(vocab, identity(rng)) for _ in range(count)]
+
+
+def told_document(vocab, story, rng):
+    """A story as what somebody asked for, at times in two parts."""
+    story = mend(story)
+    parts = halves(story) if rng.random() < 0.2 else None
+    if parts:
+        return conversation(vocab, [(request(story, rng), parts[0]), (rng.choice(GO_ON), parts[1])])
+    return conversation(vocab, [(request(story, rng), story)])
 
 
 def split_texts(text):
@@ -67,11 +83,17 @@ def split_texts(text):
     return [p.strip() for p in parts if len(p.strip()) > 80]
 
 
-def text_documents(vocab, paths):
-    end, out = vocab.ids["<|endoftext|>"], []
+def text_documents(vocab, paths, told=0.5, seed=1):
+    """Texts as they are; stories, which the teacher tells badly, for the given part as answers."""
+    end, out, rng = vocab.ids["<|endoftext|>"], [], random.Random(seed)
     for path in paths:
         with open(path, encoding="utf-8", errors="replace") as f:
-            parts = split_texts(f.read())
+            text = f.read()
+        parts = split_texts(text)
+        if "<|endoftext|>" in text:
+            kept = [rng.random() < told for _ in parts]
+            out += [told_document(vocab, p, rng) for p, k in zip(parts, kept) if k]
+            parts = [p for p, k in zip(parts, kept) if not k]
         for e in vocab.tokenizer.encode_batch(parts):
             ids = np.array([end] + e.ids + [end], np.uint16)
             out.append(Document(ids, np.ones(len(ids), np.float32)))
