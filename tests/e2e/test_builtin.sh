@@ -5,7 +5,11 @@ unset TERN_MODEL
 
 run show
 has_status 0
-out_has 'tern-stories (built in)'
+out_has 'tern-chat (built in)'
+out_has 'licence        Apache-2.0'
+out_has 'made from      SmolLM2-135M-Instruct'
+out_has 'trained with   conversations written by SmolLM2-135M-Instruct'
+out_has 'sampling       temp 0.6, repeat-penalty 1.1'
 run show stories
 has_status 0
 out_has 'tern-stories (built in)'
@@ -15,7 +19,7 @@ run show tern-stories --json
 json_is MIT origin licence
 run verify
 has_status 0
-out_has 'OK: tern-stories'
+out_has 'OK: tern-chat'
 
 # says FILE NAME...: what the model answers by each of its names
 says() {
@@ -30,8 +34,11 @@ says() {
         cmp -s "$out" "$tmp/want"; ok $? 'the built-in model says something else than its file'
     done
 }
-says models/tern-stories.gguf '' stories tern-stories
+says models/tern-chat.gguf '' chat tern-chat
+says models/tern-stories.gguf stories tern-stories
+TERN_MODEL=stories says models/tern-stories.gguf ''
 TERN_MODEL=models/test/bitnet-tinystories-1M.gguf says models/test/bitnet-tinystories-1M.gguf ''
+[ "$(wc -c <models/tern-chat.gguf)" -le 40000000 ]; ok $? 'tern-chat is larger than 40 MB'
 [ "$(wc -c <models/tern-stories.gguf)" -le 4000000 ]; ok $? 'tern-stories is larger than 4 MB'
 
 # A file of that name comes first.
