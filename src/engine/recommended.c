@@ -3,7 +3,6 @@
 #include "base/num.h"
 #include "engine/engine.h"
 
-#include <float.h>
 #include <math.h>
 #include <stddef.h>
 
@@ -29,28 +28,8 @@ static const row rows[] = {
 static bool find(const tern_dir *d, const row *r, double *out)
 {
     const tern_meta *v = tern_dir_meta_find(d, r->key);
-    if (!v)
+    if (!v || !tern_meta_number(v, out))
         return false;
-    switch (v->type) {
-    case TERN_META_F32:
-    case TERN_META_F64:
-        *out = v->v.f;
-        break;
-    case TERN_META_U8:
-    case TERN_META_U16:
-    case TERN_META_U32:
-    case TERN_META_U64:
-        *out = (double)v->v.u;
-        break;
-    case TERN_META_I8:
-    case TERN_META_I16:
-    case TERN_META_I32:
-    case TERN_META_I64:
-        *out = (double)v->v.i;
-        break;
-    default:
-        return false;
-    }
     return *out >= r->min && *out <= r->max && (!r->whole || *out == floor(*out));
 }
 

@@ -180,6 +180,30 @@ size_t tern_meta_number_bytes(tern_meta_type type)
     return type < TERN_META_COUNT ? bytes[type] : 0;
 }
 
+bool tern_meta_number(const tern_meta *m, double *out)
+{
+    switch (m->type) {
+    case TERN_META_U8:
+    case TERN_META_U16:
+    case TERN_META_U32:
+    case TERN_META_U64:
+        *out = (double)m->v.u;
+        return true;
+    case TERN_META_I8:
+    case TERN_META_I16:
+    case TERN_META_I32:
+    case TERN_META_I64:
+        *out = (double)m->v.i;
+        return true;
+    case TERN_META_F32:
+    case TERN_META_F64:
+        *out = m->v.f;
+        return true;
+    default:
+        return false;
+    }
+}
+
 double tern_meta_elem_f64(const tern_meta *m, size_t i)
 {
     switch (m->elem) {

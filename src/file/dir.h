@@ -110,6 +110,8 @@ TERN_CHECK tern_code tern_dir_get_bool(const tern_dir *d, const char *key, bool 
                                        tern_err *err);
 TERN_CHECK tern_code tern_dir_get_str(const tern_dir *d, const char *key, tern_slice *out,
                                       bool *found, tern_err *err);
+/* A value of any number's type as f64; false when it is none. */
+bool tern_meta_number(const tern_meta *m, double *out);
 /* Bytes of one number; 0 for a string or an array. */
 size_t tern_meta_number_bytes(tern_meta_type type);
 /* Array element i as a number; the caller has checked i < n_elem and that elem is numeric. */

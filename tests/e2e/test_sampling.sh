@@ -2,11 +2,12 @@
 . tests/e2e/lib.sh
 m=$tmp/m
 cp -r tests/golden/folders/llama3-shards "$m"
-told() { run run "$@" -no-cnv -p abc -n 24 -s 5 --ignore-eos -q; has_status 0; cat "$out"; }
+told() { "$TERN" run "$@" -no-cnv -p abc -n 24 -s 5 --ignore-eos -q 2>"$err" || echo failed; }
 
 recommend() { echo "$1" >"$m/generation_config.json"; }
 plain=$(told "$m") greedy=$(told "$m" --temp 0)
 [ "$plain" != "$greedy" ]; ok $? 'the samplers cannot be told apart'
+[ ${#plain} -ge 24 ] && [ ${#greedy} -ge 24 ]; ok $? 'no answers'
 run show "$m"
 has_status 0
 ! grep -q '^sampling' "$out"; ok $? 'sampling out of nowhere'
