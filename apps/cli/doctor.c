@@ -224,19 +224,6 @@ static void print_words(const char *title, const json_t *list)
     (void)puts(json_array_size(list) ? "" : "none");
 }
 
-/* Names of the kernels that only emulators have run. */
-static json_t *untested_kernels(const json_t *o)
-{
-    size_t i;
-    json_t *kernel, *names = json_array();
-    json_array_foreach(json_object_get(o, "kernels"), i, kernel)
-    {
-        if (json_is_true(json_object_get(kernel, "untested_on_hardware")))
-            (void)json_array_append(names, json_object_get(kernel, "name"));
-    }
-    return names;
-}
-
 static void print_kernels(const json_t *o)
 {
     size_t i, n_usable = 0;
@@ -247,10 +234,6 @@ static void print_kernels(const json_t *o)
     (void)printf("kernels        %zu compiled, %zu usable here; chosen:\n", json_array_size(all),
                  n_usable);
     json_object_foreach(chosen, op, name)(void) printf("  %-12s %s\n", op, json_string_value(name));
-    json_t *untested = untested_kernels(o);
-    if (json_array_size(untested) > 0)
-        print_words("untested on hardware:", untested);
-    json_decref(untested);
 }
 
 static void print_builtin(const json_t *b)
@@ -377,10 +360,9 @@ tern_code cli_version(cli *c, tern_err *err)
     json_array_foreach(json_object_get(o, "kernels"), i,
                        kernel) if (json_is_true(json_object_get(kernel, "usable")))(void)
         json_array_append(names, json_object_get(kernel, "name"));
-    json_t *v =
-        json_pack("{s:s, s:s, s:O, s:b, s:o, s:o}", "version", tern_version(), "commit", cli_commit,
-                  "compiler", json_object_get(o, "compiler"), "libedit", HAS_LIBEDIT, "kernels",
-                  names, "untested_on_hardware", untested_kernels(o));
+    json_t *v = json_pack("{s:s, s:s, s:O, s:b, s:o}", "version", tern_version(), "commit",
+                          cli_commit, "compiler", json_object_get(o, "compiler"), "libedit",
+                          HAS_LIBEDIT, "kernels", names);
     json_decref(o);
     if (!v)
         return tern_fail(err, TERN_E_NOMEM, "out of memory");

@@ -8,6 +8,7 @@
 /* Shares of what memory and int8 units can do at most that models have reached (docs/BENCHMARKS.md). */
 #define READ_SHARE 0.85
 #define MAC_SHARE  0.65
+#define AMX_SHARE  0.15
 
 typedef struct forecast {
     tern_plan as_it_is, low; /* as the options say; with --low-memory */
@@ -16,6 +17,7 @@ typedef struct forecast {
     uint64_t room;
     const char *who;                     /* what bounds it */
     double read_bytes_per_s, macs_per_s; /* measured; 0: not */
+    double mac_share;                    /* of macs_per_s that prompts reach */
 } forecast;
 
 static double mb(uint64_t n)
@@ -86,7 +88,8 @@ static double generates(const forecast *f, const tern_plan *p, int32_t depth)
 /* Of a prompt; 0 also where products are not of int8. */
 static double reads(const forecast *f, const tern_plan *p)
 {
-    return p->n_mac > 0 && p->n_float_mac == 0 ? MAC_SHARE * f->macs_per_s / (double)p->n_mac : 0;
+    return p->n_mac > 0 && p->n_float_mac == 0 ? f->mac_share * f->macs_per_s / (double)p->n_mac
+                                               : 0;
 }
 
 /* ---- print --------------------------------------------------------------------------------- */
@@ -198,8 +201,12 @@ static tern_code measure(cli *c, forecast *f, tern_err *err)
     tern_string_free(text);
     f->read_bytes_per_s =
         json_number_value(json_object_get(json_object_get(o, "memory"), "read_bytes_per_s"));
-    f->macs_per_s =
-        json_number_value(json_object_get(json_object_get(o, "compute"), "int8_macs_per_s"));
+    const json_t *compute = json_object_get(o, "compute");
+    double peak = json_number_value(json_object_get(compute, "int8_macs_per_s"));
+    double tiles = json_number_value(
+        json_object_get(json_object_get(compute, "int8_macs_per_s_by_isa"), "amx"));
+    f->macs_per_s = peak;
+    f->mac_share = peak > 0 && peak <= tiles ? AMX_SHARE : MAC_SHARE;
     json_decref(o);
     return TERN_OK;
 }

@@ -71,7 +71,6 @@ static void shorten_kernels(json_t *o)
     json_t *k = json_object();
     set(k, "compiled", names_of(all, NULL));
     set(k, "usable", names_of(all, "usable"));
-    set(k, "untested_on_hardware", names_of(all, "untested_on_hardware"));
     (void)json_object_set(k, "chosen", json_object_get(o, "chosen"));
     set(o, "kernels", k);
     (void)json_object_del(o, "chosen");

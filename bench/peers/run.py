@@ -82,9 +82,10 @@ def run(command, wrap):
         raise Failed(f"{command[0]}: {e.strerror}") from None
     if done.returncode != 0:
         raise Failed(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-300:]}")
-    begin = done.stdout.find("[")  # some print a line of their own first
+    # some print lines of their own, first or in between
+    text = "\n".join(line for line in done.stdout.split("\n") if not line.startswith("WARNING:"))
     try:
-        return json.JSONDecoder().raw_decode(done.stdout[begin:])[0]
+        return json.JSONDecoder().raw_decode(text[text.find("["):])[0]
     except (ValueError, IndexError):
         raise Failed(f"{' '.join(command)}: no JSON on standard output") from None
 

@@ -37,8 +37,9 @@ static json_t *to_json(const tern_tune *t)
         (void)json_array_append_new(shapes,
                                     json_pack("{s:i, s:f, s:f}", "cols", t->shape[i].cols, "bits_2",
                                               t->shape[i].t2, "bits_1_6", t->shape[i].t3));
-    return json_pack("{s:o, s:f, s:f}", "shapes", shapes, "up_limit", (double)t->up_limit,
-                     "down_limit", (double)t->down_limit);
+    return json_pack("{s:o, s:f, s:f, s:f, s:f}", "shapes", shapes, "up_limit", (double)t->up_limit,
+                     "down_limit", (double)t->down_limit, "own_up_limit", (double)t->own_up_limit,
+                     "own_down_limit", (double)t->own_down_limit);
 }
 
 static bool share_of(const json_t *o, const char *key, float *out)
@@ -55,7 +56,9 @@ static bool from_json(const json_t *o, tern_tune *t)
     size_t i;
     *t = (tern_tune){.n_shape = 0};
     if (json_array_size(shapes) > TERN_TUNE_SHAPES || !share_of(o, "up_limit", &t->up_limit) ||
-        !share_of(o, "down_limit", &t->down_limit))
+        !share_of(o, "down_limit", &t->down_limit) ||
+        !share_of(o, "own_up_limit", &t->own_up_limit) ||
+        !share_of(o, "own_down_limit", &t->own_down_limit))
         return false;
     json_array_foreach(shapes, i, s)
     {
@@ -119,7 +122,7 @@ tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, unsigned cpu, 
     tern_str path, key;
     tern_code rc;
     m->weight_bits = o->weight_bits;
-    m->tune = (tern_tune){.up_limit = 1.0f, .down_limit = 1.0f};
+    m->tune = TERN_TUNE_NONE;
     if (!tern_weights_ternary(&m->w))
         return TERN_OK;
     tern_str_init(&path, 1 << 12);

@@ -279,11 +279,10 @@ static json_t *describe_all_kernels(unsigned cpu)
     const tern_kernel *all = tern_kernel_all(&n);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        (void)json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:b, s:b}", "op", tern_op_name(all[i].op), "name",
-                            all[i].name, "isa", tern_isa_name(all[i].isa), "usable",
-                            (all[i].needs & ~cpu) == 0, "untested_on_hardware",
-                            tern_isa_untested(all[i].isa)));
+        (void)json_array_append_new(list,
+                                    json_pack("{s:s, s:s, s:s, s:b}", "op", tern_op_name(all[i].op),
+                                              "name", all[i].name, "isa", tern_isa_name(all[i].isa),
+                                              "usable", (all[i].needs & ~cpu) == 0));
     return list;
 }
 

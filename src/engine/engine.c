@@ -245,6 +245,8 @@ static tern_code prepare(tern_model *m, const tern_model_opts *o, tern_err *err)
     /* Always from the list, or only where that is faster. */
     m->e.up_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.up_limit;
     m->e.down_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.down_limit;
+    m->e.own_up_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.own_up_limit;
+    m->e.own_down_limit = o->ffn_sparse == TERN_FFN_SPARSE_ON ? 2.0f : m->tune.own_down_limit;
     m->e.low_memory = m->low_memory;
     m->rows = tern_calloc((size_t)max_tok, sizeof *m->rows);
     if (!m->rows)

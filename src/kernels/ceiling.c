@@ -7,6 +7,9 @@ static const tern_ceiling rows[] = {
     {TERN_ISA_AVXVNNI, TERN_CPU_AVX2 | TERN_CPU_AVX_VNNI, NULL, tern_ceiling_macs_avxvnni},
     {TERN_ISA_AVX512, TERN_CPU_AVX512, tern_ceiling_read_avx512, NULL},
     {TERN_ISA_VNNI, TERN_CPU_AVX512 | TERN_CPU_AVX512_VNNI, NULL, tern_ceiling_macs_vnni},
+#if defined(TERN_AMX) /* the compiler has it */
+    {TERN_ISA_AMX, TERN_CPU_AMX_INT8, NULL, tern_ceiling_macs_amx},
+#endif
 #endif
 };
 

@@ -24,5 +24,6 @@ void tern_ceiling_read_avx512(const uint8_t *p, size_t n);
 int64_t tern_ceiling_macs_avx2(int64_t n_step);
 int64_t tern_ceiling_macs_avxvnni(int64_t n_step);
 int64_t tern_ceiling_macs_vnni(int64_t n_step);
+int64_t tern_ceiling_macs_amx(int64_t n_step);
 
 #endif

@@ -63,8 +63,3 @@ const char *tern_isa_name(tern_isa isa)
     _Static_assert(sizeof names / sizeof names[0] == TERN_ISA_COUNT, "a name per ISA");
     return (unsigned)isa < TERN_ISA_COUNT ? names[isa] : "?";
 }
-
-bool tern_isa_untested(tern_isa isa)
-{
-    return isa == TERN_ISA_AMX;
-}

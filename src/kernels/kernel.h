@@ -403,7 +403,6 @@ void tern_kernels_select(unsigned cpu, tern_kernels *out);
 void tern_kernels_fall_back(tern_kernels *k, tern_op op);
 const char *tern_op_name(tern_op op);    /* "mm_t2r16" */
 const char *tern_isa_name(tern_isa isa); /* "avx2" */
-bool tern_isa_untested(tern_isa isa);    /* its kernels never ran on hardware, only emulated */
 
 /* ---- repacking --------------------------------------------------------------------------- */
 

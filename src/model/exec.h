@@ -72,8 +72,9 @@ typedef struct tern_exec {
     tern_watch_fn watch; /* NULL: nobody looks at inputs */
     void *watch_ctx;
     float up_limit, down_limit; /* shares of rows and columns from which all are read (tune.h) */
-    tern_ffn_count *count;      /* [n_layer]; kept while count_zeros */
-    uint64_t n_step, n_row;     /* so far */
+    float own_up_limit, own_down_limit; /* the same in batches */
+    tern_ffn_count *count;              /* [n_layer]; kept while count_zeros */
+    uint64_t n_step, n_row;             /* so far */
     uint64_t read_bytes; /* weight bytes that the steps so far have read, each once per step */
     tern_spans spans;
     int32_t *list; /* [n_lane][list_stride] */

@@ -14,11 +14,16 @@
 /* A layout must be so much faster to be taken: batches unpack 1.6 bits with more work. */
 #define WORTH 0.95
 
+/* Tokens of a batch, and its weights, which stay in a cache. */
+#define BATCH_TOKS    64
+#define BATCH_WEIGHTS ((size_t)4 << 20)
+
 /* One tall matrix of made-up weights in one layout, and a list over its rows or columns. */
 typedef struct probe {
     tern_mm mm;
     tern_mm_fn fn;
     int grain;
+    bool each;           /* token after token, with the same list */
     const int32_t *list; /* of rows, rising; NULL: all */
     int n_list;
     uint8_t *scratch; /* [n_lane][scratch_stride] */
@@ -48,7 +53,10 @@ static void probe_range(void *arg, int lane, int begin, int end)
         mm.list = p->list + i;
         mm.n_list = first_at_least(p->list, p->n_list, end) - i;
     }
-    p->fn(&mm, begin, end);
+    if (p->each)
+        mm.n_tok = 1;
+    for (int i = 0; i < (p->each ? p->mm.n_tok : 1); i++, mm.act.q += mm.act.stride)
+        p->fn(&mm, begin, end);
 }
 
 static double time_once(tern_pool *pool, probe *p)
@@ -78,10 +86,11 @@ typedef struct tuner {
     size_t w_bytes;
     float *scale, *y;
     int max_rows;
-    int8_t *q;
-    float act_scale;
-    int32_t sum;
-    int32_t *list; /* [max_rows or d_ff] and padding */
+    int8_t *q; /* [BATCH_TOKS][widest] */
+    float act_scale[BATCH_TOKS];
+    int32_t sum[BATCH_TOKS];
+    int32_t *own_n; /* [BATCH_TOKS][parts], of tern_own_cols */
+    int32_t *list;  /* [max_rows or d_ff] and padding */
     uint8_t *scratch;
     size_t scratch_stride;
 } tuner;
@@ -108,8 +117,8 @@ static probe probe_of(tuner *t, tern_mm_fn fn, size_t unit_bytes, int unit, int 
                      .scale = t->scale,
                      .act = {.q = t->q,
                              .stride = tern_round_up((size_t)cols, 64),
-                             .scale = &t->act_scale,
-                             .sum = &t->sum},
+                             .scale = t->act_scale,
+                             .sum = t->sum},
                      .n_tok = 1,
                      .y = t->y};
     return p;
@@ -133,16 +142,23 @@ static void tune_shape(tuner *t, tern_tune *out, int cols)
         (tern_tune_shape){cols, per_weight(&t2, time2), per_weight(&t3, time3)};
 }
 
-/* Every other one of n, without a pattern that prefetchers could learn. */
-static int half_of(int32_t *list, int n)
+/* Every other one of [begin, end), without a pattern that prefetchers could learn. */
+static int half_of_range(int32_t *list, int begin, int end)
 {
     uint32_t x = 1;
     int n_list = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = begin; i < end; i++) {
         x = x * 1664525u + 1013904223u;
         if (x >> 31)
             list[n_list++] = i;
     }
+    return n_list;
+}
+
+/* The same of n, and what kernels look ahead at. */
+static int half_of(int32_t *list, int n)
+{
+    int n_list = half_of_range(list, 0, n);
     for (int i = 0; i < TERN_LIST_PAD; i++)
         list[n_list + i] = n_list ? list[n_list - 1] : 0;
     return n_list;
@@ -176,6 +192,44 @@ static void tune_lists(tuner *t, tern_tune *out, const tern_hparams *h)
     out->down_limit = limit_of(all, h->d_ff, listed, some.mm.n_list);
 }
 
+/* The same for batches: one product of all, or each token's own half. */
+static void tune_batches(tuner *t, tern_tune *out, const tern_hparams *h)
+{
+    double all, own;
+    size_t rows = BATCH_WEIGHTS / (size_t)h->d_model / TERN_OWN_ROWS * TERN_OWN_ROWS;
+    probe up =
+        probe_of(t, t->k.mm_t2r1, tern_t2r1_row_bytes(h->d_model), 1, h->d_model, TERN_OWN_ROWS);
+    up.mm.n_tok = BATCH_TOKS;
+    up.mm.rows = (size_t)up.mm.rows > rows && rows > 0 ? (int)rows : up.mm.rows;
+    probe some = up;
+    some.each = true;
+    some.list = t->list;
+    some.n_list = half_of(t->list, up.mm.rows);
+    time_both(t->pool, &up, &some, &all, &own);
+    out->own_up_limit = limit_of(all, up.mm.rows, own, some.n_list);
+
+    probe down = probe_of(t, t->k.mm_t2c1, tern_t2c1_slice_bytes(h->d_ff), TERN_T2C1_ROWS, h->d_ff,
+                          TERN_T2C1_GRAIN);
+    if (down.mm.rows == 0)
+        return;
+    down.mm.n_tok = BATCH_TOKS;
+    down.mm.rows = down.mm.rows > TERN_T2C1_ROWS ? TERN_T2C1_ROWS : down.mm.rows;
+    int n_part = (h->d_ff + TERN_T2C1_PART - 1) / TERN_T2C1_PART, n_listed = 0;
+    for (int p = 0; p < n_part; p++) {
+        int32_t *list = t->list + p * TERN_T2C1_PART;
+        int begin = p * TERN_T2C1_PART, end = begin + TERN_T2C1_PART;
+        int n = half_of_range(list, begin, end < h->d_ff ? end : h->d_ff) / 4 * 4;
+        for (int i = 0; i < BATCH_TOKS; i++)
+            t->own_n[i * n_part + p] = n;
+        n_listed += n;
+    }
+    tern_own_cols cols = {.n = t->own_n, .list = t->list, .q = t->q, .n_part = n_part};
+    some = down;
+    some.mm.own = &cols;
+    time_both(t->pool, &down, &some, &all, &own);
+    out->own_down_limit = limit_of(all, h->d_ff, own, n_listed);
+}
+
 static size_t ternary_weights(const tern_hparams *h)
 {
     size_t d = (size_t)h->d_model, heads = (size_t)(h->n_head + h->n_kv_head) * (size_t)h->d_head;
@@ -185,17 +239,19 @@ static size_t ternary_weights(const tern_hparams *h)
 static bool allocate(tuner *t, int widest, int d_ff)
 {
     size_t stride = tern_round_up((size_t)widest, 256);
+    size_t blocks = ((size_t)d_ff + TERN_T2C1_PART - 1) / TERN_T2C1_PART;
     t->w_bytes = tern_round_up(t->n_weight / 4 + 4096, 4096);
     t->max_rows = 1 << 18;
     size_t n_list = (size_t)(d_ff > t->max_rows ? d_ff : t->max_rows) + TERN_LIST_PAD;
     t->w = tern_pages_alloc(t->w_bytes);
     t->scale = tern_calloc((size_t)t->max_rows, sizeof *t->scale);
     t->y = tern_calloc((size_t)t->max_rows, sizeof *t->y);
-    t->q = tern_calloc(stride, 1);
+    t->q = tern_calloc(BATCH_TOKS * stride, 1);
+    t->own_n = tern_calloc(BATCH_TOKS * blocks, sizeof *t->own_n);
     t->list = tern_calloc(n_list, sizeof *t->list);
-    t->scratch_stride = tern_round_up(tern_mm_scratch_bytes(widest, 1), 64);
+    t->scratch_stride = tern_round_up(tern_mm_scratch_bytes(widest, BATCH_TOKS), 64);
     t->scratch = tern_calloc((size_t)tern_pool_size(t->pool), t->scratch_stride);
-    return t->w && t->scale && t->y && t->q && t->list && t->scratch;
+    return t->w && t->scale && t->y && t->q && t->own_n && t->list && t->scratch;
 }
 
 static void release(tuner *t)
@@ -204,6 +260,7 @@ static void release(tuner *t)
     tern_free(t->scale);
     tern_free(t->y);
     tern_free(t->q);
+    tern_free(t->own_n);
     tern_free(t->list);
     tern_free(t->scratch);
 }
@@ -212,8 +269,10 @@ tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, unsigned cpu
                             tern_err *err)
 {
     int d_q = h->n_head * h->d_head, widest = h->d_ff;
-    tuner t = {.pool = pool, .n_weight = ternary_weights(h), .act_scale = 1.0f};
-    *out = (tern_tune){.up_limit = 1.0f, .down_limit = 1.0f};
+    tuner t = {.pool = pool, .n_weight = ternary_weights(h)};
+    *out = TERN_TUNE_NONE;
+    for (int i = 0; i < BATCH_TOKS; i++)
+        t.act_scale[i] = 1.0f;
     widest = h->d_model > widest ? h->d_model : widest;
     widest = d_q > widest ? d_q : widest;
     t.n_weight = t.n_weight > MAX_WEIGHTS ? MAX_WEIGHTS : t.n_weight;
@@ -227,8 +286,10 @@ tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, unsigned cpu
     tune_shape(&t, out, h->d_model);
     tune_shape(&t, out, d_q);
     tune_shape(&t, out, h->d_ff);
-    if (h->act == TERN_ACT_RELU2)
+    if (h->act == TERN_ACT_RELU2) {
         tune_lists(&t, out, h);
+        tune_batches(&t, out, h);
+    }
     release(&t);
     return TERN_OK;
 }

@@ -71,6 +71,10 @@ static void test_it_is_kept(void **state)
     }
     assert_true(first.up_limit > 0 && first.up_limit <= 1);
     assert_true(first.down_limit > 0 && first.down_limit <= 1);
+    assert_true(first.own_up_limit > 0 && first.own_up_limit <= 1);
+    assert_true(first.own_down_limit > 0 && first.own_down_limit <= 1);
+    double kept = second.own_up_limit / first.own_up_limit;
+    assert_true(kept > 0.9999 && kept < 1.0001);
     /* Another number of threads is another machine; tern tune measures anew. */
     assert_string_equal(origin_of(false, 2, &first), "measured");
     assert_string_equal(origin_of(false, 2, &first), "cache");

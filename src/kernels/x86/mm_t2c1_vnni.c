@@ -1,8 +1,6 @@
 /* Column-major ternary product with 512-bit vpdpbusd: an interleaved vector is 16 rows. */
 #include "kernels/x86/dot_vnni.h"
 
-#define panel_fn tern_panel_vnni
-
 #include "kernels/x86/t2c1_panel.h"
 
 /* At most 16 sums, 4 columns, 4 masks, codes; a part is a line. */
@@ -63,5 +61,10 @@ void tern_mm_t2c1_vnni(const tern_mm *k, int row0, int row1)
     else if (k->n_tok <= TERN_SPARSE_FEW)
         run_few(k, row0, row1, fn);
     else
-        run_batch(k, row0, row1);
+        run_batch(k, row0, row1, tern_panel_vnni);
+}
+
+void tern_t2c1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
+{
+    run_batch(k, row0, row1, dot);
 }

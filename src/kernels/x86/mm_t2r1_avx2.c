@@ -1,8 +1,6 @@
 /* Row-major ternary product with vpmaddubsw. */
 #include "kernels/x86/dot_avx2.h"
 
-#define panel_fn tern_panel_avx2
-
 #include "kernels/x86/t2r1_panel.h"
 
 void tern_mm_t2r1_avx2(const tern_mm *k, int row0, int row1)
@@ -11,5 +9,5 @@ void tern_mm_t2r1_avx2(const tern_mm *k, int row0, int row1)
     if (k->n_tok <= 4)
         run_rows(k, row0, row1, fn, 2);
     else
-        run_batch(k, row0, row1);
+        run_batch(k, row0, row1, tern_panel_avx2);
 }

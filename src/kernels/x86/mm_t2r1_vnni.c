@@ -1,8 +1,6 @@
 /* Row-major ternary product with 512-bit vpdpbusd. */
 #include "kernels/x86/dot_vnni.h"
 
-#define panel_fn tern_panel_vnni
-
 #include "kernels/x86/t2r1_panel.h"
 
 /* At most 24 sums, 4 codes, mask, activations. */
@@ -17,5 +15,10 @@ void tern_mm_t2r1_vnni(const tern_mm *k, int row0, int row1)
     if (k->n_tok <= 48)
         run_rows(k, row0, row1, fn, 6);
     else
-        run_batch(k, row0, row1);
+        run_batch(k, row0, row1, tern_panel_vnni);
+}
+
+void tern_t2r1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
+{
+    run_batch(k, row0, row1, dot);
 }

@@ -5,18 +5,11 @@
  *   TILE_ZERO(n)  TILE_LOAD(n, p, stride)  TILE_STORE(n, p, stride)
  *   TILE_DOT(c, a, b)       c += signed a times unsigned b
  *   TILE_RELEASE()
- * No machine with such tiles was at hand: tests run the loop on tiles in plain C. */
+ * Where no such machine is at hand tests run the loop on tiles in plain C. */
 #include "kernels/x86/panel.h"
+#include "kernels/x86/tile_config.h"
 
 #include <string.h>
-
-/* As the processor reads it. */
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
-_Static_assert(sizeof(tile_config) == 64, "as the processor reads it");
 
 /* Sums in tiles 0, 1 (the first 16 tokens with two panels) and 2, 3 (the next 16), activations in 4 and
  * 5, panels in 6 and 7. Tiles without tokens have no shape and are not used. */

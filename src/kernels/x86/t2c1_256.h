@@ -43,7 +43,7 @@ FEW(2, 1)
 FEW(3, 1)
 FEW(4, 1)
 
-static void run_cols_256(const tern_mm *k, int row0, int row1)
+static void run_cols_256(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
 {
     static const col_block_fn few[] = {block_1_0, block_2_0, block_3_0, block_4_0,
                                        block_1_1, block_2_1, block_3_1, block_4_1};
@@ -52,5 +52,5 @@ static void run_cols_256(const tern_mm *k, int row0, int row1)
     else if (k->n_tok <= FEW_TOKS)
         run_few(k, row0, row1, few);
     else
-        run_batch(k, row0, row1);
+        run_batch(k, row0, row1, dot);
 }

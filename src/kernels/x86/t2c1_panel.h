@@ -43,7 +43,8 @@ static void unpack_cols(const uint8_t *w, const int32_t *list, int n, int n_plan
                 v_store(panels + (size_t)i * PANEL_STRIDE + 64 * g + h, zero);
 }
 
-static void batch_slice(const tern_mm *k, int row, int row1, tern_panels *p, uint8_t *panels)
+static void batch_slice(const tern_mm *k, int row, int row1, tern_panels *p, uint8_t *panels,
+                        tern_panel_fn *dot)
 {
     const uint8_t *w =
         k->w + (size_t)(row / TERN_T2C1_ROWS) * k->w_stride + (size_t)(row % TERN_T2C1_ROWS / 4);
@@ -57,14 +58,14 @@ static void batch_slice(const tern_mm *k, int row, int row1, tern_panels *p, uin
         p->n_quad = (m + 63) / 64 * 16;
         p->q = x + c;
         p->add = c > 0;
-        panel_fn(p);
+        dot(p);
     }
     p->q = x;
     if (n == 0)
         memset(p->acc, 0, tern_sparse_acc_bytes(p->n_tok));
 }
 
-static void run_batch(const tern_mm *k, int row0, int row1)
+static void run_batch(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
 {
     sparse_scratch s = sparse_scratch_of(k);
     int most = tern_sparse_toks(k->cols, k->n_tok, k->list != NULL);
@@ -79,7 +80,7 @@ static void run_batch(const tern_mm *k, int row0, int row1)
             gather_acts(k, t, p.n_tok, s.x, p.q_stride);
         }
         for (int row = row0; row < row1; row += 256) {
-            batch_slice(k, row, row1, &p, s.panels);
+            batch_slice(k, row, row1, &p, s.panels, dot);
             finish_rows(k, t, p.n_tok, row, row1 - row < 256 ? row1 : row + 256, s.acc, 256, false);
         }
     }

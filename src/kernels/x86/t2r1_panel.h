@@ -103,7 +103,8 @@ static void finish_block(const tern_mm *k, const row_block *b, int t0, int nt, c
     }
 }
 
-static void batch_block(const tern_mm *k, const row_block *b, tern_panels *p, uint8_t *panels)
+static void batch_block(const tern_mm *k, const row_block *b, tern_panels *p, uint8_t *panels,
+                        tern_panel_fn *dot)
 {
     size_t n64 = ((size_t)k->cols + 63) / 64;
     const int8_t *q = p->q;
@@ -117,12 +118,12 @@ static void batch_block(const tern_mm *k, const row_block *b, tern_panels *p, ui
         p->n_quad = (int)n * 16;
         p->q = q + 64 * c;
         p->add = c > 0;
-        panel_fn(p);
+        dot(p);
     }
     p->q = q;
 }
 
-static void run_batch(const tern_mm *k, int row0, int row1)
+static void run_batch(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
 {
     sparse_scratch s = sparse_scratch_of(k);
     int n = k->list ? k->n_list : row1 - row0, most = tern_sparse_toks(k->cols, k->n_tok, false);
@@ -137,7 +138,7 @@ static void run_batch(const tern_mm *k, int row0, int row1)
         for (int i = 0; i < n; i += PANEL_ROWS) {
             row_block b;
             take_rows(k, row0, i, n, &b);
-            batch_block(k, &b, &p, s.panels);
+            batch_block(k, &b, &p, s.panels, dot);
             finish_block(k, &b, t, p.n_tok, s.acc);
         }
     }

@@ -6,6 +6,7 @@
  * same bits come out, given that the up rows left out would have been finite (tern_linear.tame, and
  * inputs that are). Norm and quantisation in between run over all elements in their fixed order. */
 #include "model/exec.h"
+#include "model/tune.h"
 
 #include <string.h>
 
@@ -101,14 +102,8 @@ static void up_range(void *arg, int lane, int begin, int end)
 
 /* ---- up of a batch -------------------------------------------------------------------------- */
 
-/* Of a batch so many rows at a time stay in a second-level cache while each token takes those that its own
- * gate lets through; the pool hands out up to four times as many, which 1 MiB still holds (AMD Zen 5: 0.40
- * instead of 0.44 ms per token for 30 layers of 6912 rows of 640 bytes). */
-#define OWN_ROWS 256
-/* Where gates let through less than this share, that is faster than all rows in one product (AMD Zen 5, 128
- * tokens, 2 threads); it is estimated from so many tokens. */
-#define OWN_UP_LIMIT 0.4f
-#define OWN_SAMPLE   8
+/* How much gates let through is estimated from so many tokens. */
+#define OWN_SAMPLE 8
 /* Batches that a block whose gates were open goes without another look: gate and up are one region then. */
 #define OWN_REST 16
 
@@ -119,13 +114,13 @@ static bool gates_are_closed(tern_exec *e, const tern_input *in)
         size_t t = (size_t)(in->n_tok * i / OWN_SAMPLE);
         n += e->k.list_f32(e->gate + t * e->ff_stride, 0, 1, 0, d_ff, list_of(e, 0));
     }
-    return (float)n < OWN_UP_LIMIT * (float)(OWN_SAMPLE * d_ff);
+    return (float)n < e->own_up_limit * (float)(OWN_SAMPLE * d_ff);
 }
 
 /* Lines of the rows that this lane is likely to take next; all tokens together ask for each once. */
 static void prefetch_rows(const tern_linear *l, int row, int t, int n_tok)
 {
-    size_t n_row = (size_t)(l->rows - row < OWN_ROWS ? l->rows - row : OWN_ROWS);
+    size_t n_row = (size_t)(l->rows - row < TERN_OWN_ROWS ? l->rows - row : TERN_OWN_ROWS);
     size_t n = n_row * l->w_stride / 64;
     const uint8_t *w = l->w + (size_t)row * l->w_stride;
     for (size_t i = n * (size_t)t / (size_t)n_tok; i < n * ((size_t)t + 1) / (size_t)n_tok; i++)
@@ -174,7 +169,7 @@ static void up_of_batch(tern_exec *e, const tern_block *b, up_task *task)
 {
     const tern_dense *f = &b->f.dense;
     if (gates_are_closed(e, task->in)) {
-        tern_pool_for(e->pool, f->up.rows, OWN_ROWS, own_up_range, task);
+        tern_pool_for(e->pool, f->up.rows, TERN_OWN_ROWS, own_up_range, task);
         e->read_bytes += f->up.read_bytes;
         return;
     }
@@ -313,9 +308,6 @@ static void join_range(void *arg, int lane, int begin, int end)
 
 /* ---- down of a batch ------------------------------------------------------------------------ */
 
-/* Where a batch's int8 inputs have less than this share of numbers that are not 0, taking each token's own
- * columns is faster than all columns in one product (AMD Zen 5, 128 tokens, 2 threads). */
-#define OWN_LIMIT 0.4f
 typedef struct own_task {
     const tern_exec *e;
     const tern_linear *l;
@@ -380,7 +372,7 @@ static bool own_down(tern_exec *e, const tern_linear *l, const tern_input *in)
     tern_pool_for(e->pool, in->n_tok, 1, own_list_range, &task);
     for (int lane = 0; lane < n_lane; lane++)
         n += (float)e->n_listed[lane * LANE_STEP];
-    if (n >= OWN_LIMIT * (float)l->cols * (float)in->n_tok)
+    if (n >= e->own_down_limit * (float)l->cols * (float)in->n_tok)
         return false;
     tern_pool_for(e->pool, l->rows, TERN_T2C1_GRAIN, own_down_range, &task);
     e->read_bytes += l->read_bytes;
