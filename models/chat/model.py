@@ -4,11 +4,17 @@ Linear layers see weights between full precision (mix 0) and ternary (mix 1)
 and inputs between full precision and int8, gradients pass straight through.
 At mix 1 the products are the engine's: whole numbers times two multipliers.
 """
+import os
+import sys
+
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
 from teacher import rope_tables, rotate
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 MATMUL = torch.bfloat16
 JOINED = (("attn_q", "attn_k", "attn_v"), ("attn_output",), ("ffn_gate", "ffn_up"), ("ffn_down",))
@@ -181,3 +187,26 @@ def from_teacher(model, tensors, origin, layers_of, ids, document):
         for i, block in enumerate(model.blk):
             block.attn_sub_norm.fill_(float(sizes[2 * i].mean()))
             block.ffn_sub_norm.fill_(float(sizes[2 * i + 1].median()))
+
+
+@torch.no_grad()
+def from_file(model, path, seed=1):
+    """Start from a file of export.py.  Its ternary weights keep their codes and multipliers; the masters they were
+    rounded from are not in it, so new ones are drawn, about as those of a trained matrix lie but none close to where
+    it would round to another code."""
+    from gguf_io import Reader
+    r, draw = Reader(path), torch.Generator().manual_seed(seed)
+    for name, p in model.named_parameters():
+        if name + ".weight" not in r.infos:
+            raise SystemExit("%s: no %s in it; it was exported with other options" % (path, name))
+        t = r.tensor(name + ".weight")
+        codes, scale = (torch.from_numpy(np.array(x, np.float32)) for x in (t if isinstance(t, tuple) else (t, 1)))
+        if codes.shape != p.shape:
+            raise SystemExit("%s: %s is %s, not %s" % (path, name, tuple(codes.shape), tuple(p.shape)))
+        if isinstance(t, tuple):
+            some = codes.abs().mean(1, keepdim=True).clamp(min=0.1)
+            rest = ((1 - 0.15 * (1 - some)) / some - 0.7).clamp(min=0)  # so that sizes are 1 in the mean
+            size = 0.7 - rest * torch.rand(p.shape, generator=draw).clamp(min=1e-4).log()
+            w = torch.where(codes == 0, 0.6 * torch.rand(p.shape, generator=draw) - 0.3, codes * size)
+            codes = w * (scale.reshape(-1, 1) / w.abs().mean(1, keepdim=True).clamp(min=1e-6))
+        p.copy_(codes)

@@ -14,6 +14,10 @@ train() {
 }
 train --tokens 10e3
 train --tokens 20e3 --resume
+"$python" "$here"/export.py "$out"/run/last.pt "$out"/vocab.json "$out"/begun.gguf
+"$python" "$here"/vocab.py "$teacher" --like "$out"/begun.gguf --out "$out"/again.json
+cmp "$out"/vocab.json "$out"/again.json
+train --tokens 3e3 --start-from "$out"/begun.gguf --out "$out"/again
 # what only a GPU is meant for, once: shards without the teacher's expectations, the teacher beside
 "$python" "$here"/generate.py "$teacher" --vocab "$out"/vocab.json --out "$out"/shards --seed 2 --slots 24 --tokens 1000 --ids-only
 train --tokens 22e3 --resume --online

@@ -9,7 +9,8 @@ left out are missed less and less), then the mix of full precision and ternary
 weights and int8 inputs rises to all ternary, then ternary to the end.  The
 learning rate falls linearly in two stages; weight decay is on in the first
 only.  --resume goes on with RUN/last.pt, with a longer --tokens if wanted (the
-learning rate is then again what that schedule says).
+learning rate is then again what that schedule says).  --start-from begins with
+an exported file in place of the teacher's layers, ternary from the first token.
 
 On a CPU each worker is one process with one thread; gradients are added up
 once a step.  On a GPU there is one process.
@@ -29,7 +30,7 @@ import time
 import numpy as np
 import torch
 
-from model import Config, Model, from_teacher
+from model import Config, Model, from_file, from_teacher
 from optim import Optimiser
 from rows import Mixture
 from teacher import Teacher, read_gguf
@@ -74,7 +75,7 @@ def to_batch(rows, part, device):
 
 def schedule(done, args):
     """(mix, learning rate, weight decay) when `done` of the tokens are seen"""
-    mix = min(1.0, max(0.0, (done - args.full) / max(1e-9, args.mixed - args.full)))
+    mix = 1.0 if done >= args.mixed else max(0.0, (done - args.full) / (args.mixed - args.full))
     warm = min(1.0, done / 0.01)
     if done < args.stage:
         return mix, args.lr * warm * (1 - 0.5 * done / args.stage), args.weight_decay
@@ -86,6 +87,9 @@ def build(args, config, vocab, sample, device):
     c = Config(vocab=len(vocab.tokens), layers=args.layers, activation=args.activation, sub_norms=not args.plain,
                row_scales=not args.matrix_scales, embedding=config.get("embedding", "q8_0"))
     model = Model(c)
+    if args.start_from:
+        from_file(model, args.start_from)
+        return model.to(device)
     from_teacher(model, tensors, vocab.origin, keys["llama.block_count"], sample["ids"][:, :-1], sample["document"][:, :-1])
     return model.to(device)
 
@@ -121,12 +125,15 @@ def main():
     ap.add_argument("--eval-rows", type=int, default=24)
     ap.add_argument("--no-compile", action="store_true")
     ap.add_argument("--resume", action="store_true")
+    ap.add_argument("--start-from", metavar="FILE.gguf", help="begin with what export.py wrote")
     ap.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     args = ap.parse_args()
     config = CONFIGS[args.config]
     for name, value in config.items():
         if getattr(args, name, 0) is None:
             setattr(args, name, value)
+    if args.start_from:
+        args.full = args.mixed = 0.0
     device = "cuda" if torch.cuda.is_available() else "cpu"
     workers = 1 if device == "cuda" else args.workers
     os.makedirs(args.out, exist_ok=True)

@@ -2,19 +2,24 @@
 """A smaller vocabulary cut from the teacher's byte-level BPE.
 
     vocab.py TEACHER.gguf --size 12288 --out DATA/vocab.json TEXT_OR_SHARD...
+    vocab.py TEACHER.gguf --like tern-chat.gguf --out DATA/vocab.json
 
 Kept are the special tokens that a chat needs, the 256 bytes and the tokens
 used most in the texts, each with the two it is merged from, and so on down to
 bytes.  Merges between kept tokens keep their order.  A token is therefore
 reached by the same merges as before, and only words whose token was left out
-are split further.
+are split further.  --like takes the vocabulary of a file that export.py wrote.
 """
 import argparse
 import collections
 import json
+import os
+import sys
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
@@ -44,6 +49,13 @@ class Vocabulary:
         with open(path, encoding="utf-8") as f:
             v = json.load(f)
         return cls(v["tokens"], v["merges"], v["special"], v["origin"])
+
+    def like(self, path):
+        """The part of this vocabulary that a file of export.py has."""
+        from gguf_io import Reader
+        keys = Reader(path).keys
+        tokens, merges, types = (keys["tokenizer.ggml." + n] for n in ("tokens", "merges", "token_type"))
+        return Vocabulary(tokens, merges, [i for i, t in enumerate(types) if t == 3], [self.ids[t] for t in tokens])
 
     def save(self, path):
         with open(path, "w", encoding="utf-8") as f:
@@ -96,14 +108,20 @@ def smaller(vocab, counts, size):
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     ap.add_argument("teacher")
-    ap.add_argument("files", nargs="+", help="texts, and shards of generate.py in the teacher's vocabulary")
+    ap.add_argument("files", nargs="*", help="texts, and shards of generate.py in the teacher's vocabulary")
     ap.add_argument("--size", type=int, default=12288)
+    ap.add_argument("--like", metavar="FILE.gguf", help="an exported file whose vocabulary to take")
     ap.add_argument("--shard-weight", type=float, default=5, help="a token of a shard counts as so many of a text")
     ap.add_argument("--prior", type=float, default=6e5,
                     help="counts added as if the n-th token of the vocabulary, which is in order of use, came 1/n often")
     ap.add_argument("--out", required=True)
     args = ap.parse_args()
     vocab = Vocabulary.of_gguf(args.teacher)
+    if args.like:
+        vocab.like(args.like).save(args.out)
+        return
+    if not args.files:
+        ap.error("no texts to count tokens in")
     counts = 1 / np.arange(1, len(vocab.tokens) + 1)
     counts *= args.prior / counts.sum()
     texts = []
