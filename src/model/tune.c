@@ -164,38 +164,35 @@ static int half_of(int32_t *list, int n)
     return n_list;
 }
 
-/* Cost of all of n against that of one out of a list. */
-static float limit_of(double all, int n, double listed, int n_listed)
+/* Cost of one of n when all are taken, against that of one out of a list. */
+static float limit_of(tuner *t, probe *all, int n, probe *listed, int n_listed)
 {
-    double limit = n_listed > 0 && listed > 0 ? all / n / (listed / n_listed) : 1.0;
+    double time_all, time_listed;
+    time_both(t->pool, all, listed, &time_all, &time_listed);
+    double limit = n_listed > 0 && time_listed > 0 ? time_all / n / (time_listed / n_listed) : 1.0;
     return limit > 1.0 ? 1.0f : limit < 0.1 ? 0.1f : (float)limit;
 }
 
 static void tune_lists(tuner *t, tern_tune *out, const tern_hparams *h)
 {
-    double all, listed;
     probe up = probe_of(t, t->k.mm_t2r1, tern_t2r1_row_bytes(h->d_model), 1, h->d_model, 16);
     probe some = up;
     some.list = t->list;
     some.n_list = half_of(t->list, up.mm.rows);
-    time_both(t->pool, &up, &some, &all, &listed);
-    out->up_limit = limit_of(all, up.mm.rows, listed, some.n_list);
+    out->up_limit = limit_of(t, &up, up.mm.rows, &some, some.n_list);
 
     probe down = probe_of(t, t->k.mm_t2c1, tern_t2c1_slice_bytes(h->d_ff), TERN_T2C1_ROWS, h->d_ff,
                           TERN_T2C1_ROWS);
     some = down;
     some.mm.list = t->list;
     some.mm.n_list = half_of(t->list, h->d_ff);
-    if (down.mm.rows == 0)
-        return;
-    time_both(t->pool, &down, &some, &all, &listed);
-    out->down_limit = limit_of(all, h->d_ff, listed, some.mm.n_list);
+    if (down.mm.rows > 0)
+        out->down_limit = limit_of(t, &down, h->d_ff, &some, some.mm.n_list);
 }
 
 /* The same for batches: one product of all, or each token's own half. */
 static void tune_batches(tuner *t, tern_tune *out, const tern_hparams *h)
 {
-    double all, own;
     size_t rows = BATCH_WEIGHTS / (size_t)h->d_model / TERN_OWN_ROWS * TERN_OWN_ROWS;
     probe up =
         probe_of(t, t->k.mm_t2r1, tern_t2r1_row_bytes(h->d_model), 1, h->d_model, TERN_OWN_ROWS);
@@ -205,8 +202,7 @@ static void tune_batches(tuner *t, tern_tune *out, const tern_hparams *h)
     some.each = true;
     some.list = t->list;
     some.n_list = half_of(t->list, up.mm.rows);
-    time_both(t->pool, &up, &some, &all, &own);
-    out->own_up_limit = limit_of(all, up.mm.rows, own, some.n_list);
+    out->own_up_limit = limit_of(t, &up, up.mm.rows, &some, some.n_list);
 
     probe down = probe_of(t, t->k.mm_t2c1, tern_t2c1_slice_bytes(h->d_ff), TERN_T2C1_ROWS, h->d_ff,
                           TERN_T2C1_GRAIN);
@@ -226,8 +222,7 @@ static void tune_batches(tuner *t, tern_tune *out, const tern_hparams *h)
     tern_own_cols cols = {.n = t->own_n, .list = t->list, .q = t->q, .n_part = n_part};
     some = down;
     some.mm.own = &cols;
-    time_both(t->pool, &down, &some, &all, &own);
-    out->own_down_limit = limit_of(all, h->d_ff, own, n_listed);
+    out->own_down_limit = limit_of(t, &down, h->d_ff, &some, n_listed);
 }
 
 static size_t ternary_weights(const tern_hparams *h)

@@ -1,6 +1,8 @@
 #include "kernels/ceiling.h"
 #include "kernels/x86/tiles.h"
 
+#include <string.h>
+
 /* Four sums of 16 x 16, 64 products each: a step of one takes as long as those of the others. */
 int64_t tern_ceiling_macs_amx(int64_t n_step)
 {

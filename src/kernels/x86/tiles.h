@@ -3,8 +3,6 @@
 #define TERN_KERNELS_TILES_H
 
 #include <immintrin.h>
-#include <stdint.h>
-#include <string.h>
 
 #include "kernels/x86/tile_config.h"
 
