@@ -2,7 +2,8 @@
 #include "kernels/x86/dot_avxvnni.h"
 
 #define T3_SPAN SIZE_MAX
-#include "kernels/x86/t3_256.h"
+#include "kernels/x86/panel_batch.h"
+#include "kernels/x86/t3_tile.h"
 
 /* clang-format off */
 T3_STREAM(1, 8192) T3_STREAM(2, 8192)
@@ -16,5 +17,5 @@ void tern_mm_t3r16_avxvnni(const tern_mm *k, int row0, int row1)
     if (k->n_tok <= 5)
         run_tiles(k, row0, row1, 1, one, one, 5);
     else
-        run_batch(k, row0, row1, 5, ((size_t)k->cols + 19) / 20, unpack, tern_panel_avxvnni);
+        run_batch(k, row0, row1, 5, ((size_t)k->cols + 19) / 20, unpack_t3r16, tern_panel_avxvnni);
 }

@@ -1,23 +1,7 @@
 /* Base-3 matrix products with 512-bit vpdpbusd. */
 #include "kernels/x86/dot_vnni.h"
 
-#define v_add8(a, b)   _mm512_add_epi8(a, b)
-#define v_sar(a, n)    _mm512_srai_epi32(a, n)
-#define v_form(p)      (p)
-#define CODES(p)       _mm512_and_si512(front_bits(p), v_set1((int32_t)0xc0c0c0c0u))
-#define CODE_SHIFT     6
-#define PLAIN_CODES(p) _mm512_and_si512(_mm512_srli_epi16(front_bits(p), 6), v_set1(0x03030303))
-#define T3_SPAN        SIZE_MAX
-
-/* The trit in the two highest bits: 3 p / 4 by averages, which round up, hence p - 1; p is never 0. Additions and
- * averages run where vpdpbusd does not (AMD Zen 5: a saturating subtraction, which would do for 0
- * too, a compare or a shift would take its place). */
-static inline __m512i front_bits(__m512i p)
-{
-    __m512i x = _mm512_add_epi8(p, _mm512_set1_epi8(-1));
-    return _mm512_avg_epu8(x, _mm512_avg_epu8(x, _mm512_setzero_si512()));
-}
-
+#define T3_SPAN SIZE_MAX
 #include "kernels/x86/panel_batch.h"
 #include "kernels/x86/t3_tile.h"
 
@@ -38,14 +22,9 @@ static const tile_fn two[] = {
 static const tile_fn four[] = {NULL, NULL, NULL, t3r16_3x4, t3r16_4x4};
 /* clang-format on */
 
-static void unpack(const uint8_t *w, size_t n_vec, size_t n_quad, size_t next_tile, uint8_t *to)
-{
-    unpack_t3r16(w, n_vec, n_quad, next_tile, to);
-}
-
 void tern_t3r16_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
 {
-    run_batch(k, row0, row1, 5, ((size_t)k->cols + 19) / 20, unpack, dot);
+    run_batch(k, row0, row1, 5, ((size_t)k->cols + 19) / 20, unpack_t3r16, dot);
 }
 
 void tern_mm_t3r16_vnni(const tern_mm *k, int row0, int row1)

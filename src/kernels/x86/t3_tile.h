@@ -1,19 +1,9 @@
 /* The loops of the base-3 matrix products, shared by the x86 instruction sets. Besides what tile.h wants
  * the file that includes this defines
- *   v_add v_sar(v, n)   32-bit elements;  v_add8  bytes, wrapping
- *   v_form(p)           bytes as CODES and triple take them: p or p - 128 mod 256, for 3 (p - 128) = 3 p - 128
- *   CODES(p)            the codes of their first trits, shifted left by CODE_SHIFT; PLAIN_CODES not shifted
- *   T3_SPAN             packed vectors v_dot may sum between v_open and v_close
- * Byte p_{n+1} = 3 p_n mod 256 brings the next trit to the front. */
+ *   T3_SPAN             packed vectors v_dot may sum between v_open and v_close */
 #include "kernels/x86/panel.h"
 #include "kernels/x86/tile.h"
-
-INLINE vi triple(vi p)
-{
-    p = v_add8(p, v_add8(p, p));
-    __asm__("" : "+v"(p)); /* else clang multiplies by 9 and 27, which takes longer */
-    return p;
-}
+#include "kernels/x86/trits.h"
 
 /* The last vector of a stripe may reach past the activations; then it meets a copy of them that is
  * padded with zeros. Whole vectors come first. */
@@ -209,7 +199,7 @@ INLINE void stream_t3r16(const int nt, const int ahead, const tern_mm *k, const 
 /* ---- many tokens: codes in panels ----------------------------------------------------------- */
 
 /* n_quad quads of a panel from the packed vectors at w, of which there are n_vec; zeros after them. */
-INLINE void unpack_t3r16(const uint8_t *w, size_t n_vec, size_t n_quad, size_t ahead, uint8_t *to)
+static void unpack_t3r16(const uint8_t *w, size_t n_vec, size_t n_quad, size_t ahead, uint8_t *to)
 {
     uint8_t *end = to + 64 * n_quad;
     for (; n_vec > 0 && to < end; n_vec--, w += 64) {
