@@ -4,7 +4,9 @@
 /* With more, panels are faster (AMD Zen 5). */
 #define FEW_TOKS 8
 
-#include "kernels/x86/t2c1_256.h"
+#include "kernels/x86/t2c1.h"
+
+#include "kernels/x86/c1_256.h"
 
 void tern_mm_t2c1_avxvnni(const tern_mm *k, int row0, int row1)
 {

@@ -1,4 +1,4 @@
-/* What a lane keeps in tern_mm.scratch for a row-major (T2R1) or column-major (T2C1) ternary product,
+/* What a lane keeps in tern_mm.scratch for a row-major or column-major ternary product,
  * in this order: sums [tokens][rows of a block], panels, and activations of the columns listed.
  * Tokens come in blocks, so that it is bounded whatever the batch. */
 #ifndef TERN_KERNELS_SPARSE_SCRATCH_H
@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A row block of a batch is half a slice of T2C1. */
-#define TERN_SPARSE_ROWS 256
+/* A row block of a batch is half a slice of a column-major layout; sums of T3C1 are more than its rows (t3c1.h). */
+#define TERN_SPARSE_ROWS 320
+#define TERN_SPARSE_SUMS 384
 #define TERN_SPARSE_TOKS 256
 /* Of T2R1 it is two panels of so many quads, which stay in the first-level cache with all else. */
 #define TERN_T2R1_PANELS 2
@@ -23,7 +24,7 @@
 
 static inline size_t tern_sparse_acc_bytes(int n_tok)
 {
-    return (size_t)n_tok * TERN_SPARSE_ROWS * sizeof(int32_t);
+    return (size_t)n_tok * TERN_SPARSE_SUMS * sizeof(int32_t);
 }
 
 /* Panels are read in steps of 16 quads, 64 columns. */
@@ -47,7 +48,7 @@ static inline int tern_sparse_toks(int cols, int n_tok, bool listed)
 static inline size_t tern_sparse_acc_room(int cols, int n_tok)
 {
     size_t block = tern_sparse_acc_bytes(tern_sparse_toks(cols, n_tok, false));
-    size_t slice = TERN_SPARSE_FEW * TERN_T2C1_ROWS * sizeof(int32_t);
+    size_t slice = TERN_SPARSE_FEW * 2 * TERN_SPARSE_SUMS * sizeof(int32_t);
     return block > slice ? block : slice;
 }
 

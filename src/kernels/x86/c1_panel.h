@@ -1,9 +1,12 @@
-/* The column-major ternary product of a batch: columns of a slice, interleaved by fours, are the quads
- * of its 16 panels (panel.h). */
-#ifndef TERN_KERNELS_T2C1_PANEL_H
-#define TERN_KERNELS_T2C1_PANEL_H
+/* The column-major ternary products of a batch: columns of half a slice, interleaved by fours, are the quads of
+ * its panels (panel.h), four for each plane. t2c1.h and t3c1.h, see c1_tile.h, define for this
+ *   PANEL_FORM(v)    what codes are taken from, of packed bytes
+ *   PANEL_CODES(v)   those of the plane in front
+ *   PANEL_NEXT(v)    the next plane in front */
+#ifndef TERN_KERNELS_C1_PANEL_H
+#define TERN_KERNELS_C1_PANEL_H
 
-#include "kernels/x86/t2c1_tile.h"
+#include "kernels/x86/c1_tile.h"
 
 /* Columns of a block. */
 #define PANEL_COLS   (4 * TERN_PANEL_QUADS)
@@ -13,7 +16,7 @@
  * to a multiple of 64 get code 0. */
 static void unpack_cols(const uint8_t *w, const int32_t *list, int n, int n_plane, uint8_t *panels)
 {
-    const vi mask = v_set1(0x03030303), zero = v_set1(0);
+    const vi zero = v_set1(0);
     for (int g = 0; g < n; g += 4) {
         uint8_t *to = panels + 16 * (size_t)g;
         if (!list)
@@ -22,18 +25,20 @@ static void unpack_cols(const uint8_t *w, const int32_t *list, int n, int n_plan
         for (int h = 0; h < 64; h += PART, to += PART) {
             vi v0 = v_load(col_at(w, list, g) + h), v1 = v_load(col_at(w, list, g + 1) + h);
             vi v2 = v_load(col_at(w, list, g + 2) + h), v3 = v_load(col_at(w, list, g + 3) + h);
-            vi a = interleave(0, v0, v1, v2, v3), b = interleave(1, v0, v1, v2, v3);
-            vi c = interleave(2, v0, v1, v2, v3), d = interleave(3, v0, v1, v2, v3);
+            vi a = PANEL_FORM(interleave(0, v0, v1, v2, v3));
+            vi b = PANEL_FORM(interleave(1, v0, v1, v2, v3));
+            vi c = PANEL_FORM(interleave(2, v0, v1, v2, v3));
+            vi d = PANEL_FORM(interleave(3, v0, v1, v2, v3));
             for (int p = 0; p < n_plane; p++) {
                 uint8_t *plane = to + 4 * (size_t)p * PANEL_STRIDE;
-                v_store(plane, v_and(a, mask));
-                v_store(plane + PANEL_STRIDE, v_and(b, mask));
-                v_store(plane + 2 * PANEL_STRIDE, v_and(c, mask));
-                v_store(plane + 3 * PANEL_STRIDE, v_and(d, mask));
-                a = v_shr(a, 2);
-                b = v_shr(b, 2);
-                c = v_shr(c, 2);
-                d = v_shr(d, 2);
+                v_store(plane, PANEL_CODES(a));
+                v_store(plane + PANEL_STRIDE, PANEL_CODES(b));
+                v_store(plane + 2 * PANEL_STRIDE, PANEL_CODES(c));
+                v_store(plane + 3 * PANEL_STRIDE, PANEL_CODES(d));
+                a = PANEL_NEXT(a);
+                b = PANEL_NEXT(b);
+                c = PANEL_NEXT(c);
+                d = PANEL_NEXT(d);
             }
         }
     }
@@ -46,11 +51,11 @@ static void unpack_cols(const uint8_t *w, const int32_t *list, int n, int n_plan
 static void batch_slice(const tern_mm *k, int row, int row1, tern_panels *p, uint8_t *panels,
                         tern_panel_fn *dot)
 {
-    const uint8_t *w =
-        k->w + (size_t)(row / TERN_T2C1_ROWS) * k->w_stride + (size_t)(row % TERN_T2C1_ROWS / 4);
+    const uint8_t *w = k->w + (size_t)(row / SLICE_ROWS) * k->w_stride +
+                       (size_t)(row % SLICE_ROWS / HALF_ROWS * 64);
     const int8_t *x = p->q;
     int n = k->list ? k->n_list : k->cols;
-    p->n_panel = row1 - row < 256 ? (row1 - row + 15) / 16 : 16;
+    p->n_panel = row1 - row < HALF_ROWS ? (row1 - row + 15) / 16 : HALF_ROWS / 16;
     for (int c = 0, m; c < n; c += m) {
         m = n - c < PANEL_COLS ? n - c : PANEL_COLS;
         unpack_cols(k->list ? w : w + TERN_T2C1_BYTES * (size_t)c, k->list ? k->list + c : NULL, m,
@@ -69,7 +74,8 @@ static void run_batch(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
 {
     sparse_scratch s = sparse_scratch_of(k);
     int most = tern_sparse_toks(k->cols, k->n_tok, k->list != NULL);
-    tern_panels p = {.w = s.panels, .w_stride = PANEL_STRIDE, .acc = s.acc, .acc_stride = 256};
+    tern_panels p = {
+        .w = s.panels, .w_stride = PANEL_STRIDE, .acc = s.acc, .acc_stride = HALF_ROWS};
     for (int t = 0; t < k->n_tok; t += most) {
         p.n_tok = k->n_tok - t < most ? k->n_tok - t : most;
         p.q = k->act.q + (size_t)t * k->act.stride;
@@ -79,9 +85,10 @@ static void run_batch(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
             p.q_stride = tern_sparse_x_stride(k->cols);
             gather_acts(k, t, p.n_tok, s.x, p.q_stride);
         }
-        for (int row = row0; row < row1; row += 256) {
+        for (int row = row0, end; row < row1; row = end) {
+            end = row1 - row < HALF_ROWS ? row1 : row + HALF_ROWS;
             batch_slice(k, row, row1, &p, s.panels, dot);
-            finish_rows(k, t, p.n_tok, row, row1 - row < 256 ? row1 : row + 256, s.acc, 256, false);
+            finish_rows(k, t, p.n_tok, row, end, s.acc, HALF_ROWS, false);
         }
     }
 }

@@ -1,18 +1,23 @@
-/* The loops of the column-major ternary product (T2C1, kernel.h) for few tokens, shared by the x86
- * instruction sets; dot_*.h is included first (see tile.h).
+/* The loops of the column-major ternary products (T2C1 and T3C1, kernel.h) for few tokens, shared by the x86
+ * instruction sets; dot_*.h is included first (see tile.h), then one of t2c1.h and t3c1.h, which define
+ *   SLICE_ROWS PLANES    rows of a slice; codes of a byte, which are planes 64 rows apart
+ *   SUMS EACH_SUM        sums kept of a byte, at least PLANES, and X(t, i, n) for every one
+ *   COLS_CONST           what is set up once
+ *   COLS_FORM(v)         what the factors of the sums are taken from, of packed bytes
+ *   COLS_FACTOR(v, n)    the bytes that meet activations in sum n, taken in rising order
+ *   COLS_NEXT(v)         what v becomes before the next one
+ *   COLS_SUM(acc, p)     sums of codes of plane p, whose sums are at acc, those of the others 64 elements apart
  *
  * Columns come in fours, interleaved bytewise: a 32-bit element is then one row's four codes, which
- * meet the four activations of the columns. The four codes of a byte are planes 64 rows apart; where
- * sums have 32 bits planes are masked where they stand, worth 4^p times as much, and exact shifts undo
- * the factors in the end: |sum| <= 192 * 128 * cols < 2^31 for cols <= 2^16.
+ * meet the four activations of the columns.
  *
  * The columns of a slice are taken in blocks. A block stays in the first cache while it is passed over
  * once per token and for as many rows at a time as there are registers for; meanwhile the lines of
  * the next block, wherever they are, are prefetched: in the first half of the passes one of the two of
  * a column, the other of which the second cache fetches along, then both. Sums wait in scratch between
  * the passes. */
-#ifndef TERN_KERNELS_T2C1_TILE_H
-#define TERN_KERNELS_T2C1_TILE_H
+#ifndef TERN_KERNELS_C1_TILE_H
+#define TERN_KERNELS_C1_TILE_H
 
 #include "kernels/kernel.h"
 #include "kernels/x86/interleave.h"
@@ -46,7 +51,7 @@ typedef struct col_block {
     const int8_t *x; /* activations of the columns, padded with zeros to a multiple of four */
     size_t x_stride;
     int h0, h1;          /* parts of the columns: PART bytes each */
-    int32_t *acc;        /* [nt][TERN_T2C1_ROWS] */
+    int32_t *acc;        /* [nt][TOKEN_SUMS] */
     const uint8_t *next; /* n columns to prefetch, */
     const int32_t *next_list;
     /* and in either half of the passes those that come half a block later: column i + far_at for i */
@@ -56,6 +61,10 @@ typedef struct col_block {
 } col_block;
 
 enum { PART = 4 * VL, PARTS = TERN_T2C1_BYTES / PART };
+/* Of half a slice, which is a line of each column; of a token and a slice. */
+enum { HALF_ROWS = SLICE_ROWS / 2, HALF_SUMS = 64 * SUMS, TOKEN_SUMS = 2 * HALF_SUMS };
+_Static_assert(HALF_ROWS == 64 * PLANES, "a byte has a row of each plane");
+_Static_assert(HALF_ROWS <= TERN_SPARSE_ROWS && HALF_SUMS <= TERN_SPARSE_SUMS, "scratch is enough");
 
 typedef void (*col_block_fn)(const col_block *b);
 
@@ -78,17 +87,9 @@ INLINE vi interleave(int i, vi a, vi b, vi c, vi d)
     return i % 2 ? v_hi16(ab, cd) : v_lo16(ab, cd);
 }
 
-#ifdef SPAN
-#define IN_PLACE(v, p)  v_and((p) ? v_shr(v, 2 * (p)) : (v), mask[0])
-#define UNSCALE(acc, p) (acc)
-#else
-#define IN_PLACE(v, p)  v_and(v, mask[p])
-#define UNSCALE(acc, p) (vi)((vdot)(acc) >> (2 * (p))) /* of signed elements: arithmetic */
-#endif
-
 /* Interleaved vectors i0 .. i0+nv of part h of each column, for tokens t0 .. t0+nt. A pass prefetches
  * share columns a step of the next block, from column `ahead` on. */
-INLINE void pass_t2c1(const int nt, const int nv, const int i0, const int h, const int t0,
+INLINE void pass_cols(const int nt, const int nv, const int i0, const int h, const int t0,
                       const int share, int ahead, const bool listed, const col_block *b)
 {
     const int upper = h >= PARTS / 2;
@@ -98,67 +99,70 @@ INLINE void pass_t2c1(const int nt, const int nv, const int i0, const int h, con
     const int far_at = b->far_at[upper];
     const int8_t *x = b->x + (size_t)t0 * b->x_stride;
     const size_t stride = b->x_stride;
-    enum { ROWS = TERN_T2C1_ROWS };
-    int32_t *acc = b->acc + ROWS * t0 + PART * h / 64 * 256 + VL * (h % (64 / PART)) + 16 * i0;
-    const vi mask[4] = {v_set1(0x03030303), v_set1(0x0c0c0c0c), v_set1(0x30303030),
-                        v_set1((int32_t)0xc0c0c0c0u)};
-    vdot dot[4][4][4];
-#define CELL(t, i)                                                                                 \
-    dot[t][i][0] = v_open(v_load(acc + ROWS * t + 16 * i));                                        \
-    dot[t][i][1] = v_open(v_load(acc + ROWS * t + 16 * i + 64));                                   \
-    dot[t][i][2] = v_open(v_load(acc + ROWS * t + 16 * i + 128));                                  \
-    dot[t][i][3] = v_open(v_load(acc + ROWS * t + 16 * i + 192));
+    int32_t *acc =
+        b->acc + TOKEN_SUMS * t0 + PART * h / 64 * HALF_SUMS + VL * (h % (64 / PART)) + 16 * i0;
+    COLS_CONST
+    vdot dot[4][4][SUMS];
+#define SUM_AT(t, i, n) (acc + TOKEN_SUMS * (t) + 16 * (i) + 64 * (n))
+#define OPEN(t, i, n)   dot[t][i][n] = v_open(v_load(SUM_AT(t, i, n)));
+#define CLOSE(t, i, n)  v_store(SUM_AT(t, i, n), v_close(dot[t][i][n], v_load(SUM_AT(t, i, n))));
+#define CELL(t, i)      EACH_SUM(OPEN, t, i)
     EACH_CELL
 #undef CELL
     for (int g = 0; g < b->n; g += 4, ahead += share) {
         vi v0 = v_load(col_at(w, list, g)), v1 = v_load(col_at(w, list, g + 1));
         vi v2 = v_load(col_at(w, list, g + 2)), v3 = v_load(col_at(w, list, g + 3));
-        vi c[4][4], xt;
+        vi v[4], c[4], xt[4];
         for (int i = 0; i < share; i++) {
             const char *p = (const char *)col_at(next, next_list, ahead + i);
             _mm_prefetch((const char *)col_at(far, far_list, ahead + i + far_at), _MM_HINT_T0);
             _mm_prefetch(p, _MM_HINT_T0);
             _mm_prefetch(p + 64, _MM_HINT_T0);
         }
-#define CODES(t, i)                                                                                \
-    c[i][0] = interleave(i0 + i, v0, v1, v2, v3);                                                  \
-    c[i][1] = IN_PLACE(c[i][0], 1);                                                                \
-    c[i][2] = IN_PLACE(c[i][0], 2);                                                                \
-    c[i][3] = IN_PLACE(c[i][0], 3);                                                                \
-    c[i][0] = IN_PLACE(c[i][0], 0);
-        EACH_VEC(CODES, 0)
-#undef CODES
-#define DOTS(t, i)                                                                                 \
-    dot[t][i][0] = v_dot(dot[t][i][0], c[i][0], xt);                                               \
-    dot[t][i][1] = v_dot(dot[t][i][1], c[i][1], xt);                                               \
-    dot[t][i][2] = v_dot(dot[t][i][2], c[i][2], xt);                                               \
-    dot[t][i][3] = v_dot(dot[t][i][3], c[i][3], xt);
-#define TOKEN(t)                                                                                   \
-    xt = v_set1(load_i32(x + t * stride + g));                                                     \
-    EACH_VEC(DOTS, t)
-        EACH_TOKEN(TOKEN)
-#undef TOKEN
-#undef DOTS
+#define FORM(t, i)   v[i] = COLS_FORM(interleave(i0 + i, v0, v1, v2, v3));
+#define FACTOR(t, i) c[i] = COLS_FACTOR(v[i], factor);
+#define NEXT(t, i)   v[i] = COLS_NEXT(v[i]);
+#define ACTS(t)      xt[t] = v_set1(load_i32(x + t * stride + g));
+#define DOT(t, i)    dot[t][i][factor] = v_dot(dot[t][i][factor], c[i], xt[t]);
+#define DOTS(t)      EACH_VEC(DOT, t)
+#define SUM(t, i, n)                                                                               \
+    {                                                                                              \
+        enum { factor = n };                                                                       \
+        EACH_VEC(FACTOR, 0)                                                                        \
+        EACH_TOKEN(DOTS)                                                                           \
+        if (n < SUMS - 1) {                                                                        \
+            EACH_VEC(NEXT, 0)                                                                      \
+        }                                                                                          \
     }
-#define CLOSE(t, i, p)                                                                             \
-    v_store(acc + ROWS * t + 16 * i + 64 * p,                                                      \
-            v_close(dot[t][i][p], v_load(acc + ROWS * t + 16 * i + 64 * p)));
-#define CELL(t, i) CLOSE(t, i, 0) CLOSE(t, i, 1) CLOSE(t, i, 2) CLOSE(t, i, 3)
+        EACH_VEC(FORM, 0)
+        EACH_TOKEN(ACTS)
+        EACH_SUM(SUM, 0, 0)
+#undef FORM
+#undef FACTOR
+#undef NEXT
+#undef ACTS
+#undef DOT
+#undef DOTS
+#undef SUM
+    }
+#define CELL(t, i) EACH_SUM(CLOSE, t, i)
     EACH_CELL
 #undef CELL
 #undef CLOSE
+#undef OPEN
+#undef SUM_AT
 }
 
-/* Outputs of rows [row, row1), at most a slice, from their sums, which may be scaled by plane. */
+/* Outputs of rows [row, row1), at most a slice, from their sums: as passes leave them, of half a slice after the
+ * other, or (half a slice) those of codes. */
 static void finish_rows(const tern_mm *k, int t0, int nt, int row, int row1, const int32_t *acc,
-                        size_t acc_stride, bool scaled)
+                        size_t acc_stride, bool passed)
 {
     for (int t = t0; t < t0 + nt; t++, acc += acc_stride) {
         for (int i = 0; row + i < row1; i += VL) {
             int n = row1 - row - i;
-            vi sum = v_load(acc + i);
-            if (scaled)
-                sum = UNSCALE(sum, i / 64 % 4);
+            const int32_t *at = acc + i / HALF_ROWS * HALF_SUMS + i % HALF_ROWS;
+            vi sum = passed ? COLS_SUM(at, i % HALF_ROWS / 64) : v_load(at);
             if (k->acc) {
                 int32_t *to = k->acc + (size_t)t * k->acc_stride + row + i;
                 sum = v_add(sum, v_load_n(to, n));
@@ -239,25 +243,25 @@ static void run_few(const tern_mm *k, int row0, int row1, const col_block_fn *fn
     col_block b = {.acc = s.acc};
     const int8_t *x = k->act.q;
     b.x_stride = k->act.stride;
-    first_block(k, k->w + (size_t)(row0 / TERN_T2C1_ROWS) * k->w_stride);
+    first_block(k, k->w + (size_t)(row0 / SLICE_ROWS) * k->w_stride);
     if (k->list) {
         x = s.x;
         b.x_stride = tern_sparse_x_stride(k->cols);
         gather_acts(k, 0, k->n_tok, s.x, b.x_stride);
     }
     for (int row = row0, end; row < row1; row = end) {
-        int slice = row / TERN_T2C1_ROWS, from = row % TERN_T2C1_ROWS;
+        int slice = row / SLICE_ROWS, from = row % SLICE_ROWS;
         const uint8_t *w = k->w + (size_t)slice * k->w_stride;
-        end = (slice + 1) * TERN_T2C1_ROWS < row1 ? (slice + 1) * TERN_T2C1_ROWS : row1;
-        b.h0 = from / 4 / PART;
-        b.h1 = (end - row + from + 255) / 256 * 64 / PART;
+        end = (slice + 1) * SLICE_ROWS < row1 ? (slice + 1) * SLICE_ROWS : row1;
+        b.h0 = from / HALF_ROWS * (64 / PART);
+        b.h1 = (end - row + from + HALF_ROWS - 1) / HALF_ROWS * (64 / PART);
         for (int t = 0, left = (k->n_tok + 3) / 4, nt; left > 0; left--, t += nt) {
             nt = (k->n_tok - t + left - 1) / left;
             b.x = x + (size_t)t * b.x_stride;
-            memset(s.acc, 0, (size_t)nt * TERN_T2C1_ROWS * sizeof *s.acc);
+            memset(s.acc, 0, (size_t)nt * TOKEN_SUMS * sizeof *s.acc);
             run_slice(k, w, left > 1 || end == row1 ? w : w + k->w_stride, BLOCK_OF(nt), &b,
                       fn[nt - 1 + (k->list ? 4 : 0)]);
-            finish_rows(k, t, nt, row, end, s.acc + from, TERN_T2C1_ROWS, true);
+            finish_rows(k, t, nt, row, end, s.acc + from / HALF_ROWS * HALF_SUMS, TOKEN_SUMS, true);
         }
     }
 }

@@ -1,11 +1,11 @@
-/* The column-major ternary product of tokens that each need few columns (tern_own_cols): a token's columns
+/* The column-major ternary products of tokens that each need few columns (tern_own_cols): a token's columns
  * of a part, while the part is in the second-level cache. The file that includes this defines before
  *   OWN_COLS      columns that one pass can sum
- *   own_pass(b, h, share, ahead)   pass_t2c1 for one token and half h of each column's bytes, 256 rows */
-#ifndef TERN_KERNELS_T2C1_OWN_H
-#define TERN_KERNELS_T2C1_OWN_H
+ *   own_pass(b, h, share, ahead)   pass_cols for one token and half h of each column's bytes */
+#ifndef TERN_KERNELS_C1_OWN_H
+#define TERN_KERNELS_C1_OWN_H
 
-#include "kernels/x86/t2c1_tile.h"
+#include "kernels/x86/c1_tile.h"
 
 static col_block own_block(const tern_own_cols *o, int t, int part, const uint8_t *w, int32_t *acc)
 {
@@ -61,19 +61,19 @@ static void run_own_few(const tern_mm *k, int row0, int row1)
     int32_t *acc = sparse_scratch_of(k).acc;
     int n_part = k->own->n_part;
     for (int row = row0, end; row < row1; row = end) {
-        int slice = row / TERN_T2C1_ROWS, from = row % TERN_T2C1_ROWS;
+        int slice = row / SLICE_ROWS, from = row % SLICE_ROWS;
         const uint8_t *w = k->w + (size_t)slice * k->w_stride;
-        end = (slice + 1) * TERN_T2C1_ROWS < row1 ? (slice + 1) * TERN_T2C1_ROWS : row1;
-        memset(acc, 0, (size_t)k->n_tok * TERN_T2C1_ROWS * sizeof *acc);
+        end = (slice + 1) * SLICE_ROWS < row1 ? (slice + 1) * SLICE_ROWS : row1;
+        memset(acc, 0, (size_t)k->n_tok * TOKEN_SUMS * sizeof *acc);
         for (int p = 0; p < n_part; p++) {
             own_ahead next = {.to = w, .col = (p + 1) * TERN_T2C1_PART};
             if (p + 1 == n_part)
                 next = (own_ahead){.to = end < row1 ? w + k->w_stride : NULL};
             for (int t = 0; t < k->n_tok; t++)
-                own_few(k, w, p, t, from / 256, (end - row + from + 255) / 256, next,
-                        acc + TERN_T2C1_ROWS * t);
+                own_few(k, w, p, t, from / HALF_ROWS,
+                        (end - row + from + HALF_ROWS - 1) / HALF_ROWS, next, acc + TOKEN_SUMS * t);
         }
-        finish_rows(k, 0, k->n_tok, row, end, acc + from, TERN_T2C1_ROWS, true);
+        finish_rows(k, 0, k->n_tok, row, end, acc + from / HALF_ROWS * HALF_SUMS, TOKEN_SUMS, true);
     }
 }
 
@@ -99,7 +99,8 @@ static void prefetch_share(const tern_mm *k, const uint8_t *w, int c, int t, int
 
 static const uint8_t *half_slice(const tern_mm *k, int row)
 {
-    return k->w + (size_t)(row / TERN_T2C1_ROWS) * k->w_stride + (size_t)(row % TERN_T2C1_ROWS / 4);
+    return k->w + (size_t)(row / SLICE_ROWS) * k->w_stride +
+           (size_t)(row % SLICE_ROWS / HALF_ROWS * 64);
 }
 
 /* Half a slice at a time. */
@@ -115,18 +116,18 @@ static void run_own(const tern_mm *k, int row0, int row1)
         n = k->n_tok - t0 < most ? k->n_tok - t0 : most;
         for (int row = row0, end; row < row1; row = end) {
             const uint8_t *w = half_slice(k, row);
-            end = row1 - row < 256 ? row1 : row + 256;
-            memset(acc, 0, (size_t)n * 256 * sizeof *acc);
+            end = row1 - row < HALF_ROWS ? row1 : row + HALF_ROWS;
+            memset(acc, 0, (size_t)n * HALF_SUMS * sizeof *acc);
             for (int p = 0; p < k->own->n_part; p++) {
                 bool more = p + 1 < k->own->n_part;
                 for (int t = 0; t < n; t++) {
                     if (more || end < row1)
                         prefetch_share(k, more ? w : half_slice(k, end),
                                        more ? (p + 1) * TERN_T2C1_PART : 0, t, n);
-                    own_token(k, t0 + t, p, w, acc + 256 * t);
+                    own_token(k, t0 + t, p, w, acc + HALF_SUMS * t);
                 }
             }
-            finish_rows(k, t0, n, row, end, acc, 256, true);
+            finish_rows(k, t0, n, row, end, acc, HALF_SUMS, true);
         }
     }
 }
