@@ -86,6 +86,9 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *   where some token's q is not 0). row0 is a multiple of TERN_T2C1_GRAIN.
  *   With acc, the bare sums of code * q are added to it, and y is of what it then holds, or NULL: lanes may each
  *   sum parts of the list.
+ * T3C1: T2C1 in base 3, slices of TERN_T3C1_ROWS rows: byte 64h + 16l + 4i + j of column c holds as T3R16 does the
+ *   trit codes t0..t4 of rows 640s + 320h + 64n + 16i + 4l + j (n = 0..4). cols <= 2^15, so that 256 times a sum
+ *   of codes times activations, which may be -128, fits 32 bits. row0 is a multiple of TERN_T3C1_GRAIN.
  * W_ROWS: rows in the file's own format (BLOCK and FLOAT classes), row r at w + r * w_stride.
  *   BLOCK with A8B: the row is expanded to int8 v[k] (-128..127), scale16[k/16] (f32) and, where the
  *   format has minima, min16[k/16] (f32, added), so that value = scale16 * v + min16. For lane l = 0..15
@@ -95,8 +98,8 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *     mac[g % 16] += min16[g] * (d_{g/2} * (float)bsum16[g])
  *   y = fold(acc) + fold(mac)   (without minima: fold(acc)).
  *   FLOAT with f32 activations: y = LANES sum of w[k] * x[k]. */
-/* Of a T2C1 product: the columns each token needs by itself, those whose activation is not 0. A part is
- * TERN_T2C1_PART columns of the matrix, which with sums of 256 rows stay in a second-level cache while all tokens
+/* Of a column-major product: the columns each token needs by itself, those whose activation is not 0. A part is
+ * TERN_T2C1_PART columns of the matrix, which with sums of half a slice stay in a second-level cache while all tokens
  * meet them. */
 typedef struct tern_own_cols {
     const int32_t *n; /* [n_tok][n_part]: how many */
@@ -110,11 +113,12 @@ typedef struct tern_own_cols {
 
 typedef struct tern_mm {
     const uint8_t *w;
-    size_t w_stride;    /* T2*: bytes per stripe; ROWS: bytes per row */
-    tern_dtype dtype;   /* ROWS: the file format */
-    int rows, cols;     /* true sizes */
-    int group;          /* T2G: columns per scale */
-    const float *scale; /* T2R16, T3R16: [rows padded to 16]; T2R1; T2C1: [rows padded to slices] */
+    size_t w_stride;  /* T2*: bytes per stripe; ROWS: bytes per row */
+    tern_dtype dtype; /* ROWS: the file format */
+    int rows, cols;   /* true sizes */
+    int group;        /* T2G: columns per scale */
+    const float
+        *scale; /* T2R16, T3R16: [rows padded to 16]; T2R1; T2C1, T3C1: [rows padded to slices] */
     const float *gscale; /* T2G */
     tern_act8 act;       /* int8 activations, for all but FLOAT */
     const float *x;      /* FLOAT: [n_tok][x_stride], zero-padded to 64 */
@@ -122,12 +126,12 @@ typedef struct tern_mm {
     int n_tok;
     float *y; /* [n_tok][y_stride], element [t][row] */
     size_t y_stride;
-    /* T2R1: rows to compute, each in [row0, row1); T2C1: columns to sum; rising. NULL: all. Readable for
+    /* T2R1: rows to compute, each in [row0, row1); T2C1, T3C1: columns to sum; rising. NULL: all. Readable for
      * TERN_LIST_PAD entries past n_list, which are valid indices but otherwise do not matter. */
     const int32_t *list;
     int n_list;
-    const tern_own_cols *own; /* T2C1, in place of a list; without acc */
-    int32_t *acc;             /* T2C1: [n_tok][acc_stride], element [t][row]; or NULL */
+    const tern_own_cols *own; /* T2C1, T3C1, in place of a list; without acc */
+    int32_t *acc;             /* T2C1, T3C1: [n_tok][acc_stride], element [t][row]; or NULL */
     size_t acc_stride;
     void
         *scratch; /* private to the lane that calls; tern_mm_scratch_bytes of it, 64-byte aligned */
@@ -136,6 +140,8 @@ typedef struct tern_mm {
 #define TERN_T2C1_ROWS  512
 #define TERN_T2C1_BYTES (TERN_T2C1_ROWS / 4)
 #define TERN_T2C1_GRAIN 256
+#define TERN_T3C1_ROWS  640
+#define TERN_T3C1_GRAIN 320
 #define TERN_T2C1_PART  1024
 
 /* y[t][r] for every t and r in [row0, row1); row0 is a multiple of 16. Results do not depend on
@@ -321,6 +327,7 @@ typedef float (*tern_i16_store_fn)(const float *x, const float *mul, int n, int1
     X(MM_T3R16, mm_t3r16, tern_mm_fn)                                                              \
     X(MM_T2R1, mm_t2r1, tern_mm_fn)                                                                \
     X(MM_T2C1, mm_t2c1, tern_mm_fn)                                                                \
+    X(MM_T3C1, mm_t3c1, tern_mm_fn)                                                                \
     X(MM_BLOCK, mm_block, tern_mm_fn)                                                              \
     X(MM_F32, mm_f32, tern_mm_fn)                                                                  \
     X(MM_F16, mm_f16, tern_mm_fn)                                                                  \
@@ -433,6 +440,15 @@ size_t tern_t2c1_col_bytes(int rows); /* of one column in all slices */
 void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, int cols,
                           uint8_t *slice);
 void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
+                            size_t codes_stride);
+
+/* The same for T3C1. */
+size_t tern_t3c1_bytes(int rows, int cols);
+size_t tern_t3c1_slice_bytes(int cols);
+size_t tern_t3c1_col_bytes(int rows);
+void tern_t3c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, int cols,
+                          uint8_t *slice);
+void tern_t3c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
                             size_t codes_stride);
 
 /* N4R16: the stripe of codes[16][codes_stride >= cols] (0..15), and N1R1: one row of codes[cols] (0..1),

@@ -109,7 +109,7 @@ void tern_t2r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes)
         codes[c] = row[c / 256 * 64 + c % 64] >> (2 * (c % 256 / 64)) & 3;
 }
 
-/* ---- T2C1 --------------------------------------------------------------------------------- */
+/* ---- T2C1 and T3C1 ------------------------------------------------------------------------ */
 
 size_t tern_t2c1_slice_bytes(int cols)
 {
@@ -126,16 +126,37 @@ size_t tern_t2c1_col_bytes(int rows)
     return blocks((size_t)rows, TERN_T2C1_ROWS) * TERN_T2C1_BYTES;
 }
 
-/* Where row r of a slice is within a column's bytes. */
-static size_t byte_of(int r)
+size_t tern_t3c1_slice_bytes(int cols)
 {
-    return (size_t)(64 * (r / 256) + 16 * (r / 4 % 4) + 4 * (r / 16 % 4) + r % 4);
+    return tern_t2c1_slice_bytes(cols);
 }
 
-/* And the first of the four rows that a byte holds, which are 64 apart. */
-static int row_of(int byte)
+size_t tern_t3c1_bytes(int rows, int cols)
 {
-    return 256 * (byte / 64) + 16 * (byte / 4 % 4) + 4 * (byte / 16 % 4) + byte % 4;
+    return blocks((size_t)rows, TERN_T3C1_ROWS) * tern_t3c1_slice_bytes(cols) + 64;
+}
+
+size_t tern_t3c1_col_bytes(int rows)
+{
+    return blocks((size_t)rows, TERN_T3C1_ROWS) * TERN_T2C1_BYTES;
+}
+
+/* Rows that a byte holds, 64 apart: each is of a plane. */
+enum { TWO_BITS = 4, TRITS = 5 };
+_Static_assert(TERN_T2C1_ROWS == TERN_T2C1_BYTES * TWO_BITS &&
+                   TERN_T3C1_ROWS == TERN_T2C1_BYTES * TRITS,
+               "columns have the same bytes");
+
+/* Where row r of a slice is within a column's bytes. */
+static size_t byte_of(int planes, int r)
+{
+    return (size_t)(64 * (r / 64 / planes) + 16 * (r / 4 % 4) + 4 * (r / 16 % 4) + r % 4);
+}
+
+/* And the first of the rows that a byte holds. */
+static int row_of(int planes, int byte)
+{
+    return 64 * planes * (byte / 64) + 16 * (byte / 4 % 4) + 4 * (byte / 16 % 4) + byte % 4;
 }
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "eight bytes are a word, first lowest");
@@ -164,7 +185,7 @@ static void transpose_8x8(uint64_t *a)
 typedef struct slice_codes {
     const uint8_t *codes;
     size_t stride;
-    int n_row, cols;
+    int n_row, cols, planes;
 } slice_codes;
 
 /* Codes of a row in columns c .. c+8, first column lowest. */
@@ -181,30 +202,53 @@ static uint64_t eight_codes(const slice_codes *s, int row, int c)
     return v;
 }
 
+/* Byte of five trits in eight columns: numbers up to 242 stay in their bytes. */
+static uint64_t eight_fractions(const slice_codes *s, int row, int c)
+{
+    uint64_t v = 0, bytes = 0;
+    for (int n = 0; n < TRITS; n++)
+        v = v * 3 + eight_codes(s, row + 64 * n, c);
+    for (int i = 0; i < 64; i += 8)
+        bytes |= (uint64_t)fraction[v >> i & 255] << i;
+    return bytes;
+}
+
 /* Bytes byte .. byte+8 of columns c .. c+8, as far as there are columns. */
 static void pack_8x8(const slice_codes *s, int byte, int c, int cols_pad, uint8_t *slice)
 {
     uint64_t a[8];
     for (int i = 0; i < 8; i++) {
-        int r = row_of(byte + i);
-        a[i] = eight_codes(s, r, c) | eight_codes(s, r + 64, c) << 2 |
-               eight_codes(s, r + 128, c) << 4 | eight_codes(s, r + 192, c) << 6;
+        int r = row_of(s->planes, byte + i);
+        a[i] = s->planes == TRITS
+                   ? eight_fractions(s, r, c)
+                   : eight_codes(s, r, c) | eight_codes(s, r + 64, c) << 2 |
+                         eight_codes(s, r + 128, c) << 4 | eight_codes(s, r + 192, c) << 6;
     }
     transpose_8x8(a);
     for (int i = 0; i < 8 && c + i < cols_pad; i++)
         memcpy(slice + (size_t)(c + i) * TERN_T2C1_BYTES + (size_t)byte, &a[i], sizeof a[i]);
 }
 
+static void pack_slice(const slice_codes *s, uint8_t *slice)
+{
+    enum { TILE = 128 }; /* columns whose bytes stay in the first cache until they are complete */
+    int cols_pad = (int)blocks((size_t)s->cols, 4) * 4;
+    for (int c0 = 0; c0 < s->cols; c0 += TILE)
+        for (int byte = 0; byte < TERN_T2C1_BYTES; byte += 8)
+            for (int c = c0; c < s->cols && c < c0 + TILE; c += 8)
+                pack_8x8(s, byte, c, cols_pad, slice);
+}
+
 void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, int cols,
                           uint8_t *slice)
 {
-    enum { TILE = 128 }; /* columns whose bytes stay in the first cache until they are complete */
-    slice_codes s = {codes, codes_stride, n_row, cols};
-    int cols_pad = (int)blocks((size_t)cols, 4) * 4;
-    for (int c0 = 0; c0 < cols; c0 += TILE)
-        for (int byte = 0; byte < TERN_T2C1_BYTES; byte += 8)
-            for (int c = c0; c < cols && c < c0 + TILE; c += 8)
-                pack_8x8(&s, byte, c, cols_pad, slice);
+    pack_slice(&(slice_codes){codes, codes_stride, n_row, cols, TWO_BITS}, slice);
+}
+
+void tern_t3c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, int cols,
+                          uint8_t *slice)
+{
+    pack_slice(&(slice_codes){codes, codes_stride, n_row, cols, TRITS}, slice);
 }
 
 void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
@@ -213,5 +257,17 @@ void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *
     for (int r = 0; r < n_row; r++)
         for (int i = 0; i < cols; i++)
             codes[(size_t)r * codes_stride + (size_t)i] =
-                slice[(size_t)i * TERN_T2C1_BYTES + byte_of(r)] >> (2 * (r / 64 % 4)) & 3;
+                slice[(size_t)i * TERN_T2C1_BYTES + byte_of(TWO_BITS, r)] >> (2 * (r / 64 % 4)) & 3;
+}
+
+void tern_t3c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
+                            size_t codes_stride)
+{
+    static const uint8_t power[TRITS] = {1, 3, 9, 27, 81}; /* of 3, brings a trit to the front */
+    for (int r = 0; r < n_row; r++)
+        for (int i = 0; i < cols; i++) {
+            uint8_t byte = slice[(size_t)i * TERN_T2C1_BYTES + byte_of(TRITS, r)];
+            uint8_t p = (uint8_t)(byte * power[r / 64 % TRITS]);
+            codes[(size_t)r * codes_stride + (size_t)i] = (uint8_t)(3 * p >> 8);
+        }
 }

@@ -16,9 +16,26 @@ static size_t up(size_t n, size_t to)
 
 /* ---- one matrix with activations ---------------------------------------------------------- */
 
+/* Column-major, else row-major. */
+static bool by_cols(tern_op op)
+{
+    return op != TERN_OP_MM_T2R1;
+}
+
+static int slice_rows(tern_op op)
+{
+    return op == TERN_OP_MM_T3C1 ? TERN_T3C1_ROWS : TERN_T2C1_ROWS;
+}
+
+/* What the first row of a product is a multiple of. */
+static int grain(tern_op op)
+{
+    return op == TERN_OP_MM_T3C1 ? TERN_T3C1_GRAIN : by_cols(op) ? TERN_T2C1_GRAIN : 16;
+}
+
 typedef struct fixture {
     tern_mm mm;
-    bool c1;        /* T2C1, else T2R1 */
+    tern_op op;
     uint8_t *codes; /* [rows][cols], owned */
     check_buf w, scale, q, act_scale, sum, scratch, list, want, got;
 } fixture;
@@ -26,15 +43,16 @@ typedef struct fixture {
 static void pack(fixture *f)
 {
     size_t rows = (size_t)f->mm.rows, cols = (size_t)f->mm.cols;
-    if (!f->c1)
+    if (!by_cols(f->op))
         for (size_t r = 0; r < rows; r++)
             tern_t2r1_pack_row(f->codes + r * cols, f->mm.cols,
                                (uint8_t *)f->w.p + r * f->mm.w_stride);
     else
-        for (size_t r = 0, n; r < rows; r += n) {
-            n = rows - r < TERN_T2C1_ROWS ? rows - r : TERN_T2C1_ROWS;
-            tern_t2c1_pack_slice(f->codes + r * cols, cols, (int)n, f->mm.cols,
-                                 (uint8_t *)f->w.p + r / TERN_T2C1_ROWS * f->mm.w_stride);
+        for (size_t r = 0, n, most = (size_t)slice_rows(f->op); r < rows; r += n) {
+            n = rows - r < most ? rows - r : most;
+            (f->op == TERN_OP_MM_T3C1 ? tern_t3c1_pack_slice : tern_t2c1_pack_slice)(
+                f->codes + r * cols, cols, (int)n, f->mm.cols,
+                (uint8_t *)f->w.p + r / most * f->mm.w_stride);
         }
 }
 
@@ -57,17 +75,22 @@ static void fill_acts(fixture *f, const check_case *c, uint32_t *seed)
     f->mm.act = (tern_act8){f->q.p, stride, f->act_scale.p, f->sum.p};
 }
 
-static void fixture_init(fixture *f, const check_case *c, bool c1, uint32_t *seed)
+static void fixture_init(fixture *f, const check_case *c, tern_op op, uint32_t *seed)
 {
+    bool c1 = by_cols(op), t3 = op == TERN_OP_MM_T3C1;
     size_t rows = (size_t)c->rows, cols = (size_t)c->cols;
-    size_t pad_rows = c1 ? up(rows, TERN_T2C1_ROWS) : rows, out = rows * (size_t)c->toks;
-    *f = (fixture){.c1 = c1, .mm = {.rows = c->rows, .cols = c->cols, .n_tok = c->toks}};
-    f->mm.w_stride = c1 ? tern_t2c1_slice_bytes(c->cols) : tern_t2r1_row_bytes(c->cols);
+    size_t pad_rows = c1 ? up(rows, (size_t)slice_rows(op)) : rows, out = rows * (size_t)c->toks;
+    *f = (fixture){.op = op, .mm = {.rows = c->rows, .cols = c->cols, .n_tok = c->toks}};
+    f->mm.w_stride = t3   ? tern_t3c1_slice_bytes(c->cols)
+                     : c1 ? tern_t2c1_slice_bytes(c->cols)
+                          : tern_t2r1_row_bytes(c->cols);
     f->mm.y_stride = f->mm.acc_stride = rows;
     f->codes = malloc(rows * cols);
     for (size_t r = 0; r < rows; r++)
         check_fill_codes(f->codes + r * cols, cols, c->fill, false, seed);
-    f->w = check_buf_new(c1 ? tern_t2c1_bytes(c->rows, c->cols) : tern_t2r1_bytes(c->rows, c->cols),
+    f->w = check_buf_new(t3   ? tern_t3c1_bytes(c->rows, c->cols)
+                         : c1 ? tern_t2c1_bytes(c->rows, c->cols)
+                              : tern_t2r1_bytes(c->rows, c->cols),
                          64);
     pack(f);
     f->scale = check_buf_new(pad_rows * sizeof(float), c1 ? 64 : 4);
@@ -124,18 +147,13 @@ static void run(const fixture *f, const tern_kernel *kernel, const check_buf *ou
     ((tern_mm_fn)kernel->fn)(&k, row0, row1);
 }
 
-static tern_op op_of(const fixture *f)
-{
-    return f->c1 ? TERN_OP_MM_T2C1 : TERN_OP_MM_T2R1;
-}
-
 /* Rows [row0, row1) by every variant into wiped buffers: what nobody asked for stays as it was. */
 static void compare(fixture *f, const check_case *c, bool acc, int row0, int row1)
 {
     size_t n = (size_t)c->rows * (size_t)c->toks;
     check_buf_reset(&f->want);
-    run(f, check_ref(op_of(f)), &f->want, acc, row0, row1);
-    for (const tern_kernel *k = NULL; (k = check_next(op_of(f), k)) != NULL;) {
+    run(f, check_ref(f->op), &f->want, acc, row0, row1);
+    for (const tern_kernel *k = NULL; (k = check_next(f->op, k)) != NULL;) {
         check_buf_reset(&f->got);
         run(f, k, &f->got, acc, row0, row1);
         check_same(f->got.p, f->want.p, n, sizeof(float), k, c);
@@ -145,24 +163,24 @@ static void compare(fixture *f, const check_case *c, bool acc, int row0, int row
 
 static void compare_lists(fixture *f, const check_case *c, uint32_t *seed)
 {
-    int grain = f->c1 ? TERN_T2C1_GRAIN : 16;
+    bool c1 = by_cols(f->op);
     for (int kind = 0; kind < LIST_KINDS; kind++) {
         if (c->fill != CHECK_RANDOM && kind != LIST_NULL && kind != LIST_HALF)
             continue;
-        fill_list(f, (list_kind)kind, 0, f->c1 ? c->cols : c->rows, seed);
+        fill_list(f, (list_kind)kind, 0, c1 ? c->cols : c->rows, seed);
         compare(f, c, false, 0, c->rows);
-        if (f->c1 && (kind == LIST_NULL || kind == LIST_HALF))
+        if (c1 && (kind == LIST_NULL || kind == LIST_HALF))
             compare(f, c, true, 0, c->rows);
-        int row0 = c->rows / 2 / grain * grain, row1 = c->rows - 1;
+        int row0 = c->rows / 2 / grain(f->op) * grain(f->op), row1 = c->rows - 1;
         if (row0 >= row1)
             continue;
-        if (!f->c1)
+        if (!c1)
             fill_list(f, (list_kind)kind, row0, row1, seed);
         compare(f, c, false, row0, row1);
-        if (f->c1 && kind == LIST_FEW)
+        if (c1 && kind == LIST_FEW)
             compare(f, c, true, row0, row1);
     }
-    check_report(check_buf_intact(&f->scratch), check_ref(op_of(f)), c,
+    check_report(check_buf_intact(&f->scratch), check_ref(f->op), c,
                  "a variant wrote outside its scratch");
 }
 
@@ -214,23 +232,23 @@ static void list_own(const fixture *f, const check_case *c, tern_own_cols *o, ch
 }
 
 /* Every variant with its own columns alone, against the reference with all of them. */
-static void own_case(const check_case *c, unsigned share, uint32_t *seed)
+static void own_case(tern_op op, const check_case *c, unsigned share, uint32_t *seed)
 {
     fixture f;
     tern_own_cols own;
     check_buf n, list, q;
-    fixture_init(&f, c, true, seed);
+    fixture_init(&f, c, op, seed);
     thin_out(&f, c, share, seed);
     list_own(&f, c, &own, &n, &list, &q);
     check_buf_reset(&f.want);
-    run(&f, check_ref(op_of(&f)), &f.want, false, 0, c->rows);
+    run(&f, check_ref(f.op), &f.want, false, 0, c->rows);
     f.mm.own = &own;
-    for (const tern_kernel *k = NULL; (k = check_next(op_of(&f), k)) != NULL;)
-        for (int half = 0; half < (c->rows > TERN_T2C1_GRAIN ? 2 : 1); half++) {
+    for (const tern_kernel *k = NULL; (k = check_next(f.op, k)) != NULL;)
+        for (int half = 0; half < (c->rows > grain(op) ? 2 : 1); half++) {
             check_buf_reset(&f.got);
-            run(&f, k, &f.got, false, 0, half ? TERN_T2C1_GRAIN : c->rows);
+            run(&f, k, &f.got, false, 0, half ? grain(op) : c->rows);
             if (half)
-                run(&f, k, &f.got, false, TERN_T2C1_GRAIN, c->rows);
+                run(&f, k, &f.got, false, grain(op), c->rows);
             check_same(f.got.p, f.want.p, (size_t)c->rows * (size_t)c->toks, sizeof(float), k, c);
             check_report(check_buf_intact(&f.got), k, c, "wrote outside its buffers");
             check_report(check_buf_intact(&f.scratch), k, c, "wrote outside its scratch");
@@ -244,8 +262,8 @@ static void own_case(const check_case *c, unsigned share, uint32_t *seed)
 static void own_columns(void **state)
 {
     (void)state;
-    static const int rows[] = {1, 255, 256, 300, 520}, cols[] = {1, 3, 64, 130, 1024, 1025, 2050},
-                     toks[] = {1, 5, 24, 25};
+    static const int rows[] = {1, 255, 256, 300, 520, 700},
+                     cols[] = {1, 3, 64, 130, 1024, 1025, 2050}, toks[] = {1, 5, 24, 25};
     uint32_t seed = 11;
     for (int i = 0; i < N(rows) * N(cols) * N(toks); i++) {
         check_case c = {.rows = rows[i % N(rows)],
@@ -253,15 +271,18 @@ static void own_columns(void **state)
                         .toks = toks[i / (N(rows) * N(cols))],
                         .fill = i % 7 ? CHECK_RANDOM : CHECK_PLUS};
         for (unsigned share = 0; share <= 16; share += 8)
-            if (share == 8 || (long)c.rows * c.cols * c.toks < 1000000)
-                own_case(&c, share, &seed);
+            if (share == 8 || (long)c.rows * c.cols * c.toks < 1000000) {
+                own_case(TERN_OP_MM_T2C1, &c, share, &seed);
+                own_case(TERN_OP_MM_T3C1, &c, share, &seed);
+            }
     }
     check_done();
 }
 
 /* Every size of each dimension meets small ones of the others; large products are few. */
-static bool left_out(const check_case *c, bool c1)
+static bool left_out(const check_case *c, tern_op op)
 {
+    bool c1 = by_cols(op);
     long macs = (long)c->rows * c->cols * c->toks;
     if (macs > (c1 ? 100000 : 50000) &&
         !(c->rows == 257 && (c->toks <= 6 || c->toks == 33) && c->cols == 1030) &&
@@ -271,27 +292,31 @@ static bool left_out(const check_case *c, bool c1)
     return c->fill != CHECK_RANDOM && (c->toks == 3 || c->toks > 5 || c->cols % 2 || c->rows < 17);
 }
 
-static void each_case(bool c1)
+static void each_case(tern_op op)
 {
     static const int r1_rows[] = {1, 3, 4, 5, 16, 17, 33, 130};
     static const int c1_rows[] = {1, 8, 17, 100, 255, 256, 257, 300, 511, 512, 513, 600, 1100};
+    static const int t3_rows[] = {1, 8, 17, 100, 257, 300, 319, 320, 321, 639, 640, 641, 1300};
     static const int r1_cols[] = {1,   63,  64,  65,  100, 128, 191,  192,  193,  255,
                                   256, 257, 320, 512, 640, 700, 1030, 2048, 2560, 4096};
     static const int c1_cols[] = {1,   2,   3,   4,   5,   7,   63,  64,  65,  100,
                                   127, 128, 129, 131, 255, 256, 257, 300, 520, 1030};
     static const int toks[] = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 33};
-    const int *rows = c1 ? c1_rows : r1_rows, *cols = c1 ? c1_cols : r1_cols;
+    bool c1 = by_cols(op);
+    const int *rows = op == TERN_OP_MM_T3C1 ? t3_rows : c1 ? c1_rows : r1_rows;
+    const int *cols = c1 ? c1_cols : r1_cols;
     int n_rows = c1 ? N(c1_rows) : N(r1_rows), n_cols = c1 ? N(c1_cols) : N(r1_cols);
+    _Static_assert(N(c1_rows) == N(t3_rows), "as many for either");
     for (int i = 0; i < n_rows * n_cols * N(toks) * CHECK_FILL_COUNT; i++) {
         check_case c = {.rows = rows[i % n_rows],
                         .cols = cols[i / n_rows % n_cols],
                         .toks = toks[i / (n_rows * n_cols) % N(toks)],
                         .fill = (check_fill)(i / (n_rows * n_cols * N(toks)))};
-        if (left_out(&c, c1) || !check_wanted(NULL, &c))
+        if (left_out(&c, op) || !check_wanted(NULL, &c))
             continue;
         uint32_t seed = (uint32_t)i;
         fixture f;
-        fixture_init(&f, &c, c1, &seed);
+        fixture_init(&f, &c, op, &seed);
         compare_lists(&f, &c, &seed);
         fixture_done(&f);
     }
@@ -300,14 +325,21 @@ static void each_case(bool c1)
 static void mm_t2r1(void **state)
 {
     (void)state;
-    each_case(false);
+    each_case(TERN_OP_MM_T2R1);
     check_done();
 }
 
 static void mm_t2c1(void **state)
 {
     (void)state;
-    each_case(true);
+    each_case(TERN_OP_MM_T2C1);
+    check_done();
+}
+
+static void mm_t3c1(void **state)
+{
+    (void)state;
+    each_case(TERN_OP_MM_T3C1);
     check_done();
 }
 
@@ -320,21 +352,27 @@ static void largest_sums(void **state)
     (void)state;
     static const check_case cases[] = {{17, 6912, 1, CHECK_PLUS},   {17, 6912, 6, CHECK_PLUS},
                                        {257, 6912, 1, CHECK_PLUS},  {257, 6912, 13, CHECK_PLUS},
-                                       {256, 65536, 1, CHECK_PLUS}, {4, 262144, 1, CHECK_PLUS}};
+                                       {256, 65536, 1, CHECK_PLUS}, {4, 262144, 1, CHECK_PLUS},
+                                       {321, 6912, 1, CHECK_PLUS},  {321, 6912, 13, CHECK_PLUS},
+                                       {320, 32768, 1, CHECK_PLUS}, {320, 32768, 3, CHECK_PLUS}};
     static const int8_t extremes[] = {127, -128};
     for (int i = 0; i < N(cases) * 2; i++) {
         check_case c = cases[i / 2];
         int8_t x = extremes[i % 2];
         uint32_t seed = 1;
         fixture f;
-        fixture_init(&f, &c, c.rows > 200, &seed);
+        fixture_init(&f, &c,
+                     c.rows >= 320   ? TERN_OP_MM_T3C1
+                     : c.rows >= 256 ? TERN_OP_MM_T2C1
+                                     : TERN_OP_MM_T2R1,
+                     &seed);
         memset(f.q.p, x, f.q.n);
         for (int t = 0; t < c.toks; t++)
             f.mm.act.sum[t] = c.cols * x;
         for (int j = 0; j < c.rows * c.toks; j++)
             ((float *)f.want.p)[j] =
                 (float)(c.cols * x) / f.mm.act.scale[j / c.rows] * f.mm.scale[j % c.rows];
-        for (const tern_kernel *k = NULL; (k = check_next(op_of(&f), k)) != NULL;) {
+        for (const tern_kernel *k = NULL; (k = check_next(f.op, k)) != NULL;) {
             run(&f, k, &f.got, false, 0, c.rows);
             check_same(f.got.p, f.want.p, (size_t)c.rows * (size_t)c.toks, sizeof(float), k, &c);
         }
@@ -347,13 +385,15 @@ static void largest_sums(void **state)
 static void parts_equal_whole(void **state)
 {
     (void)state;
-    for (int c1 = 0; c1 < 2; c1++) {
-        check_case c = {.rows = 300, .cols = 640, .toks = 33, .fill = CHECK_RANDOM};
+    static const tern_op ops[] = {TERN_OP_MM_T2R1, TERN_OP_MM_T2C1, TERN_OP_MM_T3C1};
+    for (int o = 0; o < N(ops); o++) {
+        bool c1 = by_cols(ops[o]);
+        check_case c = {.rows = 400, .cols = 640, .toks = 33, .fill = CHECK_RANDOM};
         uint32_t seed = 7;
         fixture f;
-        fixture_init(&f, &c, c1, &seed);
+        fixture_init(&f, &c, ops[o], &seed);
         fill_list(&f, LIST_HALF, 0, c1 ? c.cols : c.rows, &seed);
-        for (const tern_kernel *k = NULL; (k = check_next(op_of(&f), k)) != NULL;) {
+        for (const tern_kernel *k = NULL; (k = check_next(f.op, k)) != NULL;) {
             check_buf_reset(&f.want);
             run(&f, k, &f.want, false, 0, c.rows);
             for (int t = 0; t < c.toks; t++) {
@@ -400,20 +440,22 @@ static void parts_equal_whole(void **state)
 static void references(void **state)
 {
     (void)state;
-    for (int c1 = 0; c1 < 2; c1++)
+    static const tern_op ops[] = {TERN_OP_MM_T2R1, TERN_OP_MM_T2C1, TERN_OP_MM_T3C1};
+    for (int o = 0; o < N(ops); o++)
         for (int kind = 0; kind < LIST_KINDS; kind++) {
-            check_case c = {.rows = 261, .cols = 101, .toks = 2, .fill = CHECK_RANDOM};
+            bool c1 = by_cols(ops[o]);
+            check_case c = {.rows = 325, .cols = 101, .toks = 2, .fill = CHECK_RANDOM};
             uint32_t seed = (uint32_t)kind;
             fixture f;
-            fixture_init(&f, &c, c1, &seed);
+            fixture_init(&f, &c, ops[o], &seed);
             fill_list(&f, (list_kind)kind, 0, c1 ? c.cols : c.rows, &seed);
-            bool in[2][261]; /* rows, columns */
+            bool in[2][325]; /* rows, columns */
             for (int d = 0; d < 2; d++)
                 memset(in[d], d != c1 || kind == LIST_NULL, sizeof in[d]);
             for (int i = 0; i < f.mm.n_list; i++)
                 in[c1][f.mm.list[i]] = true;
             check_buf_reset(&f.got);
-            run(&f, check_ref(op_of(&f)), &f.got, false, 0, c.rows);
+            run(&f, check_ref(f.op), &f.got, false, 0, c.rows);
             for (int t = 0; t < c.toks; t++)
                 for (int r = 0; r < c.rows; r++) {
                     const int8_t *q = f.mm.act.q + (size_t)t * f.mm.act.stride;
@@ -431,50 +473,75 @@ static void references(void **state)
 
 /* ---- layouts ------------------------------------------------------------------------------ */
 
-/* The pictures in kernel.h, padding included, and unpacking as packing's inverse. */
+/* Byte b of a column by the pictures in kernel.h; NULL: of padding. */
+static int slice_byte(tern_op op, const uint8_t *col, size_t stride, int m, int b)
+{
+    bool t3 = op == TERN_OP_MM_T3C1;
+    int h = b / 64, l = b / 16 % 4, i = b / 4 % 4, j = b % 4, v = 0;
+    for (int n = 0; n < (t3 ? 5 : 4); n++) {
+        int r = grain(op) * h + 64 * n + 16 * i + 4 * l + j, code = 1;
+        if (col && r < m)
+            code = col[(size_t)r * stride];
+        v = t3 ? 3 * v + code : v | code << (2 * n);
+    }
+    return !t3 ? v : v == 0 ? 1 : (256 * v + 242) / 243;
+}
+
+/* Rows [0, m) of a slice and n columns, padding included, and unpacking as packing's inverse. */
+static void slice_layout(tern_op op, const uint8_t *codes, size_t stride, int m, int n)
+{
+    bool t3 = op == TERN_OP_MM_T3C1;
+    size_t size = (size_t)m * stride;
+    check_buf slice = check_buf_new(t3 ? tern_t3c1_slice_bytes(n) : tern_t2c1_slice_bytes(n), 64);
+    check_buf back = check_buf_new(size, 1);
+    assert_int_equal(slice.n, up((size_t)n, 4) * 128);
+    (t3 ? tern_t3c1_pack_slice : tern_t2c1_pack_slice)(codes, stride, m, n, slice.p);
+    for (int k = 0; k < (int)slice.n; k++)
+        assert_int_equal(((uint8_t *)slice.p)[k],
+                         slice_byte(op, k / 128 < n ? codes + k / 128 : NULL, stride, m, k % 128));
+    memcpy(back.p, codes, size); /* what lies between rows is not written */
+    for (int r = 0; r < m; r++)
+        memset((uint8_t *)back.p + (size_t)r * stride, 9, (size_t)n);
+    (t3 ? tern_t3c1_unpack_slice : tern_t2c1_unpack_slice)(slice.p, m, n, back.p, stride);
+    assert_memory_equal(back.p, codes, size);
+    assert_true(check_buf_intact(&back) && check_buf_intact(&slice));
+    check_buf_free(&back);
+    check_buf_free(&slice);
+}
+
 static void layouts(void **state)
 {
     (void)state;
     static const int cols[] = {1, 3, 4, 5, 31, 63, 64, 65, 100, 255, 256, 257, 500, 640, 1030};
-    static const int rows[] = {1, 2, 15, 63, 64, 65, 200, 255, 256, 257, 320, 511, 512};
+    static const int rows[] = {1,   2,   15,  63,  64,  65,  200, 255,
+                               256, 257, 320, 511, 512, 513, 639, 640};
     for (int i = 0; i < N(cols) * N(rows); i++) {
         int n = cols[i / N(rows)], m = rows[i % N(rows)];
         size_t stride = (size_t)n + (size_t)(i % 3), size = (size_t)m * stride;
         uint32_t seed = (uint32_t)i;
         check_buf codes = check_buf_new(size, 1), back = check_buf_new(size, 1);
         check_buf row = check_buf_new(tern_t2r1_row_bytes(n), 64);
-        check_buf slice = check_buf_new(tern_t2c1_slice_bytes(n), 64);
         check_fill_codes(codes.p, size, CHECK_RANDOM, false, &seed);
         const uint8_t *c = codes.p, *w = row.p;
         assert_int_equal(row.n, up((size_t)n, 256) / 4);
-        assert_int_equal(slice.n, up((size_t)n, 4) * 128);
         tern_t2r1_pack_row(c, n, row.p);
         for (int k = 0; k < (int)row.n * 4; k++)
             assert_int_equal(w[k / 256 * 64 + k % 64] >> (2 * (k / 64 % 4)) & 3, k < n ? c[k] : 1);
         tern_t2r1_unpack_row(row.p, n, back.p);
         assert_memory_equal(back.p, c, (size_t)n);
-        w = slice.p;
-        tern_t2c1_pack_slice(c, stride, m, n, slice.p);
-        for (int k = 0; k < (int)slice.n / 128; k++)
-            for (int r = 0; r < 512; r++) {
-                int h = r / 256, p = r / 64 % 4, quarter = r / 16 % 4, l = r / 4 % 4, j = r % 4;
-                assert_int_equal(w[k * 128 + 64 * h + 16 * l + 4 * quarter + j] >> (2 * p) & 3,
-                                 k < n && r < m ? c[(size_t)r * stride + (size_t)k] : 1);
-            }
-        memcpy(back.p, c, size); /* what lies between rows is not written */
-        for (int r = 0; r < m; r++)
-            memset((uint8_t *)back.p + (size_t)r * stride, 9, (size_t)n);
-        tern_t2c1_unpack_slice(slice.p, m, n, back.p, stride);
-        assert_memory_equal(back.p, c, size);
-        assert_true(check_buf_intact(&back) && check_buf_intact(&row) && check_buf_intact(&slice));
+        if (m <= TERN_T2C1_ROWS)
+            slice_layout(TERN_OP_MM_T2C1, c, stride, m, n);
+        slice_layout(TERN_OP_MM_T3C1, c, stride, m, n);
+        assert_true(check_buf_intact(&back) && check_buf_intact(&row));
         check_buf_free(&codes);
         check_buf_free(&back);
         check_buf_free(&row);
-        check_buf_free(&slice);
     }
     assert_int_equal(tern_t2r1_bytes(17, 257), 17 * 128 + 64);
     assert_int_equal(tern_t2c1_bytes(513, 5), 2 * 8 * 128 + 64);
     assert_int_equal(tern_t2c1_col_bytes(513), 2 * 128);
+    assert_int_equal(tern_t3c1_bytes(641, 5), 2 * 8 * 128 + 64);
+    assert_int_equal(tern_t3c1_col_bytes(641), 2 * 128);
 }
 
 /* ---- lists -------------------------------------------------------------------------------- */
@@ -569,11 +636,11 @@ int main(int argc, char **argv)
 {
     check_args(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mm_t2r1),           cmocka_unit_test(mm_t2c1),
-        cmocka_unit_test(own_columns),       cmocka_unit_test(largest_sums),
-        cmocka_unit_test(parts_equal_whole), cmocka_unit_test(references),
-        cmocka_unit_test(layouts),           cmocka_unit_test(lists),
-        cmocka_unit_test(list_references),
+        cmocka_unit_test(mm_t2r1),      cmocka_unit_test(mm_t2c1),
+        cmocka_unit_test(mm_t3c1),      cmocka_unit_test(own_columns),
+        cmocka_unit_test(largest_sums), cmocka_unit_test(parts_equal_whole),
+        cmocka_unit_test(references),   cmocka_unit_test(layouts),
+        cmocka_unit_test(lists),        cmocka_unit_test(list_references),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,8 @@ enum { MAX_TOK = 256, MAX_LANE = 64 };
 
 typedef struct bench {
     tern_pool *pool;
-    bool c1;
+    bool c1, t3; /* column-major, in base 3 */
+    int slice_rows;
     uint8_t *w;
     size_t w_bytes, mat_bytes;
     int n_mat, n_run; /* matrices there are, and how many a run takes */
@@ -49,7 +50,7 @@ typedef struct bench {
 
 static void lane_rows(const bench *b, int lane, int n_lane, int *r0, int *r1)
 {
-    tern_pool_split(b->mm.rows, b->c1 ? TERN_T2C1_GRAIN : 32, lane, n_lane, r0, r1);
+    tern_pool_split(b->mm.rows, b->c1 ? b->slice_rows / 2 : 32, lane, n_lane, r0, r1);
 }
 
 static void run_mm(void *arg, int lane, int n_lane)
@@ -71,18 +72,18 @@ static void run_pack(void *arg, int lane, int n_lane)
 {
     bench *b = arg;
     int r0, r1, cols = b->mm.cols;
-    tern_pool_split(b->mm.rows, b->c1 ? TERN_T2C1_ROWS : 32, lane, n_lane, &r0, &r1);
+    tern_pool_split(b->mm.rows, b->c1 ? b->slice_rows : 32, lane, n_lane, &r0, &r1);
     for (int i = 0; i < b->n_run; i++) {
         uint8_t *w = b->w + (size_t)i * b->mat_bytes;
         if (!b->c1)
             for (int r = r0; r < r1; r++)
-                tern_t2r1_pack_row(b->codes + (size_t)(r % TERN_T2C1_ROWS) * (size_t)cols, cols,
+                tern_t2r1_pack_row(b->codes + (size_t)(r % b->slice_rows) * (size_t)cols, cols,
                                    w + (size_t)r * b->mm.w_stride);
         else
-            for (int r = r0; r < r1; r += TERN_T2C1_ROWS)
-                tern_t2c1_pack_slice(b->codes, (size_t)cols,
-                                     r1 - r < TERN_T2C1_ROWS ? r1 - r : TERN_T2C1_ROWS, cols,
-                                     w + (size_t)(r / TERN_T2C1_ROWS) * b->mm.w_stride);
+            for (int r = r0; r < r1; r += b->slice_rows)
+                (b->t3 ? tern_t3c1_pack_slice : tern_t2c1_pack_slice)(
+                    b->codes, (size_t)cols, r1 - r < b->slice_rows ? r1 - r : b->slice_rows, cols,
+                    w + (size_t)(r / b->slice_rows) * b->mm.w_stride);
     }
 }
 
@@ -124,16 +125,21 @@ static double make_lists(bench *b, double share)
 
 static void prepare(bench *b, int rows, int cols)
 {
-    size_t stride = ((size_t)cols + 63) / 64 * 64,
-           pad_rows = ((size_t)rows + TERN_T2C1_ROWS - 1) / TERN_T2C1_ROWS * TERN_T2C1_ROWS;
-    b->mm.w_stride = b->c1 ? tern_t2c1_slice_bytes(cols) : tern_t2r1_row_bytes(cols);
-    b->mat_bytes = (b->c1 ? tern_t2c1_bytes(rows, cols) : tern_t2r1_bytes(rows, cols)) - 64;
+    size_t stride = ((size_t)cols + 63) / 64 * 64, slice = (size_t)b->slice_rows,
+           pad_rows = ((size_t)rows + slice - 1) / slice * slice;
+    b->mm.w_stride = b->t3   ? tern_t3c1_slice_bytes(cols)
+                     : b->c1 ? tern_t2c1_slice_bytes(cols)
+                             : tern_t2r1_row_bytes(cols);
+    b->mat_bytes = (b->t3   ? tern_t3c1_bytes(rows, cols)
+                    : b->c1 ? tern_t2c1_bytes(rows, cols)
+                            : tern_t2r1_bytes(rows, cols)) -
+                   64;
     b->n_mat = (int)((size_t)opt.mb * 1000000 / b->mat_bytes) + 1;
     b->w_bytes = b->mat_bytes * (size_t)b->n_mat;
     b->w = must(tern_pages_alloc(b->w_bytes + 64));
-    uint8_t *codes = must(tern_alloc((size_t)TERN_T2C1_ROWS * (size_t)cols));
+    uint8_t *codes = must(tern_alloc(slice * (size_t)cols));
     uint32_t s = 1;
-    for (size_t i = 0; i < (size_t)TERN_T2C1_ROWS * (size_t)cols; i++) {
+    for (size_t i = 0; i < slice * (size_t)cols; i++) {
         s = s * 1664525 + 1013904223;
         codes[i] = (uint8_t)(s >> 16) % 3;
     }
@@ -159,8 +165,11 @@ static void prepare(bench *b, int rows, int cols)
     }
     b->n_run = b->n_mat;
     double t = best(b, run_pack);
-    printf("%-20s %d x %d: %.2f G weights/s\n", b->c1 ? "t2c1_pack" : "t2r1_pack", rows, cols,
-           (double)rows * cols * b->n_mat / t * 1e-9);
+    printf("%-20s %d x %d: %.2f G weights/s\n",
+           b->t3   ? "t3c1_pack"
+           : b->c1 ? "t2c1_pack"
+                   : "t2r1_pack",
+           rows, cols, (double)rows * cols * b->n_mat / t * 1e-9);
 }
 
 static void release(bench *b)
@@ -184,7 +193,9 @@ static void line(bench *b, const tern_kernel *k, int toks, double share, const t
     b->mm.n_tok = toks;
     b->n_run = b->n_mat;
     double real = make_lists(b, share), t = best(b, run_mm);
-    double useful = (double)b->mat_bytes * b->n_run * real, macs = useful * 4 * toks;
+    double weights = (double)b->mm.rows * b->mm.cols;
+    double useful = (double)b->mat_bytes * b->n_run * real,
+           macs = useful / (double)b->mat_bytes * weights * toks;
     printf("%d thr  %-16s %3d tok  share %.2f %7.2f GB/s", tern_pool_size(b->pool), k->name, toks,
            share, useful / t * 1e-9);
     if (toks <= 16)
@@ -200,7 +211,9 @@ static void bench_op(tern_pool *pool, tern_op op, unsigned cpu, const tern_ceili
 {
     static const int toks[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 128, 256};
     static const double shares[] = {1, 0.999, 0.5, 0.25, 0.1};
-    bench b = {.pool = pool, .c1 = op == TERN_OP_MM_T2C1};
+    bench b = {.pool = pool, .t3 = op == TERN_OP_MM_T3C1};
+    b.c1 = op == TERN_OP_MM_T2C1 || b.t3;
+    b.slice_rows = b.t3 ? TERN_T3C1_ROWS : TERN_T2C1_ROWS;
     prepare(&b, b.c1 ? 2560 : 6912, b.c1 ? 6912 : 2560);
     size_t n;
     const tern_kernel *all = tern_kernel_all(&n);
@@ -233,6 +246,7 @@ static void bench_threads(int threads, unsigned cpu)
     printf("\n");
     bench_op(pool, TERN_OP_MM_T2R1, cpu, &c);
     bench_op(pool, TERN_OP_MM_T2C1, cpu, &c);
+    bench_op(pool, TERN_OP_MM_T3C1, cpu, &c);
     tern_pool_free(pool);
 }
 

@@ -48,46 +48,63 @@ void tern_mm_t2r1_ref(const tern_mm *k, int row0, int row1)
     }
 }
 
+/* The column-major layouts: a byte has a row of each plane, four of two bits or five trits. */
+enum { TWO_BITS = 4, TRITS = 5 };
+
 /* Code of a row of a slice in the bytes of one column. */
-static int slice_code(const uint8_t *col, int r)
+static int slice_code(int planes, const uint8_t *col, int r)
 {
-    int h = r / 256, p = r / 64 % 4, i = r / 16 % 4, l = r / 4 % 4, j = r % 4;
-    return col[64 * h + 16 * l + 4 * i + j] >> (2 * p) & 3;
+    int h = r / 64 / planes, p = r / 64 % planes, i = r / 16 % 4, l = r / 4 % 4, j = r % 4;
+    uint8_t byte = col[64 * h + 16 * l + 4 * i + j];
+    return planes == TRITS ? trit_at(byte, p) : byte >> (2 * p) & 3;
 }
 
-static int32_t own_sum(const tern_mm *k, int t, const uint8_t *slice, int r)
+static int32_t own_sum(int planes, const tern_mm *k, int t, const uint8_t *slice, int r)
 {
     const tern_own_cols *o = k->own;
     int32_t acc = 0;
     for (int p = 0; p < o->n_part; p++) {
         size_t at = (size_t)t * o->stride + (size_t)p * TERN_T2C1_PART;
         for (int i = 0; i < o->n[t * o->n_part + p]; i++)
-            acc += slice_code(slice + (size_t)o->list[at + (size_t)i] * TERN_T2C1_BYTES, r) *
-                   o->q[at + (size_t)i];
+            acc +=
+                slice_code(planes, slice + (size_t)o->list[at + (size_t)i] * TERN_T2C1_BYTES, r) *
+                o->q[at + (size_t)i];
     }
     return acc;
 }
 
-void tern_mm_t2c1_ref(const tern_mm *k, int row0, int row1)
+static void mm_cols(int planes, const tern_mm *k, int row0, int row1)
 {
+    const int slice_rows = TERN_T2C1_BYTES * planes;
     int n = k->own ? 0 : k->list ? k->n_list : k->cols;
     for (int t = 0; t < k->n_tok; t++) {
         const int8_t *q = k->act.q + (size_t)t * k->act.stride;
         for (int r = row0; r < row1; r++) {
-            const uint8_t *slice = k->w + (size_t)(r / TERN_T2C1_ROWS) * k->w_stride;
+            const uint8_t *slice = k->w + (size_t)(r / slice_rows) * k->w_stride;
             int32_t acc = 0;
             for (int i = 0; i < n; i++) {
                 int c = k->list ? k->list[i] : i;
-                acc += slice_code(slice + (size_t)c * TERN_T2C1_BYTES, r % TERN_T2C1_ROWS) * q[c];
+                acc +=
+                    slice_code(planes, slice + (size_t)c * TERN_T2C1_BYTES, r % slice_rows) * q[c];
             }
             if (k->own)
-                acc = own_sum(k, t, slice, r % TERN_T2C1_ROWS);
+                acc = own_sum(planes, k, t, slice, r % slice_rows);
             if (k->acc)
                 acc = k->acc[(size_t)t * k->acc_stride + r] += acc;
             if (k->y)
                 k->y[(size_t)t * k->y_stride + r] = finish(k, t, r, acc);
         }
     }
+}
+
+void tern_mm_t2c1_ref(const tern_mm *k, int row0, int row1)
+{
+    mm_cols(TWO_BITS, k, row0, row1);
+}
+
+void tern_mm_t3c1_ref(const tern_mm *k, int row0, int row1)
+{
+    mm_cols(TRITS, k, row0, row1);
 }
 
 int tern_list_f32_ref(const float *x, size_t stride, int n_tok, int i0, int i1, int32_t *out)

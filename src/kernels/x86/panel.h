@@ -27,12 +27,13 @@ typedef struct tern_panels {
 typedef void tern_panel_fn(const tern_panels *p);
 tern_panel_fn tern_panel_avx2, tern_panel_avxvnni, tern_panel_vnni, tern_panel_amx;
 
-/* Ternary products by way of panels, multiplied by another instruction set; all else is AVX-512. T2C1 without
- * k->own. */
+/* Ternary products by way of panels, multiplied by another instruction set; all else is AVX-512. Column-major
+ * ones without k->own. */
 void tern_t2r16_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
 void tern_t3r16_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
 void tern_t2r1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
 void tern_t2c1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
+void tern_t3c1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
 
 /* A block of two panels and the sums of at most so many tokens, in a lane's scratch. Quads: half of a
  * first-level cache of 32 KiB or more, and a multiple of what the layouts and instruction sets like, 5 and

@@ -49,3 +49,11 @@ void tern_mm_t2c1_amx(const tern_mm *k, int row0, int row1)
     else
         tern_t2c1_batch_vnni(k, row0, row1, tern_panel_amx);
 }
+
+void tern_mm_t3c1_amx(const tern_mm *k, int row0, int row1)
+{
+    if (k->own || k->n_tok < TILE_TOKS)
+        tern_mm_t3c1_vnni(k, row0, row1);
+    else
+        tern_t3c1_batch_vnni(k, row0, row1, tern_panel_amx);
+}

@@ -1,0 +1,16 @@
+/* Column-major base-3 product with 512-bit vpdpbusd. */
+#include "kernels/x86/dot_vnni.h"
+
+#include "kernels/x86/t3c1.h"
+
+#include "kernels/x86/c1_512.h"
+
+void tern_mm_t3c1_vnni(const tern_mm *k, int row0, int row1)
+{
+    run_cols_512(k, row0, row1);
+}
+
+void tern_t3c1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
+{
+    run_batch(k, row0, row1, dot);
+}
