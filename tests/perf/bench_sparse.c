@@ -209,7 +209,7 @@ static void line(bench *b, const tern_kernel *k, int toks, double share, const t
 
 static void bench_op(tern_pool *pool, tern_op op, unsigned cpu, const tern_ceilings *c)
 {
-    static const int toks[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 128, 256};
+    static const int toks[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 128, 256};
     static const double shares[] = {1, 0.999, 0.5, 0.25, 0.1};
     bench b = {.pool = pool, .t3 = op == TERN_OP_MM_T3C1};
     b.c1 = op == TERN_OP_MM_T2C1 || b.t3;

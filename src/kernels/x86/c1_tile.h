@@ -109,7 +109,8 @@ INLINE void pass_cols(const int nt, const int nv, const int i0, const int h, con
 #define CELL(t, i)      EACH_SUM(OPEN, t, i)
     EACH_CELL
 #undef CELL
-    for (int g = 0; g < b->n; g += 4, ahead += share) {
+    int g = 0; /* there are columns: compilers make a copy of every sum in case there are not */
+    do {
         vi v0 = v_load(col_at(w, list, g)), v1 = v_load(col_at(w, list, g + 1));
         vi v2 = v_load(col_at(w, list, g + 2)), v3 = v_load(col_at(w, list, g + 3));
         vi v[4], c[4], xt[4];
@@ -144,7 +145,9 @@ INLINE void pass_cols(const int nt, const int nv, const int i0, const int h, con
 #undef DOT
 #undef DOTS
 #undef SUM
-    }
+        ahead += share;
+        g += 4;
+    } while (g < b->n);
 #define CELL(t, i) EACH_SUM(CLOSE, t, i)
     EACH_CELL
 #undef CELL
