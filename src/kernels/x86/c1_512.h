@@ -1,4 +1,5 @@
-/* What the 512-bit column-major products have in common: an interleaved vector is 16 rows. */
+/* What the 512-bit column-major products have in common: an interleaved vector is 16 rows. The file that includes
+ * this defines FEW_TOKS, above which panels are faster. */
 #include "kernels/x86/c1_panel.h"
 
 /* Sums of four cells at most: 16 or 24, beside 4 columns, 4 masks, codes. A part is a line. */
@@ -50,13 +51,15 @@ FEW(2, 1)
 FEW(3, 1)
 FEW(4, 1)
 
+_Static_assert(FEW_TOKS <= TERN_SPARSE_FEW, "their activations have room");
+
 static void run_cols_512(const tern_mm *k, int row0, int row1)
 {
     static const col_block_fn few[] = {block_1_0, block_2_0, block_3_0, block_4_0,
                                        block_1_1, block_2_1, block_3_1, block_4_1};
     if (k->own)
         run_own(k, row0, row1);
-    else if (k->n_tok <= TERN_SPARSE_FEW)
+    else if (k->n_tok <= FEW_TOKS)
         run_few(k, row0, row1, few);
     else
         run_batch(k, row0, row1, tern_panel_vnni);

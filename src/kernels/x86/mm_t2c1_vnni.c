@@ -1,6 +1,8 @@
 /* Column-major ternary product with 512-bit vpdpbusd. */
 #include "kernels/x86/dot_vnni.h"
 
+#define FEW_TOKS TERN_SPARSE_FEW
+
 #include "kernels/x86/t2c1.h"
 
 #include "kernels/x86/c1_512.h"

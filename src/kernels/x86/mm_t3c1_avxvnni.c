@@ -1,8 +1,8 @@
 /* Column-major base-3 product with 256-bit vpdpbusd. */
 #include "kernels/x86/dot_avxvnni.h"
 
-/* With more, panels are faster (AMD Zen 5). */
-#define FEW_TOKS 8
+/* With more, panels are faster (Intel Sapphire Rapids). */
+#define FEW_TOKS 4
 
 #include "kernels/x86/t3c1.h"
 
