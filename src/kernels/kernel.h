@@ -77,6 +77,8 @@ typedef void (*tern_quant_fn)(const tern_quant *k, int tok0, int tok1);
  *   ceil(cols/256) vectors of 64 bytes; in vector v, byte b holds in bits 2p..2p+1 the code of column 256v + 64p + b.
  *   Codes past cols are 1; columns at or past act.stride are not read. y as T2R16. With a list only
  *   the listed rows are computed, the others of y stay as they are.
+ * T3R1: T2R1 with five trits a byte, those of T3R16. Row r is ceil(cols/320) vectors of 64 bytes; in vector v, byte b
+ *   holds trits n = 0..4 of columns 320v + 64n + b. cols <= 2^15, so that 256 times a sum of codes fits 32 bits.
  * T2C1: ternary, column-major in slices of TERN_T2C1_ROWS rows, for matrices of which some columns are skipped,
  *   those whose input is 0. Slice s at w + s * w_stride holds for each column (cols padded to 4) TERN_T2C1_BYTES,
  *   two lines that memory brings together; byte 64h + 16l + 4i + j (h = 0..1; l, i, j = 0..3) of column c holds in
@@ -117,8 +119,8 @@ typedef struct tern_mm {
     tern_dtype dtype; /* ROWS: the file format */
     int rows, cols;   /* true sizes */
     int group;        /* T2G: columns per scale */
-    const float
-        *scale; /* T2R16, T3R16: [rows padded to 16]; T2R1; T2C1, T3C1: [rows padded to slices] */
+    const float *
+        scale; /* T2R16, T3R16: [rows padded to 16]; T2R1, T3R1; T2C1, T3C1: [rows padded to slices] */
     const float *gscale; /* T2G */
     tern_act8 act;       /* int8 activations, for all but FLOAT */
     const float *x;      /* FLOAT: [n_tok][x_stride], zero-padded to 64 */
@@ -126,7 +128,7 @@ typedef struct tern_mm {
     int n_tok;
     float *y; /* [n_tok][y_stride], element [t][row] */
     size_t y_stride;
-    /* T2R1: rows to compute, each in [row0, row1); T2C1, T3C1: columns to sum; rising. NULL: all. Readable for
+    /* T2R1, T3R1: rows to compute, each in [row0, row1); T2C1, T3C1: columns to sum; rising. NULL: all. Readable for
      * TERN_LIST_PAD entries past n_list, which are valid indices but otherwise do not matter. */
     const int32_t *list;
     int n_list;
@@ -326,6 +328,7 @@ typedef float (*tern_i16_store_fn)(const float *x, const float *mul, int n, int1
     X(MM_T2G, mm_t2g, tern_mm_fn)                                                                  \
     X(MM_T3R16, mm_t3r16, tern_mm_fn)                                                              \
     X(MM_T2R1, mm_t2r1, tern_mm_fn)                                                                \
+    X(MM_T3R1, mm_t3r1, tern_mm_fn)                                                                \
     X(MM_T2C1, mm_t2c1, tern_mm_fn)                                                                \
     X(MM_T3C1, mm_t3c1, tern_mm_fn)                                                                \
     X(MM_BLOCK, mm_block, tern_mm_fn)                                                              \
@@ -433,6 +436,12 @@ size_t tern_t2r1_row_bytes(int cols);
 void tern_t2r1_pack_row(const uint8_t *codes, int cols, uint8_t *row);
 void tern_t2r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes);
 
+/* The same for T3R1. */
+size_t tern_t3r1_bytes(int rows, int cols);
+size_t tern_t3r1_row_bytes(int cols);
+void tern_t3r1_pack_row(const uint8_t *codes, int cols, uint8_t *row);
+void tern_t3r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes);
+
 /* T2C1, rows [0, n_row) of one slice: codes[n_row][codes_stride >= cols]. */
 size_t tern_t2c1_bytes(int rows, int cols);
 size_t tern_t2c1_slice_bytes(int cols);
@@ -450,6 +459,26 @@ void tern_t3c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, 
                           uint8_t *slice);
 void tern_t3c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
                             size_t codes_stride);
+
+/* What may be left out of a product. */
+typedef enum tern_listed { TERN_LISTED_NONE, TERN_LISTED_ROWS, TERN_LISTED_COLS } tern_listed;
+
+/* The above as packers and callers of products see it: units of so many rows, each packed from
+ * codes[n_row][codes_stride], n_row <= unit, code 1 in the padding of a row; T2R16 and T3R16 want all rows, code 1 in
+ * those from n_row on. */
+typedef struct tern_layout {
+    tern_op op;
+    tern_listed listed;
+    bool base3; /* no code 3 */
+    int unit;
+    int grain; /* rows between which lanes may be split */
+    int max_cols;
+    size_t (*bytes)(int rows, int cols);
+    size_t (*unit_bytes)(int cols);
+    void (*pack)(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to);
+} tern_layout;
+/* Of a ternary product with a scale per row; NULL for others. */
+const tern_layout *tern_layout_of(tern_op op);
 
 /* N4R16: the stripe of codes[16][codes_stride >= cols] (0..15), and N1R1: one row of codes[cols] (0..1),
  * with their sizes; 64 readable bytes past the end are included in the wholes. */

@@ -1,4 +1,4 @@
-/* The base-3, row-major and column-major layouts of kernel.h: sizes, packing and its inverse. */
+/* The ternary layouts of kernel.h but for T2R16 (t2_stripe.c): sizes, packing and its inverse, and a table of all. */
 #include "kernels/kernel.h"
 
 #include <string.h>
@@ -107,6 +107,50 @@ void tern_t2r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes)
 {
     for (int c = 0; c < cols; c++)
         codes[c] = row[c / 256 * 64 + c % 64] >> (2 * (c % 256 / 64)) & 3;
+}
+
+/* ---- T3R1 --------------------------------------------------------------------------------- */
+
+size_t tern_t3r1_row_bytes(int cols)
+{
+    return blocks((size_t)cols, 320) * 64;
+}
+
+size_t tern_t3r1_bytes(int rows, int cols)
+{
+    return (size_t)rows * tern_t3r1_row_bytes(cols) + 64;
+}
+
+static void pack_320(const uint8_t *codes, uint8_t *to)
+{
+    for (int b = 0; b < 64; b++)
+        to[b] =
+            fraction[(((codes[b] * 3 + codes[64 + b]) * 3 + codes[128 + b]) * 3 + codes[192 + b]) *
+                         3 +
+                     codes[256 + b]];
+}
+
+void tern_t3r1_pack_row(const uint8_t *codes, int cols, uint8_t *row)
+{
+    int c = 0;
+    for (; cols - c >= 320; c += 320, row += 64)
+        pack_320(codes + c, row);
+    if (c < cols) {
+        uint8_t last[320];
+        memset(last, 1, sizeof last);
+        memcpy(last, codes + c, (size_t)(cols - c));
+        pack_320(last, row);
+    }
+}
+
+void tern_t3r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes)
+{
+    for (int v = 0; v * 320 < cols; v++)
+        for (int b = 0; b < 64; b++) {
+            uint8_t p = row[v * 64 + b];
+            for (int c = v * 320 + b, n = 0; n < 5 && c < cols; n++, c += 64, p = (uint8_t)(3 * p))
+                codes[c] = (uint8_t)(3 * p >> 8);
+        }
 }
 
 /* ---- T2C1 and T3C1 ------------------------------------------------------------------------ */
@@ -270,4 +314,53 @@ void tern_t3c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *
             uint8_t p = (uint8_t)(byte * power[r / 64 % TRITS]);
             codes[(size_t)r * codes_stride + (size_t)i] = (uint8_t)(3 * p >> 8);
         }
+}
+
+/* ---- all of them --------------------------------------------------------------------------- */
+
+static void pack_t2r16(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
+{
+    (void)n_row;
+    tern_t2_pack_stripe(codes, codes_stride, cols, to);
+}
+
+static void pack_t3r16(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
+{
+    (void)n_row;
+    tern_t3_pack_stripe(codes, codes_stride, cols, to);
+}
+
+static void pack_t2r1(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
+{
+    (void)codes_stride, (void)n_row;
+    tern_t2r1_pack_row(codes, cols, to);
+}
+
+static void pack_t3r1(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
+{
+    (void)codes_stride, (void)n_row;
+    tern_t3r1_pack_row(codes, cols, to);
+}
+
+const tern_layout *tern_layout_of(tern_op op)
+{
+    enum { ALL = TERN_LISTED_NONE, ROWS = TERN_LISTED_ROWS, COLS = TERN_LISTED_COLS };
+    static const tern_layout all[] = {
+        {TERN_OP_MM_T2R16, ALL, false, 16, 16, 1 << 18, tern_t2_bytes, tern_t2_stripe_bytes,
+         pack_t2r16},
+        {TERN_OP_MM_T3R16, ALL, true, 16, 16, 1 << 16, tern_t3_bytes, tern_t3_stripe_bytes,
+         pack_t3r16},
+        {TERN_OP_MM_T2R1, ROWS, false, 1, 16, 1 << 18, tern_t2r1_bytes, tern_t2r1_row_bytes,
+         pack_t2r1},
+        {TERN_OP_MM_T3R1, ROWS, true, 1, 16, 1 << 15, tern_t3r1_bytes, tern_t3r1_row_bytes,
+         pack_t3r1},
+        {TERN_OP_MM_T2C1, COLS, false, TERN_T2C1_ROWS, TERN_T2C1_GRAIN, 1 << 16, tern_t2c1_bytes,
+         tern_t2c1_slice_bytes, tern_t2c1_pack_slice},
+        {TERN_OP_MM_T3C1, COLS, true, TERN_T3C1_ROWS, TERN_T3C1_GRAIN, 1 << 15, tern_t3c1_bytes,
+         tern_t3c1_slice_bytes, tern_t3c1_pack_slice},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i].op == op)
+            return &all[i];
+    return NULL;
 }

@@ -19,18 +19,13 @@ static size_t up(size_t n, size_t to)
 /* Column-major, else row-major. */
 static bool by_cols(tern_op op)
 {
-    return op != TERN_OP_MM_T2R1;
-}
-
-static int slice_rows(tern_op op)
-{
-    return op == TERN_OP_MM_T3C1 ? TERN_T3C1_ROWS : TERN_T2C1_ROWS;
+    return tern_layout_of(op)->listed == TERN_LISTED_COLS;
 }
 
 /* What the first row of a product is a multiple of. */
 static int grain(tern_op op)
 {
-    return op == TERN_OP_MM_T3C1 ? TERN_T3C1_GRAIN : by_cols(op) ? TERN_T2C1_GRAIN : 16;
+    return tern_layout_of(op)->grain;
 }
 
 typedef struct fixture {
@@ -42,18 +37,13 @@ typedef struct fixture {
 
 static void pack(fixture *f)
 {
-    size_t rows = (size_t)f->mm.rows, cols = (size_t)f->mm.cols;
-    if (!by_cols(f->op))
-        for (size_t r = 0; r < rows; r++)
-            tern_t2r1_pack_row(f->codes + r * cols, f->mm.cols,
-                               (uint8_t *)f->w.p + r * f->mm.w_stride);
-    else
-        for (size_t r = 0, n, most = (size_t)slice_rows(f->op); r < rows; r += n) {
-            n = rows - r < most ? rows - r : most;
-            (f->op == TERN_OP_MM_T3C1 ? tern_t3c1_pack_slice : tern_t2c1_pack_slice)(
-                f->codes + r * cols, cols, (int)n, f->mm.cols,
-                (uint8_t *)f->w.p + r / most * f->mm.w_stride);
-        }
+    const tern_layout *to = tern_layout_of(f->op);
+    int rows = f->mm.rows, cols = f->mm.cols;
+    for (int r = 0, n; r < rows; r += n) {
+        n = rows - r < to->unit ? rows - r : to->unit;
+        to->pack(f->codes + (size_t)r * (size_t)cols, (size_t)cols, n, cols,
+                 (uint8_t *)f->w.p + (size_t)(r / to->unit) * f->mm.w_stride);
+    }
 }
 
 static void fill_acts(fixture *f, const check_case *c, uint32_t *seed)
@@ -77,21 +67,17 @@ static void fill_acts(fixture *f, const check_case *c, uint32_t *seed)
 
 static void fixture_init(fixture *f, const check_case *c, tern_op op, uint32_t *seed)
 {
-    bool c1 = by_cols(op), t3 = op == TERN_OP_MM_T3C1;
+    const tern_layout *layout = tern_layout_of(op);
+    bool c1 = by_cols(op);
     size_t rows = (size_t)c->rows, cols = (size_t)c->cols;
-    size_t pad_rows = c1 ? up(rows, (size_t)slice_rows(op)) : rows, out = rows * (size_t)c->toks;
+    size_t pad_rows = up(rows, (size_t)layout->unit), out = rows * (size_t)c->toks;
     *f = (fixture){.op = op, .mm = {.rows = c->rows, .cols = c->cols, .n_tok = c->toks}};
-    f->mm.w_stride = t3   ? tern_t3c1_slice_bytes(c->cols)
-                     : c1 ? tern_t2c1_slice_bytes(c->cols)
-                          : tern_t2r1_row_bytes(c->cols);
+    f->mm.w_stride = layout->unit_bytes(c->cols);
     f->mm.y_stride = f->mm.acc_stride = rows;
     f->codes = malloc(rows * cols);
     for (size_t r = 0; r < rows; r++)
         check_fill_codes(f->codes + r * cols, cols, c->fill, false, seed);
-    f->w = check_buf_new(t3   ? tern_t3c1_bytes(c->rows, c->cols)
-                         : c1 ? tern_t2c1_bytes(c->rows, c->cols)
-                              : tern_t2r1_bytes(c->rows, c->cols),
-                         64);
+    f->w = check_buf_new(layout->bytes(c->rows, c->cols), 64);
     pack(f);
     f->scale = check_buf_new(pad_rows * sizeof(float), c1 ? 64 : 4);
     for (size_t i = 0; i < pad_rows; i++)
@@ -297,8 +283,9 @@ static void each_case(tern_op op)
     static const int r1_rows[] = {1, 3, 4, 5, 16, 17, 33, 130};
     static const int c1_rows[] = {1, 8, 17, 100, 255, 256, 257, 300, 511, 512, 513, 600, 1100};
     static const int t3_rows[] = {1, 8, 17, 100, 257, 300, 319, 320, 321, 639, 640, 641, 1300};
-    static const int r1_cols[] = {1,   63,  64,  65,  100, 128, 191,  192,  193,  255,
-                                  256, 257, 320, 512, 640, 700, 1030, 2048, 2560, 4096};
+    static const int r1_cols[] = {1,   63,  64,  65,  100,  128,  191,  192,  193,
+                                  255, 256, 257, 319, 320,  321,  385,  448,  512,
+                                  577, 640, 641, 700, 1030, 1280, 2048, 2560, 4096};
     static const int c1_cols[] = {1,   2,   3,   4,   5,   7,   63,  64,  65,  100,
                                   127, 128, 129, 131, 255, 256, 257, 300, 520, 1030};
     static const int toks[] = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 33};
@@ -329,6 +316,13 @@ static void mm_t2r1(void **state)
     check_done();
 }
 
+static void mm_t3r1(void **state)
+{
+    (void)state;
+    each_case(TERN_OP_MM_T3R1);
+    check_done();
+}
+
 static void mm_t2c1(void **state)
 {
     (void)state;
@@ -350,22 +344,30 @@ static void mm_t3c1(void **state)
 static void largest_sums(void **state)
 {
     (void)state;
-    static const check_case cases[] = {{17, 6912, 1, CHECK_PLUS},   {17, 6912, 6, CHECK_PLUS},
-                                       {257, 6912, 1, CHECK_PLUS},  {257, 6912, 13, CHECK_PLUS},
-                                       {256, 65536, 1, CHECK_PLUS}, {4, 262144, 1, CHECK_PLUS},
-                                       {321, 6912, 1, CHECK_PLUS},  {321, 6912, 13, CHECK_PLUS},
-                                       {320, 32768, 1, CHECK_PLUS}, {320, 32768, 3, CHECK_PLUS}};
+    static const struct {
+        tern_op op;
+        check_case c;
+    } cases[] = {{TERN_OP_MM_T2R1, {17, 6912, 1, CHECK_PLUS}},
+                 {TERN_OP_MM_T2R1, {17, 6912, 6, CHECK_PLUS}},
+                 {TERN_OP_MM_T2R1, {4, 262144, 1, CHECK_PLUS}},
+                 {TERN_OP_MM_T3R1, {17, 6912, 2, CHECK_PLUS}},
+                 {TERN_OP_MM_T3R1, {17, 6912, 5, CHECK_PLUS}},
+                 {TERN_OP_MM_T3R1, {4, 32768, 1, CHECK_PLUS}},
+                 {TERN_OP_MM_T3R1, {4, 32768, 13, CHECK_PLUS}},
+                 {TERN_OP_MM_T2C1, {257, 6912, 1, CHECK_PLUS}},
+                 {TERN_OP_MM_T2C1, {257, 6912, 13, CHECK_PLUS}},
+                 {TERN_OP_MM_T2C1, {256, 65536, 1, CHECK_PLUS}},
+                 {TERN_OP_MM_T3C1, {321, 6912, 1, CHECK_PLUS}},
+                 {TERN_OP_MM_T3C1, {321, 6912, 13, CHECK_PLUS}},
+                 {TERN_OP_MM_T3C1, {320, 32768, 1, CHECK_PLUS}},
+                 {TERN_OP_MM_T3C1, {320, 32768, 3, CHECK_PLUS}}};
     static const int8_t extremes[] = {127, -128};
     for (int i = 0; i < N(cases) * 2; i++) {
-        check_case c = cases[i / 2];
+        check_case c = cases[i / 2].c;
         int8_t x = extremes[i % 2];
         uint32_t seed = 1;
         fixture f;
-        fixture_init(&f, &c,
-                     c.rows >= 320   ? TERN_OP_MM_T3C1
-                     : c.rows >= 256 ? TERN_OP_MM_T2C1
-                                     : TERN_OP_MM_T2R1,
-                     &seed);
+        fixture_init(&f, &c, cases[i / 2].op, &seed);
         memset(f.q.p, x, f.q.n);
         for (int t = 0; t < c.toks; t++)
             f.mm.act.sum[t] = c.cols * x;
@@ -385,7 +387,8 @@ static void largest_sums(void **state)
 static void parts_equal_whole(void **state)
 {
     (void)state;
-    static const tern_op ops[] = {TERN_OP_MM_T2R1, TERN_OP_MM_T2C1, TERN_OP_MM_T3C1};
+    static const tern_op ops[] = {TERN_OP_MM_T2R1, TERN_OP_MM_T3R1, TERN_OP_MM_T2C1,
+                                  TERN_OP_MM_T3C1};
     for (int o = 0; o < N(ops); o++) {
         bool c1 = by_cols(ops[o]);
         check_case c = {.rows = 400, .cols = 640, .toks = 33, .fill = CHECK_RANDOM};
@@ -440,7 +443,8 @@ static void parts_equal_whole(void **state)
 static void references(void **state)
 {
     (void)state;
-    static const tern_op ops[] = {TERN_OP_MM_T2R1, TERN_OP_MM_T2C1, TERN_OP_MM_T3C1};
+    static const tern_op ops[] = {TERN_OP_MM_T2R1, TERN_OP_MM_T3R1, TERN_OP_MM_T2C1,
+                                  TERN_OP_MM_T3C1};
     for (int o = 0; o < N(ops); o++)
         for (int kind = 0; kind < LIST_KINDS; kind++) {
             bool c1 = by_cols(ops[o]);
@@ -473,32 +477,55 @@ static void references(void **state)
 
 /* ---- layouts ------------------------------------------------------------------------------ */
 
-/* Byte b of a column by the pictures in kernel.h; NULL: of padding. */
-static int slice_byte(tern_op op, const uint8_t *col, size_t stride, int m, int b)
+/* A byte of four or five codes, the first of them at p and the others so many apart; those from end on are padding. */
+static int byte_of_codes(bool base3, const uint8_t *p, const uint8_t *end, size_t apart)
 {
-    bool t3 = op == TERN_OP_MM_T3C1;
-    int h = b / 64, l = b / 16 % 4, i = b / 4 % 4, j = b % 4, v = 0;
-    for (int n = 0; n < (t3 ? 5 : 4); n++) {
-        int r = grain(op) * h + 64 * n + 16 * i + 4 * l + j, code = 1;
-        if (col && r < m)
-            code = col[(size_t)r * stride];
-        v = t3 ? 3 * v + code : v | code << (2 * n);
+    int v = 0;
+    for (int n = 0; n < (base3 ? 5 : 4); n++) {
+        int code = (size_t)n * apart < (size_t)(end - p) ? p[(size_t)n * apart] : 1;
+        v = base3 ? 3 * v + code : v | code << (2 * n);
     }
-    return !t3 ? v : v == 0 ? 1 : (256 * v + 242) / 243;
+    return !base3 ? v : v == 0 ? 1 : (256 * v + 242) / 243;
 }
 
-/* Rows [0, m) of a slice and n columns, padding included, and unpacking as packing's inverse. */
+/* One row by the pictures in kernel.h, padding included, and unpacking as packing's inverse. */
+static void row_layout(tern_op op, const uint8_t *codes, int n)
+{
+    bool t3 = op == TERN_OP_MM_T3R1;
+    size_t span = t3 ? 320 : 256;
+    check_buf row = check_buf_new(tern_layout_of(op)->unit_bytes(n), 64);
+    check_buf back = check_buf_new((size_t)n, 1);
+    assert_int_equal(row.n, up((size_t)n, span) / span * 64);
+    (t3 ? tern_t3r1_pack_row : tern_t2r1_pack_row)(codes, n, row.p);
+    for (size_t b = 0; b < row.n; b++) {
+        size_t first = b / 64 * span + b % 64;
+        const uint8_t *end = codes + n, *p = first < (size_t)n ? codes + first : end;
+        assert_int_equal(((uint8_t *)row.p)[b], byte_of_codes(t3, p, end, 64));
+    }
+    (t3 ? tern_t3r1_unpack_row : tern_t2r1_unpack_row)(row.p, n, back.p);
+    assert_memory_equal(back.p, codes, (size_t)n);
+    assert_true(check_buf_intact(&back) && check_buf_intact(&row));
+    check_buf_free(&back);
+    check_buf_free(&row);
+}
+
+/* The same of rows [0, m) of a slice and n columns. */
 static void slice_layout(tern_op op, const uint8_t *codes, size_t stride, int m, int n)
 {
     bool t3 = op == TERN_OP_MM_T3C1;
     size_t size = (size_t)m * stride;
-    check_buf slice = check_buf_new(t3 ? tern_t3c1_slice_bytes(n) : tern_t2c1_slice_bytes(n), 64);
+    check_buf slice = check_buf_new(tern_layout_of(op)->unit_bytes(n), 64);
     check_buf back = check_buf_new(size, 1);
     assert_int_equal(slice.n, up((size_t)n, 4) * 128);
-    (t3 ? tern_t3c1_pack_slice : tern_t2c1_pack_slice)(codes, stride, m, n, slice.p);
-    for (int k = 0; k < (int)slice.n; k++)
-        assert_int_equal(((uint8_t *)slice.p)[k],
-                         slice_byte(op, k / 128 < n ? codes + k / 128 : NULL, stride, m, k % 128));
+    tern_layout_of(op)->pack(codes, stride, m, n, slice.p);
+    for (int k = 0; k < (int)slice.n; k++) {
+        int c = k / 128, b = k % 128;
+        int first = grain(op) * (b / 64) + 16 * (b / 4 % 4) + 4 * (b / 16 % 4) + b % 4;
+        const uint8_t *end = codes + size, *p = end;
+        if (c < n && first < m)
+            p = codes + (size_t)first * stride + c;
+        assert_int_equal(((uint8_t *)slice.p)[k], byte_of_codes(t3, p, end, 64 * stride));
+    }
     memcpy(back.p, codes, size); /* what lies between rows is not written */
     for (int r = 0; r < m; r++)
         memset((uint8_t *)back.p + (size_t)r * stride, 9, (size_t)n);
@@ -512,32 +539,25 @@ static void slice_layout(tern_op op, const uint8_t *codes, size_t stride, int m,
 static void layouts(void **state)
 {
     (void)state;
-    static const int cols[] = {1, 3, 4, 5, 31, 63, 64, 65, 100, 255, 256, 257, 500, 640, 1030};
+    static const int cols[] = {1,   3,   4,   5,   31,  63,  64,  65,  100,
+                               255, 256, 257, 319, 320, 321, 500, 640, 1030};
     static const int rows[] = {1,   2,   15,  63,  64,  65,  200, 255,
                                256, 257, 320, 511, 512, 513, 639, 640};
     for (int i = 0; i < N(cols) * N(rows); i++) {
         int n = cols[i / N(rows)], m = rows[i % N(rows)];
         size_t stride = (size_t)n + (size_t)(i % 3), size = (size_t)m * stride;
         uint32_t seed = (uint32_t)i;
-        check_buf codes = check_buf_new(size, 1), back = check_buf_new(size, 1);
-        check_buf row = check_buf_new(tern_t2r1_row_bytes(n), 64);
+        check_buf codes = check_buf_new(size, 1);
         check_fill_codes(codes.p, size, CHECK_RANDOM, false, &seed);
-        const uint8_t *c = codes.p, *w = row.p;
-        assert_int_equal(row.n, up((size_t)n, 256) / 4);
-        tern_t2r1_pack_row(c, n, row.p);
-        for (int k = 0; k < (int)row.n * 4; k++)
-            assert_int_equal(w[k / 256 * 64 + k % 64] >> (2 * (k / 64 % 4)) & 3, k < n ? c[k] : 1);
-        tern_t2r1_unpack_row(row.p, n, back.p);
-        assert_memory_equal(back.p, c, (size_t)n);
+        row_layout(TERN_OP_MM_T2R1, codes.p, n);
+        row_layout(TERN_OP_MM_T3R1, codes.p, n);
         if (m <= TERN_T2C1_ROWS)
-            slice_layout(TERN_OP_MM_T2C1, c, stride, m, n);
-        slice_layout(TERN_OP_MM_T3C1, c, stride, m, n);
-        assert_true(check_buf_intact(&back) && check_buf_intact(&row));
+            slice_layout(TERN_OP_MM_T2C1, codes.p, stride, m, n);
+        slice_layout(TERN_OP_MM_T3C1, codes.p, stride, m, n);
         check_buf_free(&codes);
-        check_buf_free(&back);
-        check_buf_free(&row);
     }
     assert_int_equal(tern_t2r1_bytes(17, 257), 17 * 128 + 64);
+    assert_int_equal(tern_t3r1_bytes(17, 321), 17 * 128 + 64);
     assert_int_equal(tern_t2c1_bytes(513, 5), 2 * 8 * 128 + 64);
     assert_int_equal(tern_t2c1_col_bytes(513), 2 * 128);
     assert_int_equal(tern_t3c1_bytes(641, 5), 2 * 8 * 128 + 64);
@@ -636,11 +656,12 @@ int main(int argc, char **argv)
 {
     check_args(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mm_t2r1),      cmocka_unit_test(mm_t2c1),
-        cmocka_unit_test(mm_t3c1),      cmocka_unit_test(own_columns),
-        cmocka_unit_test(largest_sums), cmocka_unit_test(parts_equal_whole),
-        cmocka_unit_test(references),   cmocka_unit_test(layouts),
-        cmocka_unit_test(lists),        cmocka_unit_test(list_references),
+        cmocka_unit_test(mm_t2r1),           cmocka_unit_test(mm_t3r1),
+        cmocka_unit_test(mm_t2c1),           cmocka_unit_test(mm_t3c1),
+        cmocka_unit_test(own_columns),       cmocka_unit_test(largest_sums),
+        cmocka_unit_test(parts_equal_whole), cmocka_unit_test(references),
+        cmocka_unit_test(layouts),           cmocka_unit_test(lists),
+        cmocka_unit_test(list_references),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,20 +32,46 @@ void tern_mm_t3r16_ref(const tern_mm *k, int row0, int row1)
     }
 }
 
-void tern_mm_t2r1_ref(const tern_mm *k, int row0, int row1)
+/* Sum of code times activation of a row. */
+typedef int32_t row_sum_fn(const uint8_t *row, int cols, const int8_t *q);
+
+static int32_t t2r1_sum(const uint8_t *row, int cols, const int8_t *q)
+{
+    int32_t acc = 0;
+    for (int c = 0; c < cols; c++)
+        acc += (row[c / 256 * 64 + c % 64] >> (2 * (c % 256 / 64)) & 3) * q[c];
+    return acc;
+}
+
+static int32_t t3r1_sum(const uint8_t *row, int cols, const int8_t *q)
+{
+    int32_t acc = 0;
+    for (int c = 0; c < cols; c++)
+        acc += trit_at(row[c / 320 * 64 + c % 64], c % 320 / 64) * q[c];
+    return acc;
+}
+
+static void row_major(const tern_mm *k, int row0, int row1, row_sum_fn *sum)
 {
     int n = k->list ? k->n_list : row1 - row0;
     for (int t = 0; t < k->n_tok; t++) {
         const int8_t *q = k->act.q + (size_t)t * k->act.stride;
         for (int i = 0; i < n; i++) {
             int r = k->list ? k->list[i] : row0 + i;
-            const uint8_t *row = k->w + (size_t)r * k->w_stride;
-            int32_t acc = 0;
-            for (int c = 0; c < k->cols; c++)
-                acc += (row[c / 256 * 64 + c % 64] >> (2 * (c % 256 / 64)) & 3) * q[c];
+            int32_t acc = sum(k->w + (size_t)r * k->w_stride, k->cols, q);
             k->y[(size_t)t * k->y_stride + r] = finish(k, t, r, acc);
         }
     }
+}
+
+void tern_mm_t2r1_ref(const tern_mm *k, int row0, int row1)
+{
+    row_major(k, row0, row1, t2r1_sum);
+}
+
+void tern_mm_t3r1_ref(const tern_mm *k, int row0, int row1)
+{
+    row_major(k, row0, row1, t3r1_sum);
 }
 
 /* The column-major layouts: a byte has a row of each plane, four of two bits or five trits. */

@@ -1,11 +1,13 @@
 /* Row-major ternary product with 256-bit vpdpbusd. */
 #include "kernels/x86/dot_avxvnni.h"
 
-#include "kernels/x86/t2r1_panel.h"
+#include "kernels/x86/t2r1.h"
+
+#include "kernels/x86/r1_panel.h"
 
 void tern_mm_t2r1_avxvnni(const tern_mm *k, int row0, int row1)
 {
-    const row_span_fn fn[] = {NULL, stream_of(k), t2r1_2};
+    const row_span_fn fn[] = {NULL, stream_of(k), rows_2};
     if (k->n_tok <= 8)
         run_rows(k, row0, row1, fn, 2);
     else

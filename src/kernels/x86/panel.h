@@ -32,6 +32,7 @@ tern_panel_fn tern_panel_avx2, tern_panel_avxvnni, tern_panel_vnni, tern_panel_a
 void tern_t2r16_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
 void tern_t3r16_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
 void tern_t2r1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
+void tern_t3r1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
 void tern_t2c1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
 void tern_t3c1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot);
 

@@ -42,6 +42,14 @@ void tern_mm_t2r1_amx(const tern_mm *k, int row0, int row1)
         tern_t2r1_batch_vnni(k, row0, row1, tern_panel_amx);
 }
 
+void tern_mm_t3r1_amx(const tern_mm *k, int row0, int row1)
+{
+    if (k->n_tok < TILE_TOKS)
+        tern_mm_t3r1_vnni(k, row0, row1);
+    else
+        tern_t3r1_batch_vnni(k, row0, row1, tern_panel_amx);
+}
+
 void tern_mm_t2c1_amx(const tern_mm *k, int row0, int row1)
 {
     if (k->own || k->n_tok < TILE_TOKS)

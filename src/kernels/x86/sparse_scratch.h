@@ -13,9 +13,10 @@
 #define TERN_SPARSE_ROWS 320
 #define TERN_SPARSE_SUMS 384
 #define TERN_SPARSE_TOKS 256
-/* Of T2R1 it is two panels of so many quads, which stay in the first-level cache with all else. */
-#define TERN_T2R1_PANELS 2
-#define TERN_T2R1_QUADS  128
+/* Of a row-major layout it is two panels of so many packed vectors, which stay in the first-level cache with all
+ * else. */
+#define TERN_R1_PANELS 2
+#define TERN_R1_VECS   2
 /* Tokens whose gathered activations always have room. */
 #define TERN_SPARSE_FEW 24
 /* One panel and a line, lest panels share the sets of a cache. */

@@ -1,11 +1,20 @@
-/* The loops of the row-major ternary product (T2R1, kernel.h) for few tokens, shared by the x86
- * instruction sets; dot_*.h is included first (see tile.h).
+/* The loops of the row-major ternary products (T2R1 and T3R1, kernel.h) for few tokens, shared by the x86
+ * instruction sets; dot_*.h is included first (see tile.h), then one of t2r1.h and t3r1.h, which define
+ *   PLANES                  codes a byte holds, of columns 64 apart
+ *   STREAM_SUMS(M, t)       M(t, n) for each running sum dot[t][n] of a token, n < 10, and
+ *   STREAM_CONST            what is set up once
+ *   STREAM_LOAD(p)          the packed vector at p, as
+ *   STREAM_PLANE(p)         takes it: plane p of vector v is added for each token, X(t) its activations, X_STEP
+ *                           between their planes; planes come in rising order
+ *   STREAM_SUM(t)           the sum of all planes, times 2^STREAM_SHIFT, modulo 2^32
+ *   TILE_LOAD TILE_CODE(v, p) TILE_NEXT(v) TILE_SHIFT   the same for a vector's codes: those of plane p, what
+ *                           v becomes before the next plane
  *
  * Sums run along the columns; those of four rows are folded together. One or two tokens take row after
  * row, so that bytes are read, and those of a later row prefetched, in their order, which memory likes
  * best. With registers for more tokens four rows go side by side, each activation vector for all. */
-#ifndef TERN_KERNELS_T2R1_TILE_H
-#define TERN_KERNELS_T2R1_TILE_H
+#ifndef TERN_KERNELS_R1_TILE_H
+#define TERN_KERNELS_R1_TILE_H
 
 #include "kernels/kernel.h"
 #include "kernels/x86/interleave.h"
@@ -38,11 +47,11 @@ INLINE const uint8_t *row_at(const tern_mm *k, int row)
     return k->w + (size_t)row * k->w_stride;
 }
 
-/* Up to n of the four planes of the vectors `at` bytes into the rows; qp becomes their activations. */
+/* Up to n of the planes of the vectors `at` bytes into the rows; qp becomes their activations. */
 #define STEP(at, n)                                                                                \
     {                                                                                              \
         const size_t a0 = (at);                                                                    \
-        const int8_t *qp = q + a0 / 64 * 256 + a0 % 64;                                            \
+        const int8_t *qp = q + a0 / 64 * (64 * PLANES) + a0 % 64;                                  \
         LOAD_STEP                                                                                  \
         PLANE(0)                                                                                   \
         if ((n) > 1)                                                                               \
@@ -51,6 +60,8 @@ INLINE const uint8_t *row_at(const tern_mm *k, int row)
             PLANE(2)                                                                               \
         if ((n) > 3)                                                                               \
             PLANE(3)                                                                               \
+        if ((n) > 4)                                                                               \
+            PLANE(4)                                                                               \
     }
 
 /* The same of line i of some, and its prefetches. */
@@ -76,13 +87,13 @@ INLINE __m128i fold_rows(vi a, vi b, vi c, vi d)
     return v_fold(v_add(v_lo64(ab, cd), v_hi64(ab, cd)));
 }
 
-/* Outputs of up to four rows. */
-INLINE void finish_rows(const tern_mm *k, const int32_t *row, int n, int t, __m128i acc)
+/* Outputs of up to four rows from their sums, times 2^shift. */
+INLINE void finish_rows(const tern_mm *k, const int32_t *row, int n, int t, __m128i acc, int shift)
 {
     float *y = k->y + (size_t)t * k->y_stride, v[4];
     __m128 scale =
         _mm_setr_ps(k->scale[row[0]], k->scale[row[1]], k->scale[row[2]], k->scale[row[3]]);
-    acc = _mm_sub_epi32(acc, _mm_set1_epi32(k->act.sum[t]));
+    acc = _mm_sub_epi32(_mm_srai_epi32(acc, shift), _mm_set1_epi32(k->act.sum[t]));
     _mm_storeu_ps(
         v, _mm_mul_ps(_mm_div_ps(_mm_cvtepi32_ps(acc), _mm_set1_ps(k->act.scale[t])), scale));
     y[row[0]] = v[0];
@@ -90,9 +101,7 @@ INLINE void finish_rows(const tern_mm *k, const int32_t *row, int n, int t, __m1
         y[row[r]] = v[r];
 }
 
-/* Row after row, and one or two tokens. Where sums have 32 bits planes are masked where they stand in
- * their byte, worth 4^p times as much, and have sums of their own; exact shifts undo the factors at the
- * end. Sums of one lane stay within 192 * 128 * cols / 16 < 2^31.
+/* Row after row, and one or two tokens.
  *
  * A core has few buffers for lines on their way to the first cache. So of rows far ahead only every
  * other line is asked for: the second cache, which has more, brings its neighbour along (AMD Zen 5, 30 %
@@ -101,37 +110,29 @@ INLINE void finish_rows(const tern_mm *k, const int32_t *row, int n, int t, __m1
 #ifdef SPAN
 _Static_assert(SPAN *VL == 256, "four lines are what 16 bits can sum");
 #endif
-#ifdef SPAN
-#define SUM_OF(p)   0
-#define PLANE_OF(p) v_and((p) ? v_shr(v, 2 * (p)) : v, mask[0])
-#else
-#define SUM_OF(p)   (p)
-#define PLANE_OF(p) v_and(v, mask[p])
-#endif
 /* Four rows of s from i on. */
-INLINE void stream_t2r1(const int nt, const size_t n64, const tern_mm *k, const row_span *s, int i)
+INLINE void stream_rows(const int nt, const size_t n64, const tern_mm *k, const row_span *s, int i)
 {
     const size_t stride = k->act.stride;
-    const size_t whole = n64 / 4 * 64, left = n64 % 4;
+    const size_t whole = n64 / PLANES * 64, left = n64 % PLANES;
     const int8_t *q = k->act.q + (size_t)s->tok * stride;
-    const vi mask[4] = {v_set1(0x03030303), v_set1(0x0c0c0c0c), v_set1(0x30303030),
-                        v_set1((int32_t)0xc0c0c0c0u)};
-    vdot dot[MAX_TOK][4];
+    vdot dot[MAX_TOK][10];
     vi sum[MAX_TOK][4];
     const int32_t *at = s->row + i;
+    STREAM_CONST
 #define AHEAD(i, at)                                                                               \
     if ((i) % 2 == 0)                                                                              \
         _mm_prefetch((const char *)far + (at), _MM_HINT_T0);                                       \
     _mm_prefetch((const char *)next + (at), _MM_HINT_T0);
-#define LOAD_STEP vi v = v_load(w + a0);
+#define LOAD_STEP vi v = STREAM_LOAD(w + a0);
 #define PLANE(p)                                                                                   \
     {                                                                                              \
-        enum { plane = p, n = SUM_OF(p) };                                                         \
-        vi c = PLANE_OF(p);                                                                        \
-        EACH_TOKEN(DOT)                                                                            \
+        enum { plane = p };                                                                        \
+        STREAM_PLANE(p)                                                                            \
     }
-#define DOT(t)  dot[t][n] = v_dot(dot[t][n], c, v_load(qp + t * stride + 64 * plane));
-#define OPEN(t) dot[t][0] = dot[t][1] = dot[t][2] = dot[t][3] = v_open(v_set1(0));
+#define X(t)        v_load(qp + t * stride + 64 * plane)
+#define OPEN(t)     STREAM_SUMS(START, t)
+#define START(t, n) dot[t][n] = v_open(v_set1(0));
 #ifdef SPAN
 #define ROW_OPEN                                                                                   \
     EACH_TOKEN(ZERO)                                                                               \
@@ -141,10 +142,9 @@ INLINE void stream_t2r1(const int nt, const size_t n64, const tern_mm *k, const 
     sum[t][row] = v_close(dot[t][0], sum[t][row]);                                                 \
     dot[t][0] = v_open(sum[t][row]);
 #define SPAN_CLOSE EACH_TOKEN(CLOSE)
-#else /* right shifts of signed elements are arithmetic */
+#else
 #define ROW_OPEN EACH_TOKEN(OPEN)
-#define CLOSE(t)                                                                                   \
-    sum[t][row] = (vi)(dot[t][0] + (dot[t][1] >> 2) + (dot[t][2] >> 4) + (dot[t][3] >> 6));
+#define CLOSE(t) sum[t][row] = STREAM_SUM(t);
 #define SPAN_CLOSE
 #endif
 #define ROW(unused, r)                                                                             \
@@ -155,18 +155,18 @@ INLINE void stream_t2r1(const int nt, const size_t n64, const tern_mm *k, const 
         size_t b = 0;                                                                              \
         ROW_OPEN                                                                                   \
         for (; whole - b >= 256; b += 256) {                                                       \
-            LINE(0, b, 4)                                                                          \
-            LINE(1, b + 64, 4)                                                                     \
-            LINE(2, b + 128, 4)                                                                    \
-            LINE(3, b + 192, 4)                                                                    \
+            LINE(0, b, PLANES)                                                                     \
+            LINE(1, b + 64, PLANES)                                                                \
+            LINE(2, b + 128, PLANES)                                                               \
+            LINE(3, b + 192, PLANES)                                                               \
             SPAN_CLOSE                                                                             \
         }                                                                                          \
         if (whole - b > 0)                                                                         \
-            LINE(0, b, 4)                                                                          \
+            LINE(0, b, PLANES)                                                                     \
         if (whole - b > 64)                                                                        \
-            LINE(1, b + 64, 4)                                                                     \
+            LINE(1, b + 64, PLANES)                                                                \
         if (whole - b > 128)                                                                       \
-            LINE(2, b + 128, 4)                                                                    \
+            LINE(2, b + 128, PLANES)                                                               \
         if (left > 0)                                                                              \
             LINE(0, whole, left)                                                                   \
         EACH_TOKEN(CLOSE)                                                                          \
@@ -177,25 +177,26 @@ INLINE void stream_t2r1(const int nt, const size_t n64, const tern_mm *k, const 
 #undef SPAN_CLOSE
 #undef CLOSE
 #undef OPEN
+#undef START
 #undef ZERO
 #define ROWS(t)                                                                                    \
-    finish_rows(k, at, s->n - i, s->tok + t, fold_rows(sum[t][0], sum[t][1], sum[t][2], sum[t][3]));
+    finish_rows(k, at, s->n - i, s->tok + t,                                                       \
+                fold_rows(sum[t][0], sum[t][1], sum[t][2], sum[t][3]), STREAM_SHIFT);
     EACH_TOKEN(ROWS)
 #undef ROWS
 #undef LOAD_STEP
 #undef AHEAD
 #undef PLANE
-#undef DOT
+#undef X
 }
 
 #ifndef SPAN
 /* Four rows side by side and nt tokens. */
-INLINE void tile_t2r1(const int nt, const tern_mm *k, const row_span *s, int i)
+INLINE void tile_rows(const int nt, const tern_mm *k, const row_span *s, int i)
 {
     const size_t stride = k->act.stride, n64 = ((size_t)k->cols + 63) / 64;
-    const size_t whole = n64 / 4 * 64, left = n64 % 4;
+    const size_t whole = n64 / PLANES * 64, left = n64 % PLANES;
     const int8_t *q = k->act.q + (size_t)s->tok * stride;
-    const vi mask = v_set1(0x03030303);
     vdot dot[MAX_TOK][4];
     vi v[4], c[4];
     const int32_t *at = s->row + i;
@@ -206,11 +207,12 @@ INLINE void tile_t2r1(const int nt, const tern_mm *k, const row_span *s, int i)
     EACH_ROW(ROW, 0)
 #undef ROW
 #define LOAD_ROW(t, r)                                                                             \
-    v[r] = v_load(w[r] + a0);                                                                      \
+    v[r] = TILE_LOAD(w[r] + a0);                                                                   \
     if (VL == 16 || a0 % 64 == 0)                                                                  \
         _mm_prefetch((const char *)next[r] + a0, _MM_HINT_T0);
 #define LOAD_STEP  EACH_ROW(LOAD_ROW, 0)
-#define CODE(t, r) c[r] = v_and(plane ? v_shr(v[r], 2 * plane) : v[r], mask);
+#define CODE(t, r) c[r] = TILE_CODE(v[r], plane);
+#define NEXT(t, r) v[r] = TILE_NEXT(v[r]);
 #define DOT(t, r)  dot[t][r] = v_dot(dot[t][r], c[r], x);
 #define DOTS(t)                                                                                    \
     vi x = v_load(qp + t * stride + 64 * plane);                                                   \
@@ -220,20 +222,27 @@ INLINE void tile_t2r1(const int nt, const tern_mm *k, const row_span *s, int i)
         enum { plane = p };                                                                        \
         EACH_ROW(CODE, 0)                                                                          \
         EACH_TOKEN(DOTS)                                                                           \
+        EACH_ROW(NEXT, 0)                                                                          \
     }
 #define CELL(t, r) dot[t][r] = v_open(v_set1(0));
     EACH_CELL
 #undef CELL
     for (size_t b = 0; b < whole; b += 4 * VL)
-        STEP(b, 4)
+        STEP(b, PLANES)
     for (size_t b = whole; left > 0 && b < whole + 64; b += 4 * VL)
         STEP(b, left)
 #define ROWS(t)                                                                                    \
     finish_rows(k, at, s->n - i, s->tok + t,                                                       \
-                fold_rows((vi)dot[t][0], (vi)dot[t][1], (vi)dot[t][2], (vi)dot[t][3]));
+                fold_rows((vi)dot[t][0], (vi)dot[t][1], (vi)dot[t][2], (vi)dot[t][3]),             \
+                TILE_SHIFT);
     EACH_TOKEN(ROWS)
 #undef ROWS
 #undef LOAD_STEP
+#undef LOAD_ROW
+#undef CODE
+#undef NEXT
+#undef DOT
+#undef DOTS
 #undef PLANE
 }
 #endif
@@ -279,23 +288,23 @@ static void run_rows(const tern_mm *k, int row0, int row1, const row_span_fn *fn
 
 /* Instances: nt tokens. */
 #define STREAM(nt)                                                                                 \
-    static void t2r1_##nt(const tern_mm *k, const row_span *s)                                     \
+    static void rows_##nt(const tern_mm *k, const row_span *s)                                     \
     {                                                                                              \
         for (int i = 0; i < s->n; i += 4)                                                          \
-            stream_t2r1(nt, ((size_t)k->cols + 63) / 64, k, s, i);                                 \
+            stream_rows(nt, ((size_t)k->cols + 63) / 64, k, s, i);                                 \
     }
 /* And of a known width, in units of 64 columns: without branches a row takes a tenth less time. */
 #define STREAM_OF(nt, width)                                                                       \
-    static void t2r1_##nt##_##width(const tern_mm *k, const row_span *s)                           \
+    static void rows_##nt##_##width(const tern_mm *k, const row_span *s)                           \
     {                                                                                              \
         for (int i = 0; i < s->n; i += 4)                                                          \
-            stream_t2r1(nt, width, k, s, i);                                                       \
+            stream_rows(nt, width, k, s, i);                                                       \
     }
 #define TILE(nt)                                                                                   \
-    static void t2r1_##nt(const tern_mm *k, const row_span *s)                                     \
+    static void rows_##nt(const tern_mm *k, const row_span *s)                                     \
     {                                                                                              \
         for (int i = 0; i < s->n; i += 4)                                                          \
-            tile_t2r1(nt, k, s, i);                                                                \
+            tile_rows(nt, k, s, i);                                                                \
     }
 
 STREAM(1)
@@ -308,13 +317,13 @@ static row_span_fn stream_of(const tern_mm *k)
 {
     switch (k->list ? (k->cols + 63) / 64 : 0) {
     case 32:
-        return t2r1_1_32;
+        return rows_1_32;
     case 40:
-        return t2r1_1_40;
+        return rows_1_40;
     case 64:
-        return t2r1_1_64;
+        return rows_1_64;
     default:
-        return t2r1_1;
+        return rows_1;
     }
 }
 

@@ -1,15 +1,16 @@
-/* The row-major ternary product of a batch: 16 rows transposed by quads of columns are a panel
- * (panel.h). */
-#ifndef TERN_KERNELS_T2R1_PANEL_H
-#define TERN_KERNELS_T2R1_PANEL_H
+/* The row-major ternary products of a batch: 16 rows transposed by quads of columns are a panel
+ * (panel.h). t2r1.h and t3r1.h, see r1_tile.h, define for this
+ *   PANEL_FORM(v)           what codes are taken from
+ *   PANEL_CODES(v)          those of the plane in front
+ *   PANEL_NEXT(v)           the next plane in front */
+#ifndef TERN_KERNELS_R1_PANEL_H
+#define TERN_KERNELS_R1_PANEL_H
 
+#include "kernels/x86/r1_tile.h"
 #include "kernels/x86/sparse_scratch.h"
-#include "kernels/x86/t2r1_tile.h"
 
-#define PANEL_ROWS (16 * TERN_T2R1_PANELS)
-/* Packed vectors of a block, 256 columns each. */
-#define PANEL_VECS   (TERN_T2R1_QUADS / 64)
-#define PANEL_STRIDE TERN_PANEL_STRIDE(TERN_T2R1_QUADS)
+#define PANEL_ROWS   (16 * TERN_R1_PANELS)
+#define PANEL_STRIDE TERN_PANEL_STRIDE(TERN_R1_VECS * 16 * PLANES)
 
 /* Rows of a block, those past its end like the last; then those of the block to come. */
 typedef struct row_block {
@@ -36,7 +37,6 @@ INLINE void unpack_rows(const int n, const tern_mm *k, const int *row, size_t at
                         size_t next_at, uint8_t *panel)
 {
     enum { PART = 4 * VL };
-    const vi mask = v_set1(0x03030303);
     for (int r = 0; r < 16; r += VL)
         for (int h = 0; h < 64; h += PART) {
             const uint8_t *w = k->w + at + h, *far = k->w + next_at;
@@ -46,19 +46,20 @@ INLINE void unpack_rows(const int n, const tern_mm *k, const int *row, size_t at
     a[i] = v_load(w + (size_t)row[r + i] * k->w_stride);                                           \
     if (h == 0)                                                                                    \
         _mm_prefetch((const char *)far + (size_t)next[r + i] * k->w_stride, _MM_HINT_T0);
+#define PLANE(i, p)                                                                                \
+    if (n > p) {                                                                                   \
+        v_store(to + 64 * i + 1024 * p, PANEL_CODES(a[i]));                                        \
+        a[i] = PANEL_NEXT(a[i]);                                                                   \
+    }
 #define STORE(i)                                                                                   \
-    v_store(to + 64 * i, v_and(a[i], mask));                                                       \
-    if (n > 1)                                                                                     \
-        v_store(to + 64 * i + 1024, v_and(v_shr(a[i], 2), mask));                                  \
-    if (n > 2)                                                                                     \
-        v_store(to + 64 * i + 2048, v_and(v_shr(a[i], 4), mask));                                  \
-    if (n > 3)                                                                                     \
-        v_store(to + 64 * i + 3072, v_and(v_shr(a[i], 6), mask));
+    a[i] = PANEL_FORM(a[i]);                                                                       \
+    PLANE(i, 0) PLANE(i, 1) PLANE(i, 2) PLANE(i, 3) PLANE(i, 4)
             V_EACH(LOAD)
             v_transpose(a);
             V_EACH(STORE)
 #undef LOAD
 #undef STORE
+#undef PLANE
         }
 }
 
@@ -66,10 +67,10 @@ INLINE void unpack_rows(const int n, const tern_mm *k, const int *row, size_t at
 static void unpack_vec(const tern_mm *k, const row_block *b, int r, size_t v, size_t n64,
                        uint8_t *panel)
 {
-    const size_t at = 64 * v, n_vec = (n64 + 3) / 4, far = v + PANEL_VECS;
+    const size_t at = 64 * v, n_vec = (n64 + PLANES - 1) / PLANES, far = v + TERN_R1_VECS;
     const int *row = b->row + r, *next = far < n_vec ? row : row + PANEL_ROWS;
-    const size_t next_at = 64 * (far < n_vec ? far : far % n_vec % PANEL_VECS);
-    switch (n64 - 4 * v) {
+    const size_t next_at = 64 * (far < n_vec ? far : far % n_vec % TERN_R1_VECS);
+    switch (n64 - PLANES * v) {
     case 1:
         unpack_rows(1, k, row, at, next, next_at, panel);
         break;
@@ -79,8 +80,13 @@ static void unpack_vec(const tern_mm *k, const row_block *b, int r, size_t v, si
     case 3:
         unpack_rows(3, k, row, at, next, next_at, panel);
         break;
-    default:
+#if PLANES > 4
+    case 4:
         unpack_rows(4, k, row, at, next, next_at, panel);
+        break;
+#endif
+    default:
+        unpack_rows(PLANES, k, row, at, next, next_at, panel);
     }
 }
 
@@ -110,10 +116,10 @@ static void batch_block(const tern_mm *k, const row_block *b, tern_panels *p, ui
     const int8_t *q = p->q;
     p->n_panel = (b->n + 15) / 16;
     for (size_t c = 0, n; c < n64; c += n) {
-        n = n64 - c < 4 * PANEL_VECS ? n64 - c : 4 * PANEL_VECS;
+        n = n64 - c < PLANES * TERN_R1_VECS ? n64 - c : PLANES * TERN_R1_VECS;
         for (int i = 0; i < p->n_panel; i++)
-            for (size_t v = 0; v < n; v += 4)
-                unpack_vec(k, b, 16 * i, (c + v) / 4, n64,
+            for (size_t v = 0; v < n; v += PLANES)
+                unpack_vec(k, b, 16 * i, (c + v) / PLANES, n64,
                            panels + (size_t)i * PANEL_STRIDE + v * 1024);
         p->n_quad = (int)n * 16;
         p->q = q + 64 * c;
