@@ -15,13 +15,16 @@ void cli_calibration_print(const json_t *o)
 {
     size_t i;
     json_t *s;
-    (void)puts("| columns | 2 bits, ps per weight | 1.6 bits, ps per weight | 1.6 bits take |\n"
-               "|---:|---:|---:|---:|");
+    (void)puts("| columns | of a list | 2 bits, ps per weight | 1.6 bits, ps per weight | 1.6 bits "
+               "take |\n"
+               "|---:|---|---:|---:|---:|");
     json_array_foreach(json_object_get(o, "shapes"), i, s)
     {
         double t2 = real_at(s, "bits_2"), t3 = real_at(s, "bits_1_6");
-        (void)printf("| %lld | %.2f | %.2f | %.2f times as long |\n",
-                     (long long)json_integer_value(json_object_get(s, "cols")), t2 * 1e3, t3 * 1e3,
+        const char *listed = json_string_value(json_object_get(s, "listed"));
+        (void)printf("| %lld | %s | %.2f | %.2f | %.2f times as long |\n",
+                     (long long)json_integer_value(json_object_get(s, "cols")),
+                     listed && strcmp(listed, "none") != 0 ? listed : "", t2 * 1e3, t3 * 1e3,
                      t2 > 0 ? t3 / t2 : 0.0);
     }
     if (real_at(o, "up_limit") < 1 || real_at(o, "down_limit") < 1)

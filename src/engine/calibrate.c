@@ -30,12 +30,16 @@ static tern_code make_key(const tern_model *m, unsigned cpu, tern_str *out, tern
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
+static const char *const listed_names[] = {
+    [TERN_LISTED_NONE] = "none", [TERN_LISTED_ROWS] = "rows", [TERN_LISTED_COLS] = "columns"};
+
 static json_t *to_json(const tern_tune *t)
 {
     json_t *shapes = json_array();
     for (int i = 0; i < t->n_shape; i++)
         (void)json_array_append_new(shapes,
-                                    json_pack("{s:i, s:f, s:f}", "cols", t->shape[i].cols, "bits_2",
+                                    json_pack("{s:i, s:s, s:f, s:f}", "cols", t->shape[i].cols,
+                                              "listed", listed_names[t->shape[i].listed], "bits_2",
                                               t->shape[i].t2, "bits_1_6", t->shape[i].t3));
     return json_pack("{s:o, s:f, s:f, s:f, s:f}", "shapes", shapes, "up_limit", (double)t->up_limit,
                      "down_limit", (double)t->down_limit, "own_up_limit", (double)t->own_up_limit,
@@ -63,7 +67,13 @@ static bool from_json(const json_t *o, tern_tune *t)
     json_array_foreach(shapes, i, s)
     {
         json_int_t cols = json_integer_value(json_object_get(s, "cols"));
+        const char *listed = json_string_value(json_object_get(s, "listed"));
         tern_tune_shape *to = &t->shape[t->n_shape++];
+        while (to->listed <= TERN_LISTED_COLS &&
+               (!listed || strcmp(listed, listed_names[to->listed]) != 0))
+            to->listed++;
+        if (to->listed > TERN_LISTED_COLS)
+            return false;
         to->t2 = json_number_value(json_object_get(s, "bits_2"));
         to->t3 = json_number_value(json_object_get(s, "bits_1_6"));
         if (cols < 1 || cols > INT32_MAX || !(to->t2 > 0.0) || !(to->t3 > 0.0))

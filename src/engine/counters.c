@@ -77,8 +77,8 @@ tern_code tern_model_ffn_stats_get(tern_model *m, int32_t layer, tern_ffn_stats 
         .gate_bytes = f->gate.read_bytes,
         .up_bytes = f->up.read_bytes,
         .down_bytes = f->down.read_bytes,
-        .up_row_bytes = f->up.op == TERN_OP_MM_T2R1 ? f->up.w_stride : 0,
-        .down_col_bytes = f->down.op == TERN_OP_MM_T2C1 ? tern_t2c1_col_bytes(f->down.rows) : 0,
+        .up_row_bytes = tern_linear_row_bytes(&f->up),
+        .down_col_bytes = tern_linear_col_bytes(&f->down),
     };
     full.size = s->size < sizeof full ? s->size : sizeof full;
     memcpy(s, &full, full.size);

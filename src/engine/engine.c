@@ -94,23 +94,16 @@ static tern_code start_pool(tern_model *m, const tern_model_opts *o, tern_err *e
     return TERN_OK;
 }
 
-bool tern_model_sparse(const tern_model *m, const tern_model_opts *o)
-{
-    if (m->low_memory) /* lists need 2 bits */
-        return o->ffn_sparse == TERN_FFN_SPARSE_ON;
-    return o->ffn_sparse != TERN_FFN_SPARSE_OFF;
-}
-
-bool tern_model_base3(const tern_model *m, int cols)
+bool tern_model_base3(const tern_model *m, tern_listed listed, int cols)
 {
     if (m->weight_bits == TERN_WEIGHT_BITS_AUTO)
-        return m->low_memory || tern_tune_base3(&m->tune, cols);
+        return m->low_memory || tern_tune_base3(&m->tune, listed, cols);
     return m->weight_bits == TERN_WEIGHT_BITS_1_6;
 }
 
-static bool wants_base3(void *ctx, int cols)
+static bool wants_base3(void *ctx, tern_listed listed, int cols)
 {
-    return tern_model_base3(((const tern_bind_ctx *)ctx)->m, cols);
+    return tern_model_base3(((const tern_bind_ctx *)ctx)->m, listed, cols);
 }
 
 static void show_progress(void *ctx, double fraction)
@@ -121,7 +114,7 @@ static void show_progress(void *ctx, double fraction)
 
 tern_bind_opts tern_model_bind_opts(tern_bind_ctx *ctx)
 {
-    return (tern_bind_opts){.ffn_sparse = tern_model_sparse(ctx->m, ctx->o),
+    return (tern_bind_opts){.ffn_sparse = ctx->o->ffn_sparse != TERN_FFN_SPARSE_OFF,
                             .base3 = wants_base3,
                             .progress = ctx->o->progress ? show_progress : NULL,
                             .ctx = ctx};

@@ -215,9 +215,8 @@ static inline size_t tern_kept_stride(size_t vocab_stride, size_t x_stride, cons
     return vocab_stride + x_stride + (screen->l ? 2 * (size_t)tern_head_n_block(screen) : 0);
 }
 
-/* Does it leave out what zeros make unnecessary; does a ternary matrix of so many columns take 1.6 bits? */
-bool tern_model_sparse(const tern_model *m, const tern_model_opts *o);
-bool tern_model_base3(const tern_model *m, int cols);
+/* Does a ternary matrix of so many columns, of which that may be left out, take 1.6 bits? */
+bool tern_model_base3(const tern_model *m, tern_listed listed, int cols);
 
 /* Packed weights of earlier runs (engine/packing.c): look for them; do not use them after all; keep what
  * was made. Only memory can fail: what else goes wrong is a warning. */

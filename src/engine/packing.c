@@ -64,12 +64,14 @@ static uint64_t choice_identity(const tern_model *m, const tern_model_opts *o)
     int cols[] = {h->d_model, h->n_head * h->d_head, h->d_ff};
     uint32_t v[] = {(uint32_t)h->act,
                     h->token_act8,
-                    tern_model_sparse(m, o),
+                    o->ffn_sparse != TERN_FFN_SPARSE_OFF,
                     (uint32_t)o->head,
                     m->low_memory,
-                    tern_model_base3(m, cols[0]),
-                    tern_model_base3(m, cols[1]),
-                    tern_model_base3(m, cols[2])};
+                    tern_model_base3(m, TERN_LISTED_NONE, cols[0]),
+                    tern_model_base3(m, TERN_LISTED_NONE, cols[1]),
+                    tern_model_base3(m, TERN_LISTED_NONE, cols[2]),
+                    tern_model_base3(m, TERN_LISTED_ROWS, cols[0]),
+                    tern_model_base3(m, TERN_LISTED_COLS, cols[2])};
     return tern_hash64(v, sizeof v, 0);
 }
 

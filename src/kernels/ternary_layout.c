@@ -344,20 +344,19 @@ static void pack_t3r1(const uint8_t *codes, size_t codes_stride, int n_row, int 
 
 const tern_layout *tern_layout_of(tern_op op)
 {
-    enum { ALL = TERN_LISTED_NONE, ROWS = TERN_LISTED_ROWS, COLS = TERN_LISTED_COLS };
     static const tern_layout all[] = {
-        {TERN_OP_MM_T2R16, ALL, false, 16, 16, 1 << 18, tern_t2_bytes, tern_t2_stripe_bytes,
-         pack_t2r16},
-        {TERN_OP_MM_T3R16, ALL, true, 16, 16, 1 << 16, tern_t3_bytes, tern_t3_stripe_bytes,
-         pack_t3r16},
-        {TERN_OP_MM_T2R1, ROWS, false, 1, 16, 1 << 18, tern_t2r1_bytes, tern_t2r1_row_bytes,
-         pack_t2r1},
-        {TERN_OP_MM_T3R1, ROWS, true, 1, 16, 1 << 15, tern_t3r1_bytes, tern_t3r1_row_bytes,
-         pack_t3r1},
-        {TERN_OP_MM_T2C1, COLS, false, TERN_T2C1_ROWS, TERN_T2C1_GRAIN, 1 << 16, tern_t2c1_bytes,
-         tern_t2c1_slice_bytes, tern_t2c1_pack_slice},
-        {TERN_OP_MM_T3C1, COLS, true, TERN_T3C1_ROWS, TERN_T3C1_GRAIN, 1 << 15, tern_t3c1_bytes,
-         tern_t3c1_slice_bytes, tern_t3c1_pack_slice},
+        {TERN_OP_MM_T2R16, TERN_LISTED_NONE, false, 16, 16, 1 << 18, tern_t2_bytes,
+         tern_t2_stripe_bytes, pack_t2r16},
+        {TERN_OP_MM_T3R16, TERN_LISTED_NONE, true, 16, 16, 1 << 16, tern_t3_bytes,
+         tern_t3_stripe_bytes, pack_t3r16},
+        {TERN_OP_MM_T2R1, TERN_LISTED_ROWS, false, 1, 16, 1 << 18, tern_t2r1_bytes,
+         tern_t2r1_row_bytes, pack_t2r1},
+        {TERN_OP_MM_T3R1, TERN_LISTED_ROWS, true, 1, 16, 1 << 15, tern_t3r1_bytes,
+         tern_t3r1_row_bytes, pack_t3r1},
+        {TERN_OP_MM_T2C1, TERN_LISTED_COLS, false, TERN_T2C1_ROWS, TERN_T2C1_GRAIN, 1 << 16,
+         tern_t2c1_bytes, tern_t2c1_slice_bytes, tern_t2c1_pack_slice},
+        {TERN_OP_MM_T3C1, TERN_LISTED_COLS, true, TERN_T3C1_ROWS, TERN_T3C1_GRAIN, 1 << 15,
+         tern_t3c1_bytes, tern_t3c1_slice_bytes, tern_t3c1_pack_slice},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i].op == op)

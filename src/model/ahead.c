@@ -7,9 +7,8 @@
 /* Where row `row` of a matrix begins; it is a multiple of the grain. */
 static const uint8_t *row_at(const tern_linear *l, int row)
 {
-    bool stripes =
-        l->op == TERN_OP_MM_T2R16 || l->op == TERN_OP_MM_T2G || l->op == TERN_OP_MM_T3R16;
-    int unit = stripes ? 16 : l->op == TERN_OP_MM_T2C1 ? 256 : 1;
+    const tern_layout *layout = tern_layout_of(l->op);
+    int unit = layout ? layout->unit : l->op == TERN_OP_MM_T2G ? 16 : 1;
     return l->w + (size_t)(row / unit) * l->w_stride;
 }
 

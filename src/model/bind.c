@@ -217,13 +217,17 @@ static tern_code load_vector(binder *n, const tern_tensor *t, const float **out)
 /* Feed-forwards whose activation makes zeros leave out rows of up and columns of down. */
 static tern_pack pack_of(const binder *n, const tern_tensor *t, tern_role role)
 {
+    static const tern_pack packs[][2] = {
+        [TERN_LISTED_NONE] = {TERN_PACK_T2R16, TERN_PACK_T3R16},
+        [TERN_LISTED_ROWS] = {TERN_PACK_T2R1, TERN_PACK_T3R1},
+        [TERN_LISTED_COLS] = {TERN_PACK_T2C1, TERN_PACK_T3C1},
+    };
     bool sparse = n->opts->ffn_sparse && n->w->h.act == TERN_ACT_RELU2;
-    if (sparse && role == TERN_W_UP)
-        return TERN_PACK_T2R1;
-    if (sparse && role == TERN_W_DOWN)
-        return TERN_PACK_T2C1;
-    bool base3 = n->opts->base3 && n->opts->base3(n->opts->ctx, (int)t->ne[0]);
-    return base3 ? TERN_PACK_T3R16 : TERN_PACK_T2R16;
+    tern_listed listed = sparse && role == TERN_W_UP     ? TERN_LISTED_ROWS
+                         : sparse && role == TERN_W_DOWN ? TERN_LISTED_COLS
+                                                         : TERN_LISTED_NONE;
+    bool base3 = n->opts->base3 && n->opts->base3(n->opts->ctx, listed, (int)t->ne[0]);
+    return packs[listed][base3];
 }
 
 /* Pack a ternary tensor, which the copy serves for from then on. */

@@ -70,9 +70,27 @@ void tern_linear_done(tern_linear *l)
     *l = (tern_linear){0};
 }
 
-static tern_mm_fn kernel_of(const tern_kernels *k, tern_op op)
+tern_listed tern_linear_listed(const tern_linear *l)
 {
-    switch (op) {
+    const tern_layout *layout = tern_layout_of(l->op);
+    return layout ? layout->listed : TERN_LISTED_NONE;
+}
+
+size_t tern_linear_row_bytes(const tern_linear *l)
+{
+    return tern_linear_listed(l) == TERN_LISTED_ROWS ? l->w_stride : 0;
+}
+
+size_t tern_linear_col_bytes(const tern_linear *l)
+{
+    return l->op == TERN_OP_MM_T2C1   ? tern_t2c1_col_bytes(l->rows)
+           : l->op == TERN_OP_MM_T3C1 ? tern_t3c1_col_bytes(l->rows)
+                                      : 0;
+}
+
+tern_mm_fn tern_linear_fn(const tern_linear *l, const tern_kernels *k)
+{
+    switch (l->op) {
     case TERN_OP_MM_T2R16:
         return k->mm_t2r16;
     case TERN_OP_MM_T2G:
@@ -83,6 +101,10 @@ static tern_mm_fn kernel_of(const tern_kernels *k, tern_op op)
         return k->mm_t2r1;
     case TERN_OP_MM_T2C1:
         return k->mm_t2c1;
+    case TERN_OP_MM_T3R1:
+        return k->mm_t3r1;
+    case TERN_OP_MM_T3C1:
+        return k->mm_t3c1;
     case TERN_OP_MM_BLOCK:
         return k->mm_block;
     case TERN_OP_MM_F16:
@@ -122,7 +144,7 @@ void tern_linear_rows(const tern_linear *l, const tern_kernels *k, const tern_in
     const tern_mm mm = tern_linear_mm(l, in, y, y_stride, scratch);
     if (row0 >= row1)
         return;
-    kernel_of(k, l->op)(&mm, row0, row1);
+    tern_linear_fn(l, k)(&mm, row0, row1);
     if (l->bias)
         for (int t = 0; t < in->n_tok; t++)
             k->add(y + (size_t)t * y_stride + row0, l->bias + row0, row1 - row0);

@@ -18,7 +18,9 @@ typedef enum tern_pack {
     TERN_PACK_T2R16,
     TERN_PACK_T3R16,
     TERN_PACK_T2R1,
-    TERN_PACK_T2C1
+    TERN_PACK_T2C1,
+    TERN_PACK_T3R1,
+    TERN_PACK_T3C1
 } tern_pack;
 
 /* Sums of codes and int8 inputs stay exact up to here (kernels/kernel.h). */
@@ -63,6 +65,13 @@ typedef struct tern_input {
     int n_tok;
 } tern_input;
 
+/* What of l may be left out of a product. */
+tern_listed tern_linear_listed(const tern_linear *l);
+/* Bytes of a row, respectively column, that may be left out; 0 where it may not. */
+size_t tern_linear_row_bytes(const tern_linear *l);
+size_t tern_linear_col_bytes(const tern_linear *l);
+
+tern_mm_fn tern_linear_fn(const tern_linear *l, const tern_kernels *k);
 /* The product as kernels take it; bias is not part of it. */
 tern_mm tern_linear_mm(const tern_linear *l, const tern_input *in, float *y, size_t y_stride,
                        void *scratch);

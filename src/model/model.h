@@ -76,8 +76,9 @@ typedef struct tern_weights {
 
 typedef struct tern_bind_opts {
     bool ffn_sparse; /* pack squared-ReLU feed-forwards so that rows and columns can be left out */
-    /* Does a ternary matrix of so many columns take 1.6 bits? NULL: none does. */
-    bool (*base3)(void *ctx, int cols);
+    /* Does a ternary matrix of so many columns, of which rows or columns may be left out, take 1.6 bits? NULL: none
+     * does. */
+    bool (*base3)(void *ctx, tern_listed listed, int cols);
     tern_packed *packed; /* where packed weights are found; NULL: they are made of the file's */
     void (*progress)(void *ctx, double fraction); /* in [0, 1]; may be NULL */
     void *ctx;

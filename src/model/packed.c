@@ -68,7 +68,7 @@ tern_code tern_packed_linear(tern_packed *p, const tern_dir *dir, tern_linear *l
                              tern_pool *pool, tern_err *err)
 {
     const tern_packfile_section *s = tern_packfile_find(&p->file, id_of(dir, l->src));
-    if (!s || s->info[0] > TERN_PACK_T2C1 || s->info[1] > 1 ||
+    if (!s || s->info[0] > TERN_PACK_T3C1 || s->info[1] > 1 ||
         !tern_repack_describe(l, (tern_pack)s->info[0], s->info[1] != 0, token_act8) ||
         s->bytes != l->packed_bytes) {
         l->packed_bytes = 0;

@@ -7,51 +7,16 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* The layouts of kernels/kernel.h as a packer sees them: units of so many rows, each packed from
- * codes[n_row][codes_stride], code 1 in the padding of a row; rows from n_row on are padding too. */
-typedef struct layout {
-    tern_op op;
-    int unit;
-    int max_cols;
-    size_t (*bytes)(int rows, int cols);
-    size_t (*unit_bytes)(int cols);
-    void (*pack)(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to);
-} layout;
-
-static void pack_t2r16(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
-{
-    (void)n_row;
-    tern_t2_pack_stripe(codes, codes_stride, cols, to);
-}
-
-static void pack_t3r16(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
-{
-    (void)n_row;
-    tern_t3_pack_stripe(codes, codes_stride, cols, to);
-}
-
-static void pack_t2r1(const uint8_t *codes, size_t codes_stride, int n_row, int cols, uint8_t *to)
-{
-    (void)codes_stride, (void)n_row;
-    tern_t2r1_pack_row(codes, cols, to);
-}
-
-static const layout layouts[] = {
-    [TERN_PACK_T2R16] = {TERN_OP_MM_T2R16, 16, TERN_MAX_T2_COLS, tern_t2_bytes,
-                         tern_t2_stripe_bytes, pack_t2r16},
-    [TERN_PACK_T3R16] = {TERN_OP_MM_T3R16, 16, 1 << 16, tern_t3_bytes, tern_t3_stripe_bytes,
-                         pack_t3r16},
-    [TERN_PACK_T2R1] = {TERN_OP_MM_T2R1, 1, TERN_MAX_T2_COLS, tern_t2r1_bytes, tern_t2r1_row_bytes,
-                        pack_t2r1},
-    [TERN_PACK_T2C1] = {TERN_OP_MM_T2C1, TERN_T2C1_ROWS, 1 << 16, tern_t2c1_bytes,
-                        tern_t2c1_slice_bytes, tern_t2c1_pack_slice},
-};
+static const tern_op ops[] = {
+    [TERN_PACK_T2R16] = TERN_OP_MM_T2R16, [TERN_PACK_T3R16] = TERN_OP_MM_T3R16,
+    [TERN_PACK_T2R1] = TERN_OP_MM_T2R1,   [TERN_PACK_T2C1] = TERN_OP_MM_T2C1,
+    [TERN_PACK_T3R1] = TERN_OP_MM_T3R1,   [TERN_PACK_T3C1] = TERN_OP_MM_T3C1};
 
 /* One lane's part: units of rows, each unpacked to codes and packed. */
 typedef struct repack {
     const tern_tensor *src;
     const tern_dtype_info *dt;
-    const layout *to;
+    const tern_layout *to;
     int grain; /* rows between which lanes are split */
     uint8_t *w;
     size_t w_stride, codes_stride;
@@ -132,7 +97,7 @@ static void repack_lane(void *arg, int lane, int n_lane)
 
 static tern_pack fitting(const tern_linear *l, tern_pack pack, bool per_row)
 {
-    if (l->cols > layouts[pack].max_cols || !per_row)
+    if (l->cols > tern_layout_of(ops[pack])->max_cols || !per_row)
         return TERN_PACK_T2R16; /* which takes whatever a T2G does */
     return pack;
 }
@@ -140,13 +105,13 @@ static tern_pack fitting(const tern_linear *l, tern_pack pack, bool per_row)
 /* Everything about l that follows from its shape, layout and kind of scales. */
 static void describe(tern_linear *l, tern_pack pack, bool per_row)
 {
-    const layout *to = &layouts[pack];
+    const tern_layout *to = tern_layout_of(ops[pack]);
     int code_group = tern_dtype_get(l->src->dtype)->code_group;
     l->pack = pack;
     l->op = per_row ? to->op : TERN_OP_MM_T2G;
     l->form = per_row ? TERN_FORM_A8T : TERN_FORM_A8B;
     l->group = code_group > 0 ? code_group : l->cols;
-    l->grain = pack == TERN_PACK_T2C1 ? TERN_T2C1_GRAIN : 16;
+    l->grain = to->grain;
     l->w_stride = to->unit_bytes(l->cols);
     l->packed_bytes = to->bytes(l->rows, l->cols);
     l->n_scale = tern_round_up((size_t)l->rows, (size_t)(to->unit < 16 ? 16 : to->unit)) *
@@ -193,7 +158,7 @@ static bool all_tame(const float *scale, int n)
 static tern_code pack_as(repack *r, tern_linear *l, tern_pack pack, tern_pool *pool, tern_err *err)
 {
     l->pack = fitting(l, pack, r->per_row);
-    r->to = &layouts[l->pack];
+    r->to = tern_layout_of(ops[l->pack]);
     r->uneven = false;
     TERN_TRY(allocate(r, l, tern_pool_size(pool), err));
     tern_pool_run(pool, repack_lane, r);
@@ -211,7 +176,7 @@ tern_code tern_repack(tern_linear *l, tern_pack pack, bool token_act8, tern_pool
                 .per_row = token_act8 || dt->code_group <= 0,
                 .codes_stride = tern_round_up((size_t)l->cols, 64)};
     /* Several scales a row must all be kept, and no base-3 digit is a code 3. */
-    r.needs_even = r.per_row && (dt->code_group > 0 || pack == TERN_PACK_T3R16);
+    r.needs_even = r.per_row && (dt->code_group > 0 || tern_layout_of(ops[pack])->base3);
     tern_code rc = pack_as(&r, l, pack, pool, err);
     if (rc == TERN_OK && r.uneven && r.needs_even) {
         release_scratch(&r);
@@ -236,8 +201,8 @@ void tern_repack_plan(tern_linear *l, tern_pack pack, bool token_act8)
 bool tern_repack_describe(tern_linear *l, tern_pack pack, bool per_row, bool token_act8)
 {
     const tern_dtype_info *dt = tern_dtype_get(l->src->dtype);
-    if ((unsigned)pack >= sizeof layouts / sizeof layouts[0] || l->cols > layouts[pack].max_cols ||
-        dt->cls != TERN_CLASS_TERNARY)
+    if ((unsigned)pack >= sizeof ops / sizeof ops[0] ||
+        l->cols > tern_layout_of(ops[pack])->max_cols || dt->cls != TERN_CLASS_TERNARY)
         return false;
     if (!per_row && (pack != TERN_PACK_T2R16 || dt->code_group <= 0))
         return false; /* one scale a row is all there is */

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/num.h"
-#include "kernels/kernel.h"
+#include "model/linear.h"
 
 #include <string.h>
 
@@ -103,11 +103,17 @@ static void touch_range(void *arg, int lane, int begin, int end)
     memset(t->w + (size_t)begin * 4096, 0x55, (size_t)(end - begin) * 4096);
 }
 
-static probe probe_of(tuner *t, tern_mm_fn fn, size_t unit_bytes, int unit, int cols, int grain)
+static probe probe_of(tuner *t, tern_op op, int cols)
 {
+    const tern_layout *layout = tern_layout_of(op);
+    tern_linear l = {.op = op};
+    int unit = layout->unit, grain = unit > layout->grain ? unit : layout->grain;
+    size_t unit_bytes = layout->unit_bytes(cols);
     size_t rows = t->n_weight / 4 / unit_bytes * (size_t)unit;
-    probe p = {
-        .fn = fn, .grain = grain, .scratch = t->scratch, .scratch_stride = t->scratch_stride};
+    probe p = {.fn = tern_linear_fn(&l, &t->k),
+               .grain = grain,
+               .scratch = t->scratch,
+               .scratch_stride = t->scratch_stride};
     if (rows > (size_t)t->max_rows)
         rows = (size_t)t->max_rows;
     p.mm = (tern_mm){.w = t->w,
@@ -124,9 +130,9 @@ static probe probe_of(tuner *t, tern_mm_fn fn, size_t unit_bytes, int unit, int 
     return p;
 }
 
-static double per_weight(const probe *p, double seconds)
+static double per_weight(double rows, double cols, double seconds)
 {
-    return p->mm.rows ? seconds * 1e9 / ((double)p->mm.rows * p->mm.cols) : 0.0;
+    return rows > 0 ? seconds * 1e9 / (rows * cols) : 0.0;
 }
 
 static void tune_shape(tuner *t, tern_tune *out, int cols)
@@ -134,12 +140,12 @@ static void tune_shape(tuner *t, tern_tune *out, int cols)
     for (int i = 0; i < out->n_shape; i++)
         if (out->shape[i].cols == cols)
             return;
-    probe t2 = probe_of(t, t->k.mm_t2r16, tern_t2_stripe_bytes(cols), 16, cols, 16);
-    probe t3 = probe_of(t, t->k.mm_t3r16, tern_t3_stripe_bytes(cols), 16, cols, 16);
+    probe t2 = probe_of(t, TERN_OP_MM_T2R16, cols), t3 = probe_of(t, TERN_OP_MM_T3R16, cols);
     double time2, time3;
     time_both(t->pool, &t2, &t3, &time2, &time3);
     out->shape[out->n_shape++] =
-        (tern_tune_shape){cols, per_weight(&t2, time2), per_weight(&t3, time3)};
+        (tern_tune_shape){TERN_LISTED_NONE, cols, per_weight(t2.mm.rows, cols, time2),
+                          per_weight(t3.mm.rows, cols, time3)};
 }
 
 /* Every other one of [begin, end), without a pattern that prefetchers could learn. */
@@ -173,29 +179,46 @@ static float limit_of(tuner *t, probe *all, int n, probe *listed, int n_listed)
     return limit > 1.0 ? 1.0f : limit < 0.1 ? 0.1f : (float)limit;
 }
 
-static void tune_lists(tuner *t, tern_tune *out, const tern_hparams *h)
+static void tune_rows(tuner *t, tern_tune *out, int cols)
 {
-    probe up = probe_of(t, t->k.mm_t2r1, tern_t2r1_row_bytes(h->d_model), 1, h->d_model, 16);
-    probe some = up;
-    some.list = t->list;
-    some.n_list = half_of(t->list, up.mm.rows);
-    out->up_limit = limit_of(t, &up, up.mm.rows, &some, some.n_list);
+    probe t2 = probe_of(t, TERN_OP_MM_T2R1, cols), t3 = probe_of(t, TERN_OP_MM_T3R1, cols);
+    t3.mm.rows = t2.mm.rows; /* one list for both */
+    int n = half_of(t->list, t2.mm.rows);
+    probe some2 = t2, some3 = t3;
+    some2.list = some3.list = t->list;
+    some2.n_list = some3.n_list = n;
+    double time2, time3;
+    time_both(t->pool, &some2, &some3, &time2, &time3);
+    out->shape[out->n_shape++] = (tern_tune_shape){
+        TERN_LISTED_ROWS, cols, per_weight(n, cols, time2), per_weight(n, cols, time3)};
+    bool base3 = tern_tune_base3(out, TERN_LISTED_ROWS, cols);
+    out->up_limit = limit_of(t, base3 ? &t3 : &t2, t2.mm.rows, base3 ? &some3 : &some2, n);
+}
 
-    probe down = probe_of(t, t->k.mm_t2c1, tern_t2c1_slice_bytes(h->d_ff), TERN_T2C1_ROWS, h->d_ff,
-                          TERN_T2C1_ROWS);
-    some = down;
-    some.mm.list = t->list;
-    some.mm.n_list = half_of(t->list, h->d_ff);
-    if (down.mm.rows > 0)
-        out->down_limit = limit_of(t, &down, h->d_ff, &some, some.mm.n_list);
+static void tune_cols(tuner *t, tern_tune *out, int cols)
+{
+    probe t2 = probe_of(t, TERN_OP_MM_T2C1, cols), t3 = probe_of(t, TERN_OP_MM_T3C1, cols);
+    if (t2.mm.rows == 0 || t3.mm.rows == 0)
+        return;
+    int n = half_of(t->list, cols);
+    probe some2 = t2, some3 = t3;
+    some2.mm.list = some3.mm.list = t->list;
+    some2.mm.n_list = some3.mm.n_list = n;
+    double time2, time3;
+    time_both(t->pool, &some2, &some3, &time2, &time3);
+    out->shape[out->n_shape++] = (tern_tune_shape){
+        TERN_LISTED_COLS, cols, per_weight(n, t2.mm.rows, time2), per_weight(n, t3.mm.rows, time3)};
+    bool base3 = tern_tune_base3(out, TERN_LISTED_COLS, cols);
+    out->down_limit = limit_of(t, base3 ? &t3 : &t2, cols, base3 ? &some3 : &some2, n);
 }
 
 /* The same for batches: one product of all, or each token's own half. */
 static void tune_batches(tuner *t, tern_tune *out, const tern_hparams *h)
 {
     size_t rows = BATCH_WEIGHTS / (size_t)h->d_model / TERN_OWN_ROWS * TERN_OWN_ROWS;
-    probe up =
-        probe_of(t, t->k.mm_t2r1, tern_t2r1_row_bytes(h->d_model), 1, h->d_model, TERN_OWN_ROWS);
+    bool base3 = tern_tune_base3(out, TERN_LISTED_ROWS, h->d_model);
+    probe up = probe_of(t, base3 ? TERN_OP_MM_T3R1 : TERN_OP_MM_T2R1, h->d_model);
+    up.grain = TERN_OWN_ROWS;
     up.mm.n_tok = BATCH_TOKS;
     up.mm.rows = (size_t)up.mm.rows > rows && rows > 0 ? (int)rows : up.mm.rows;
     probe some = up;
@@ -204,12 +227,15 @@ static void tune_batches(tuner *t, tern_tune *out, const tern_hparams *h)
     some.n_list = half_of(t->list, up.mm.rows);
     out->own_up_limit = limit_of(t, &up, up.mm.rows, &some, some.n_list);
 
-    probe down = probe_of(t, t->k.mm_t2c1, tern_t2c1_slice_bytes(h->d_ff), TERN_T2C1_ROWS, h->d_ff,
-                          TERN_T2C1_GRAIN);
+    base3 = tern_tune_base3(out, TERN_LISTED_COLS, h->d_ff);
+    tern_op op = base3 ? TERN_OP_MM_T3C1 : TERN_OP_MM_T2C1;
+    const tern_layout *layout = tern_layout_of(op);
+    probe down = probe_of(t, op, h->d_ff);
     if (down.mm.rows == 0)
         return;
+    down.grain = layout->grain;
     down.mm.n_tok = BATCH_TOKS;
-    down.mm.rows = down.mm.rows > TERN_T2C1_ROWS ? TERN_T2C1_ROWS : down.mm.rows;
+    down.mm.rows = down.mm.rows > layout->unit ? layout->unit : down.mm.rows;
     int n_part = (h->d_ff + TERN_T2C1_PART - 1) / TERN_T2C1_PART, n_listed = 0;
     for (int p = 0; p < n_part; p++) {
         int32_t *list = t->list + p * TERN_T2C1_PART;
@@ -282,17 +308,18 @@ tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, unsigned cpu
     tune_shape(&t, out, d_q);
     tune_shape(&t, out, h->d_ff);
     if (h->act == TERN_ACT_RELU2) {
-        tune_lists(&t, out, h);
+        tune_rows(&t, out, h->d_model);
+        tune_cols(&t, out, h->d_ff);
         tune_batches(&t, out, h);
     }
     release(&t);
     return TERN_OK;
 }
 
-bool tern_tune_base3(const tern_tune *t, int cols)
+bool tern_tune_base3(const tern_tune *t, tern_listed listed, int cols)
 {
     for (int i = 0; i < t->n_shape; i++)
-        if (t->shape[i].cols == cols)
+        if (t->shape[i].listed == listed && t->shape[i].cols == cols)
             return t->shape[i].t3 > 0.0 && t->shape[i].t3 < WORTH * t->shape[i].t2;
     return false;
 }

@@ -4,17 +4,20 @@
 #define TERN_MODEL_TUNE_H
 
 #include "base/pool.h"
+#include "kernels/kernel.h"
 #include "model/hparams.h"
 
-#define TERN_TUNE_SHAPES 3 /* d_model, the heads together, d_ff */
+#define TERN_TUNE_SHAPES 5 /* d_model, the heads together, d_ff, and with lists up and down */
 
 /* Of a batch so many rows of up at a time stay in a second-level cache while each token takes those that its own
  * gate lets through; the pool hands out up to four times as many, which 1 MiB still holds (AMD Zen 5: 0.40
  * instead of 0.44 ms per token for 30 layers of 6912 rows of 640 bytes). */
 #define TERN_OWN_ROWS 256
 
-/* Seconds to read 10^9 weights for one token with all lanes. */
+/* Seconds to read 10^9 weights for one token with all lanes; with lists every other row or column, whose weights
+ * count. */
 typedef struct tern_tune_shape {
+    tern_listed listed;
     int cols;
     double t2, t3; /* 2 bits, 1.6 bits */
 } tern_tune_shape;
@@ -23,7 +26,7 @@ typedef struct tern_tune {
     tern_tune_shape shape[TERN_TUNE_SHAPES];
     int n_shape;
     /* Shares in (0, 1] from which reading every row of up, or column of down, is as fast as reading a
-     * list of them; 1 for other activations than squared ReLU. */
+     * list of them, in the layout that is faster here; 1 for other activations than squared ReLU. */
     float up_limit, down_limit;
     /* The same of a batch: from which all rows of up in one product are as fast as each token's own, and all
      * columns of down. */
@@ -41,7 +44,7 @@ typedef struct tern_tune {
  * there. Codes: TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, unsigned cpu,
                                        tern_tune *out, tern_err *err);
-/* Should a ternary matrix of so many columns take 1.6 bits? */
-bool tern_tune_base3(const tern_tune *t, int cols);
+/* Should a ternary matrix of so many columns, of which that may be left out, take 1.6 bits? */
+bool tern_tune_base3(const tern_tune *t, tern_listed listed, int cols);
 
 #endif

@@ -61,24 +61,20 @@ static uint32_t rnd(uint32_t *s)
 /* All codes are 2, trits of +1, in every layout. */
 static tern_linear matrix(bench *b, tern_op op, int rows, int cols)
 {
-    bool t3 = op == TERN_OP_MM_T3R16, r1 = op == TERN_OP_MM_T2R1;
+    const tern_layout *layout = tern_layout_of(op);
     tern_linear l = {.src = &b->src,
                      .op = op,
                      .form = TERN_FORM_A8T,
                      .rows = rows,
                      .cols = cols,
                      .group = cols,
-                     .grain = op == TERN_OP_MM_T2C1 ? TERN_T2C1_GRAIN : 16,
+                     .grain = layout->grain,
+                     .w_stride = layout->unit_bytes(cols),
+                     .packed_bytes = layout->bytes(rows, cols),
                      .tame = true};
-    l.packed_bytes = t3   ? tern_t3_bytes(rows, cols)
-                     : r1 ? tern_t2r1_bytes(rows, cols)
-                          : tern_t2c1_bytes(rows, cols);
-    l.w_stride = t3   ? tern_t3_stripe_bytes(cols)
-                 : r1 ? tern_t2r1_row_bytes(cols)
-                      : tern_t2c1_slice_bytes(cols);
     l.read_bytes = l.packed_bytes - 64;
     uint8_t *w = must(tern_pages_alloc(l.packed_bytes));
-    memset(w, t3 ? 0xff : 0xaa, l.packed_bytes);
+    memset(w, layout->base3 ? 0xff : 0xaa, l.packed_bytes);
     l.w = w;
     l.scale = must(tern_calloc(tern_round_up((size_t)rows, 1024), sizeof(float)));
     for (int i = 0; i < rows; i++)

@@ -58,15 +58,18 @@ static void test_it_is_kept(void **state)
     tern_tune first, second;
     assert_string_equal(origin_of(false, 1, &first), "measured");
     assert_string_equal(origin_of(false, 1, &second), "cache");
-    assert_int_equal(first.n_shape, 2); /* d_model, which is the heads' width too, and d_ff */
-    assert_int_equal(second.n_shape, 2);
-    assert_int_equal(second.shape[0].cols, 256);
-    assert_int_equal(second.shape[1].cols, 1024);
-    for (int i = 0; i < 2; i++) {
+    /* d_model, which is the heads' width too, and d_ff; the same with lists. */
+    assert_int_equal(first.n_shape, 4);
+    assert_int_equal(second.n_shape, 4);
+    for (int i = 0; i < 4; i++) {
+        static const tern_listed listed[] = {TERN_LISTED_NONE, TERN_LISTED_NONE, TERN_LISTED_ROWS,
+                                             TERN_LISTED_COLS};
+        assert_int_equal(second.shape[i].listed, listed[i]);
+        assert_int_equal(second.shape[i].cols, i % 2 ? 1024 : 256);
         assert_true(first.shape[i].t2 > 0 && first.shape[i].t3 > 0);
         double kept = second.shape[i].t3 / first.shape[i].t3;
         assert_true(kept > 0.9999 && kept < 1.0001); /* six digits are written */
-        assert_true(tern_tune_base3(&first, first.shape[i].cols) ==
+        assert_true(tern_tune_base3(&first, listed[i], first.shape[i].cols) ==
                     (first.shape[i].t3 < 0.95 * first.shape[i].t2));
     }
     assert_true(first.up_limit > 0 && first.up_limit <= 1);

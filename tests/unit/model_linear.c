@@ -120,6 +120,8 @@ static void test_formats_with_one_scale_take_the_exact_layout(void **state)
     check_format(&b, TERN_DT_I2_S, TERN_PACK_T3R16, false, true, TERN_OP_MM_T3R16);
     check_format(&b, TERN_DT_TQ1_0, TERN_PACK_T2R1, true, true, TERN_OP_MM_T2R1);
     check_format(&b, TERN_DT_TQ2_0, TERN_PACK_T2C1, true, true, TERN_OP_MM_T2C1);
+    check_format(&b, TERN_DT_TQ1_0, TERN_PACK_T3R1, true, true, TERN_OP_MM_T3R1);
+    check_format(&b, TERN_DT_I2_S, TERN_PACK_T3C1, true, true, TERN_OP_MM_T3C1);
     tear_down(&b);
 }
 
@@ -132,7 +134,7 @@ static void test_formats_with_several_scales_keep_them(void **state)
     check_format(&b, TERN_DT_TQ2_0, TERN_PACK_T2R16, false, true, TERN_OP_MM_T2G);
     check_format(&b, TERN_DT_PQ2_0, TERN_PACK_T2R16, false, true, TERN_OP_MM_T2G);
     check_format(&b, TERN_DT_Q1_0, TERN_PACK_T2R16, false, true, TERN_OP_MM_T2G);
-    for (tern_pack p = TERN_PACK_T2R16; p <= TERN_PACK_T2C1; p++)
+    for (tern_pack p = TERN_PACK_T2R16; p <= TERN_PACK_T3C1; p++)
         check_format(&b, TERN_DT_Q2_0, p, true, false, TERN_OP_MM_T2G);
     tear_down(&b);
 }
@@ -183,7 +185,7 @@ static void check_exact(tern_pack pack)
 static void test_token_int8_products_are_exact(void **state)
 {
     (void)state;
-    for (tern_pack p = TERN_PACK_T2R16; p <= TERN_PACK_T2C1; p++)
+    for (tern_pack p = TERN_PACK_T2R16; p <= TERN_PACK_T3C1; p++)
         check_exact(p);
 }
 
@@ -198,7 +200,7 @@ static void test_code_three_is_kept(void **state)
     make_weights(w, true);
     tern_tensor t = tensor_of(TERN_DT_TQ2_0, w);
     memset((uint8_t *)(uintptr_t)t.data + 20, 0xff, 3);
-    for (tern_pack p = TERN_PACK_T2R16; p <= TERN_PACK_T2C1; p++) {
+    for (tern_pack p = TERN_PACK_T2R16; p <= TERN_PACK_T3C1; p++) {
         assert_int_equal(tern_linear_init(&l, &t, true, p, b.pool, NULL), TERN_OK);
         assert_int_equal(l.op, TERN_OP_MM_T2G);
         tern_linear_done(&l);

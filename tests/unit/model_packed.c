@@ -111,6 +111,8 @@ static const kind kinds[] = {
     {TERN_DT_I2_S, TERN_PACK_T3R16, true, true, TERN_OP_MM_T3R16, 0x9e2365c1a92f6772},
     {TERN_DT_I2_S, TERN_PACK_T2R1, true, true, TERN_OP_MM_T2R1, 0x58c0acc2a933c164},
     {TERN_DT_I2_S, TERN_PACK_T2C1, true, true, TERN_OP_MM_T2C1, 0xb7beb416e73f819c},
+    {TERN_DT_I2_S, TERN_PACK_T3R1, true, true, TERN_OP_MM_T3R1, 0xc18d033f9041efdf},
+    {TERN_DT_I2_S, TERN_PACK_T3C1, true, true, TERN_OP_MM_T3C1, 0x8fd79e96e9dde1a2},
     {TERN_DT_Q2_0, TERN_PACK_T3R16, true, true, TERN_OP_MM_T3R16, 0x9e2365c1a92f6772},
     {TERN_DT_Q2_0, TERN_PACK_T3R16, true, false, TERN_OP_MM_T2G, 0x091dcc145d52542a},
     {TERN_DT_Q2_0, TERN_PACK_T2R16, false, true, TERN_OP_MM_T2G, 0x091dcc145d52542a},
@@ -185,7 +187,7 @@ static void test_layouts_are_checked(void **state)
     (void)state;
     one o;
     one_init(&o, TERN_DT_I2_S, TERN_PACK_T2R16, true, true);
-    const uint32_t infos[][2] = {{4, 1}, {UINT32_MAX, 1}, {0, 0}, {0, 2}, {1, 1}, {2, 0}};
+    const uint32_t infos[][2] = {{6, 1}, {UINT32_MAX, 1}, {0, 0}, {0, 2}, {1, 1}, {2, 0}};
     for (size_t i = 0; i < sizeof infos / sizeof infos[0]; i++) {
         tern_packfile_part parts[] = {
             {.id = 0, .info = {infos[i][0], infos[i][1]}, .data = o.l.w, .bytes = o.l.packed_bytes},

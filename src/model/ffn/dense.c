@@ -52,7 +52,8 @@ void tern_dense_forward(tern_exec *e, const tern_block *b, int n_row)
 {
     const tern_dense *f = &b->f.dense;
     int next = (int)(b - e->w->blocks) + 1;
-    if (f->down.op == TERN_OP_MM_T2C1) /* of which columns are read is not known yet */
+    if (tern_linear_listed(&f->down) ==
+        TERN_LISTED_COLS) /* of which columns are read is not known yet */
         tern_exec_ahead_block(e, next);
     else
         tern_exec_ahead(e, (const tern_linear *[]){&f->down}, 1);

@@ -88,7 +88,7 @@ static void up_range(void *arg, int lane, int begin, int end)
                    (size_t)(end - begin) * sizeof *e->up);
     }
     if (n_read > 0)
-        e->k.mm_t2r1(&mm, begin, end);
+        tern_linear_fn(t->up, &e->k)(&mm, begin, end);
     e->n_listed[lane * LANE_STEP] += n_read;
     for (int i = 0; i < n_tok; i++) {
         float *g = e->gate + (size_t)i * e->ff_stride + begin;
@@ -149,7 +149,7 @@ static void own_up_range(void *arg, int lane, int begin, int end)
         pad_list(list, mm.n_list);
         memset(up, 0, (size_t)(end - begin) * sizeof *up);
         if (mm.n_list > 0)
-            e->k.mm_t2r1(&mm, begin, end);
+            tern_linear_fn(task->up, &e->k)(&mm, begin, end);
         e->k.relu2_mul(g, up, end - begin, g);
     }
 }
@@ -205,8 +205,8 @@ static bool batch_pays(tern_exec *e, const tern_block *b, int n_tok)
 bool tern_sparse_gate_up(tern_exec *e, const tern_block *b, const tern_input *in)
 {
     const tern_dense *f = &b->f.dense;
-    if (e->watch || f->act != TERN_ACT_RELU2 || f->up.op != TERN_OP_MM_T2R1 || !is_tame(f, in) ||
-        (in->n_tok > TERN_SKIP_MAX_TOK && !batch_pays(e, b, in->n_tok)))
+    if (e->watch || f->act != TERN_ACT_RELU2 || tern_linear_listed(&f->up) != TERN_LISTED_ROWS ||
+        !is_tame(f, in) || (in->n_tok > TERN_SKIP_MAX_TOK && !batch_pays(e, b, in->n_tok)))
         return false;
     tern_product gate = {&f->gate, in, e->gate, e->ff_stride};
     up_task task = {.e = e, .up = &f->up, .in = in};
@@ -278,7 +278,7 @@ static void down_range(void *arg, int lane, int begin, int end)
     }
     e->n_listed[lane * LANE_STEP] += n;
     if (n > 0)
-        e->k.mm_t2c1(&mm, 0, t->l->rows);
+        tern_linear_fn(t->l, &e->k)(&mm, 0, t->l->rows);
 }
 
 static void add_sums(int32_t *restrict sum, const int32_t *restrict part, int n)
@@ -303,7 +303,7 @@ static void join_range(void *arg, int lane, int begin, int end)
     mm.acc_stride = e->part_stride;
     mm.list = list_of(e, lane);
     mm.n_list = 0;
-    e->k.mm_t2c1(&mm, begin, end);
+    tern_linear_fn(t->l, &e->k)(&mm, begin, end);
 }
 
 /* ---- down of a batch ------------------------------------------------------------------------ */
@@ -351,7 +351,7 @@ static void own_down_range(void *arg, int lane, int begin, int end)
     const tern_exec *e = task->e;
     tern_mm mm = tern_linear_mm(task->l, task->in, e->out, e->x_stride, tern_exec_scratch(e, lane));
     mm.own = &task->own;
-    e->k.mm_t2c1(&mm, begin, end);
+    tern_linear_fn(task->l, &e->k)(&mm, begin, end);
 }
 
 static bool own_down(tern_exec *e, const tern_linear *l, const tern_input *in)
@@ -374,7 +374,7 @@ static bool own_down(tern_exec *e, const tern_linear *l, const tern_input *in)
         n += (float)e->n_listed[lane * LANE_STEP];
     if (n >= e->own_down_limit * (float)l->cols * (float)in->n_tok)
         return false;
-    tern_pool_for(e->pool, l->rows, TERN_T2C1_GRAIN, own_down_range, &task);
+    tern_pool_for(e->pool, l->rows, l->grain, own_down_range, &task);
     e->read_bytes += l->read_bytes;
     return true;
 }
@@ -382,7 +382,7 @@ static bool own_down(tern_exec *e, const tern_linear *l, const tern_input *in)
 bool tern_sparse_down(tern_exec *e, const tern_block *b, const tern_input *in)
 {
     const tern_linear *l = &b->f.dense.down;
-    if (e->watch || l->op != TERN_OP_MM_T2C1 || l->bias)
+    if (e->watch || tern_linear_listed(l) != TERN_LISTED_COLS || l->bias)
         return false;
     if (in->n_tok > TERN_SKIP_MAX_TOK)
         return in->n_tok >= OWN_MIN_TOK && own_down(e, l, in);
@@ -395,11 +395,11 @@ bool tern_sparse_down(tern_exec *e, const tern_block *b, const tern_input *in)
     tern_pool_for(e->pool, l->cols, piece > DOWN_MIN ? piece : DOWN_MIN, down_range, &task);
     open_part(e, 0, in->n_tok); /* others may have taken all there was */
     if (n_lane > JOIN_ALONE)
-        tern_pool_for(e->pool, l->rows, TERN_T2C1_GRAIN, join_range, &task);
+        tern_pool_for(e->pool, l->rows, l->grain, join_range, &task);
     else
         join_range(&task, 0, 0, l->rows);
     for (int lane = 0; lane < n_lane; lane++)
         n += e->n_listed[lane * LANE_STEP];
-    e->read_bytes += l->read_bytes - (uint64_t)(l->cols - n) * tern_t2c1_col_bytes(l->rows);
+    e->read_bytes += l->read_bytes - (uint64_t)(l->cols - n) * tern_linear_col_bytes(l);
     return true;
 }
