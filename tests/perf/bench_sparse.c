@@ -30,12 +30,11 @@ static void *must(void *p)
     return p;
 }
 
-enum { MAX_TOK = 256, MAX_LANE = 64 };
+enum { MAX_TOK = 256, MAX_LANE = 64, CODE_ROWS = 640 };
 
 typedef struct bench {
     tern_pool *pool;
-    bool c1, t3; /* column-major, in base 3 */
-    int slice_rows;
+    const tern_layout *layout;
     uint8_t *w;
     size_t w_bytes, mat_bytes;
     int n_mat, n_run; /* matrices there are, and how many a run takes */
@@ -48,9 +47,15 @@ typedef struct bench {
     const uint8_t *codes;
 } bench;
 
+static bool by_cols(const bench *b)
+{
+    return b->layout->listed == TERN_LISTED_COLS;
+}
+
 static void lane_rows(const bench *b, int lane, int n_lane, int *r0, int *r1)
 {
-    tern_pool_split(b->mm.rows, b->c1 ? b->slice_rows / 2 : 32, lane, n_lane, r0, r1);
+    tern_pool_split(b->mm.rows, b->layout->grain > 32 ? b->layout->grain : 32, lane, n_lane, r0,
+                    r1);
 }
 
 static void run_mm(void *arg, int lane, int n_lane)
@@ -71,19 +76,17 @@ static void run_mm(void *arg, int lane, int n_lane)
 static void run_pack(void *arg, int lane, int n_lane)
 {
     bench *b = arg;
+    const tern_layout *to = b->layout;
     int r0, r1, cols = b->mm.cols;
-    tern_pool_split(b->mm.rows, b->c1 ? b->slice_rows : 32, lane, n_lane, &r0, &r1);
+    tern_pool_split(b->mm.rows, to->unit > 32 ? to->unit : 32, lane, n_lane, &r0, &r1);
     for (int i = 0; i < b->n_run; i++) {
         uint8_t *w = b->w + (size_t)i * b->mat_bytes;
-        if (!b->c1)
-            for (int r = r0; r < r1; r++)
-                tern_t2r1_pack_row(b->codes + (size_t)(r % b->slice_rows) * (size_t)cols, cols,
-                                   w + (size_t)r * b->mm.w_stride);
-        else
-            for (int r = r0; r < r1; r += b->slice_rows)
-                (b->t3 ? tern_t3c1_pack_slice : tern_t2c1_pack_slice)(
-                    b->codes, (size_t)cols, r1 - r < b->slice_rows ? r1 - r : b->slice_rows, cols,
-                    w + (size_t)(r / b->slice_rows) * b->mm.w_stride);
+        for (int r = r0; r < r1; r += to->unit) {
+            const uint8_t *codes =
+                b->codes + (size_t)(to->unit > 1 ? 0 : r % CODE_ROWS) * (size_t)cols;
+            to->pack(codes, (size_t)cols, r1 - r < to->unit ? r1 - r : to->unit, cols,
+                     w + (size_t)(r / to->unit) * b->mm.w_stride);
+        }
     }
 }
 
@@ -107,7 +110,7 @@ static double make_lists(bench *b, double share)
     b->listed = share < 1;
     for (int lane = 0; lane < tern_pool_size(b->pool); lane++) {
         int i0 = 0, i1 = b->mm.cols, m = 0;
-        if (!b->c1)
+        if (!by_cols(b))
             lane_rows(b, lane, tern_pool_size(b->pool), &i0, &i1);
         for (int i = i0; i < i1; i++) {
             s = s * 1664525 + 1013904223;
@@ -125,21 +128,16 @@ static double make_lists(bench *b, double share)
 
 static void prepare(bench *b, int rows, int cols)
 {
-    size_t stride = ((size_t)cols + 63) / 64 * 64, slice = (size_t)b->slice_rows,
-           pad_rows = ((size_t)rows + slice - 1) / slice * slice;
-    b->mm.w_stride = b->t3   ? tern_t3c1_slice_bytes(cols)
-                     : b->c1 ? tern_t2c1_slice_bytes(cols)
-                             : tern_t2r1_row_bytes(cols);
-    b->mat_bytes = (b->t3   ? tern_t3c1_bytes(rows, cols)
-                    : b->c1 ? tern_t2c1_bytes(rows, cols)
-                            : tern_t2r1_bytes(rows, cols)) -
-                   64;
+    size_t stride = ((size_t)cols + 63) / 64 * 64, unit = (size_t)b->layout->unit,
+           pad_rows = ((size_t)rows + unit - 1) / unit * unit;
+    b->mm.w_stride = b->layout->unit_bytes(cols);
+    b->mat_bytes = b->layout->bytes(rows, cols) - 64;
     b->n_mat = (int)((size_t)opt.mb * 1000000 / b->mat_bytes) + 1;
     b->w_bytes = b->mat_bytes * (size_t)b->n_mat;
     b->w = must(tern_pages_alloc(b->w_bytes + 64));
-    uint8_t *codes = must(tern_alloc(slice * (size_t)cols));
+    uint8_t *codes = must(tern_alloc((size_t)CODE_ROWS * (size_t)cols));
     uint32_t s = 1;
-    for (size_t i = 0; i < slice * (size_t)cols; i++) {
+    for (size_t i = 0; i < (size_t)CODE_ROWS * (size_t)cols; i++) {
         s = s * 1664525 + 1013904223;
         codes[i] = (uint8_t)(s >> 16) % 3;
     }
@@ -161,15 +159,12 @@ static void prepare(bench *b, int rows, int cols)
     b->mm.y_stride = pad_rows;
     for (int i = 0; i < tern_pool_size(b->pool); i++) {
         b->scratch[i] = must(tern_alloc(tern_mm_scratch_bytes(cols, MAX_TOK)));
-        b->list[i] = must(tern_calloc((size_t)(b->c1 ? cols : rows) + TERN_LIST_PAD, 4));
+        b->list[i] = must(tern_calloc((size_t)(rows > cols ? rows : cols) + TERN_LIST_PAD, 4));
     }
     b->n_run = b->n_mat;
     double t = best(b, run_pack);
-    printf("%-20s %d x %d: %.2f G weights/s\n",
-           b->t3   ? "t3c1_pack"
-           : b->c1 ? "t2c1_pack"
-                   : "t2r1_pack",
-           rows, cols, (double)rows * cols * b->n_mat / t * 1e-9);
+    printf("%s: packs %d x %d, %.2f G weights/s\n", tern_op_name(b->layout->op), rows, cols,
+           (double)rows * cols * b->n_mat / t * 1e-9);
 }
 
 static void release(bench *b)
@@ -211,10 +206,8 @@ static void bench_op(tern_pool *pool, tern_op op, unsigned cpu, const tern_ceili
 {
     static const int toks[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 128, 256};
     static const double shares[] = {1, 0.999, 0.5, 0.25, 0.1};
-    bench b = {.pool = pool, .t3 = op == TERN_OP_MM_T3C1};
-    b.c1 = op == TERN_OP_MM_T2C1 || b.t3;
-    b.slice_rows = b.t3 ? TERN_T3C1_ROWS : TERN_T2C1_ROWS;
-    prepare(&b, b.c1 ? 2560 : 6912, b.c1 ? 6912 : 2560);
+    bench b = {.pool = pool, .layout = tern_layout_of(op)};
+    prepare(&b, by_cols(&b) ? 2560 : 6912, by_cols(&b) ? 6912 : 2560);
     size_t n;
     const tern_kernel *all = tern_kernel_all(&n);
     for (const tern_kernel *k = all; k < all + n; k++) {
@@ -245,6 +238,7 @@ static void bench_threads(int threads, unsigned cpu)
             printf(" %s %.0f Gmac/s", tern_isa_name((tern_isa)isa), c.macs_per_s[isa] * 1e-9);
     printf("\n");
     bench_op(pool, TERN_OP_MM_T2R1, cpu, &c);
+    bench_op(pool, TERN_OP_MM_T3R1, cpu, &c);
     bench_op(pool, TERN_OP_MM_T2C1, cpu, &c);
     bench_op(pool, TERN_OP_MM_T3C1, cpu, &c);
     tern_pool_free(pool);

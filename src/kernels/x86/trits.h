@@ -32,12 +32,12 @@ static inline __m512i front_bits(__m512i p)
 #define CODE_SHIFT     0
 #define PLAIN_CODES(p) CODES(p)
 
-/* By comparing, for which bytes are signed. Twice -1 or 0 and a 2 are a code. */
+/* By comparing, for which bytes are signed: a code is how many of two limits they pass, each of which gives -1. */
 static inline __m256i CODES(__m256i p)
 {
-    __m256i low = _mm256_cmpgt_epi8(_mm256_set1_epi8(86 - 128), p);
-    __m256i high = _mm256_cmpgt_epi8(_mm256_set1_epi8(171 - 128), p);
-    return _mm256_add_epi8(_mm256_add_epi8(low, high), _mm256_set1_epi8(2));
+    __m256i low = _mm256_cmpgt_epi8(p, _mm256_set1_epi8(85 - 128));
+    __m256i high = _mm256_cmpgt_epi8(p, _mm256_set1_epi8(170 - 128));
+    return _mm256_abs_epi8(_mm256_add_epi8(low, high));
 }
 
 #endif
