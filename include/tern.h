@@ -147,6 +147,9 @@ typedef struct tern_model_opts {
     bool
         mapped; /* bytes for tern_model_open_memory are pages of a file that nobody writes to: what is no longer
                        needed is given back to the system, which reads it again if it is */
+    int32_t
+        n_stream; /* sequences that are generated together at times; TERN_WEIGHT_BITS_AUTO weighs one alone and so
+                         many. 0: 1 */
 } tern_model_opts;
 
 TERN_API void tern_model_opts_init(tern_model_opts *o);

@@ -195,6 +195,25 @@ static void source_done(source *s)
     tern_free(s->cache_dir);
 }
 
+/* How many answers the verb generates at a time. */
+static int32_t streams_of(const cli_options *o)
+{
+    switch (o->verb) {
+    case CLI_BENCH:
+        return (int32_t)cli_int(o, OPT_BENCH_STREAMS);
+    case CLI_EVAL:
+        return (int32_t)cli_int(o, OPT_EVAL_STREAMS);
+    case CLI_PLAN:
+        return (int32_t)cli_int(o, OPT_PLAN_SESSIONS);
+    case CLI_SERVE:
+        return (int32_t)cli_int(o, OPT_SLOTS_N);
+    case CLI_TUNE:
+        return (int32_t)cli_int(o, OPT_TUNE_STREAMS);
+    default:
+        return 1;
+    }
+}
+
 static void read_options(cli *c, int32_t n_thread, source *s)
 {
     tern_model_opts *o = &s->opts;
@@ -215,6 +234,7 @@ static void read_options(cli *c, int32_t n_thread, source *s)
     o->any_memory = cli_flag(&c->opt, OPT_ANY_MEMORY);
     o->ffn_sparse = (tern_ffn_sparse)c->opt.value[OPT_FFN_SPARSE].num;
     o->weight_bits = (tern_weight_bits)c->opt.value[OPT_WEIGHT_BITS].num;
+    o->n_stream = streams_of(&c->opt);
     o->head = (tern_head_mode)c->opt.value[OPT_HEAD].num;
     o->text_only = c->opt.verb == CLI_TOKENIZE;
     if (c->opt.verb == CLI_EMBED) /* no token is chosen */

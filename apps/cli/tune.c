@@ -11,21 +11,28 @@ static double real_at(const json_t *o, const char *key)
     return json_number_value(json_object_get(o, key));
 }
 
+static void print_row(const json_t *shape, long long n_stream, double t2, double t3)
+{
+    const char *listed = json_string_value(json_object_get(shape, "listed"));
+    (void)printf("| %lld | %s | %lld | %.2f | %.2f | %.2f times as long |\n",
+                 (long long)json_integer_value(json_object_get(shape, "cols")),
+                 listed && strcmp(listed, "none") != 0 ? listed : "", n_stream, t2 * 1e3, t3 * 1e3,
+                 t2 > 0 ? t3 / t2 : 0.0);
+}
+
 void cli_calibration_print(const json_t *o)
 {
     size_t i;
     json_t *s;
-    (void)puts("| columns | of a list | 2 bits, ps per weight | 1.6 bits, ps per weight | 1.6 bits "
-               "take |\n"
-               "|---:|---|---:|---:|---:|");
+    long long n_stream = (long long)json_integer_value(json_object_get(o, "n_stream"));
+    (void)puts("| columns | skipping | streams | 2 bits, ps per weight | 1.6 bits, ps per weight | "
+               "1.6 bits take |\n"
+               "|---:|---|---:|---:|---:|---:|");
     json_array_foreach(json_object_get(o, "shapes"), i, s)
     {
-        double t2 = real_at(s, "bits_2"), t3 = real_at(s, "bits_1_6");
-        const char *listed = json_string_value(json_object_get(s, "listed"));
-        (void)printf("| %lld | %s | %.2f | %.2f | %.2f times as long |\n",
-                     (long long)json_integer_value(json_object_get(s, "cols")),
-                     listed && strcmp(listed, "none") != 0 ? listed : "", t2 * 1e3, t3 * 1e3,
-                     t2 > 0 ? t3 / t2 : 0.0);
+        print_row(s, 1, real_at(s, "bits_2"), real_at(s, "bits_1_6"));
+        if (n_stream > 1)
+            print_row(s, n_stream, real_at(s, "together_2"), real_at(s, "together_1_6"));
     }
     if (real_at(o, "up_limit") < 1 || real_at(o, "down_limit") < 1)
         (void)printf("\nzeros are skipped while less than %.0f %% of up's rows, %.0f %% of down's "

@@ -13,7 +13,8 @@
 #define MAX_KEPT 256
 
 /* Machine, threads and shape: whatever changes the timings. */
-static tern_code make_key(const tern_model *m, unsigned cpu, tern_str *out, tern_err *err)
+static tern_code make_key(const tern_model *m, unsigned cpu, int n_stream, tern_str *out,
+                          tern_err *err)
 {
     char model[64];
     uint64_t h = 0;
@@ -23,8 +24,8 @@ static tern_code make_key(const tern_model *m, unsigned cpu, tern_str *out, tern
         h = tern_hash64(&t->dtype, sizeof t->dtype, h);
     }
     tern_cpu_model(model, sizeof model);
-    tern_str_printf(out, "%s; flags %x; %d threads; tern %s; model %016llx", model, cpu,
-                    tern_pool_size(m->pool), tern_version(), (unsigned long long)h);
+    tern_str_printf(out, "%s; flags %x; %d threads; %d streams; tern %s; model %016llx", model, cpu,
+                    tern_pool_size(m->pool), n_stream, tern_version(), (unsigned long long)h);
     return out->failed ? tern_fail(err, TERN_E_NOMEM, "out of memory") : TERN_OK;
 }
 
@@ -36,14 +37,21 @@ static const char *const listed_names[] = {
 static json_t *to_json(const tern_tune *t)
 {
     json_t *shapes = json_array();
-    for (int i = 0; i < t->n_shape; i++)
-        (void)json_array_append_new(shapes,
-                                    json_pack("{s:i, s:s, s:f, s:f}", "cols", t->shape[i].cols,
-                                              "listed", listed_names[t->shape[i].listed], "bits_2",
-                                              t->shape[i].t2, "bits_1_6", t->shape[i].t3));
-    return json_pack("{s:o, s:f, s:f, s:f, s:f}", "shapes", shapes, "up_limit", (double)t->up_limit,
-                     "down_limit", (double)t->down_limit, "own_up_limit", (double)t->own_up_limit,
-                     "own_down_limit", (double)t->own_down_limit);
+    for (int i = 0; i < t->n_shape; i++) {
+        const tern_tune_shape *shape = &t->shape[i];
+        json_t *o =
+            json_pack("{s:i, s:s, s:f, s:f}", "cols", shape->cols, "listed",
+                      listed_names[shape->listed], "bits_2", shape->t2, "bits_1_6", shape->t3);
+        if (t->n_stream > 1) {
+            (void)json_object_set_new(o, "together_2", json_real(shape->together_2));
+            (void)json_object_set_new(o, "together_1_6", json_real(shape->together_3));
+        }
+        (void)json_array_append_new(shapes, o);
+    }
+    return json_pack("{s:o, s:i, s:f, s:f, s:f, s:f}", "shapes", shapes, "n_stream", t->n_stream,
+                     "up_limit", (double)t->up_limit, "down_limit", (double)t->down_limit,
+                     "own_up_limit", (double)t->own_up_limit, "own_down_limit",
+                     (double)t->own_down_limit);
 }
 
 static bool share_of(const json_t *o, const char *key, float *out)
@@ -58,7 +66,7 @@ static bool from_json(const json_t *o, tern_tune *t)
 {
     const json_t *shapes = json_object_get(o, "shapes"), *s;
     size_t i;
-    *t = (tern_tune){.n_shape = 0};
+    *t = (tern_tune){.n_stream = (int)json_integer_value(json_object_get(o, "n_stream"))};
     if (json_array_size(shapes) > TERN_TUNE_SHAPES || !share_of(o, "up_limit", &t->up_limit) ||
         !share_of(o, "down_limit", &t->down_limit) ||
         !share_of(o, "own_up_limit", &t->own_up_limit) ||
@@ -76,11 +84,13 @@ static bool from_json(const json_t *o, tern_tune *t)
             return false;
         to->t2 = json_number_value(json_object_get(s, "bits_2"));
         to->t3 = json_number_value(json_object_get(s, "bits_1_6"));
+        to->together_2 = json_number_value(json_object_get(s, "together_2"));
+        to->together_3 = json_number_value(json_object_get(s, "together_1_6"));
         if (cols < 1 || cols > INT32_MAX || !(to->t2 > 0.0) || !(to->t3 > 0.0))
             return false;
         to->cols = (int)cols;
     }
-    return t->n_shape > 0;
+    return t->n_shape > 0 && t->n_stream > 0;
 }
 
 json_t *tern_calibration_json(const tern_model *m)
@@ -131,6 +141,7 @@ tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, unsigned cpu, 
 {
     tern_str path, key;
     tern_code rc;
+    int n_stream = o->n_stream > 1 ? o->n_stream : 1;
     m->weight_bits = o->weight_bits;
     m->tune = TERN_TUNE_NONE;
     if (!tern_weights_ternary(&m->w))
@@ -138,7 +149,7 @@ tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, unsigned cpu, 
     tern_str_init(&path, 1 << 12);
     tern_str_init(&key, 1 << 12);
     json_t *root = NULL;
-    TERN_TRY_GOTO(make_key(m, cpu, &key, err));
+    TERN_TRY_GOTO(make_key(m, cpu, n_stream, &key, err));
     if (o->cache_dir) {
         tern_str_printf(&path, "%s/" FILE_NAME, o->cache_dir);
         root = path.failed ? NULL : load(tern_str_get(&path));
@@ -146,7 +157,7 @@ tern_code tern_calibrate(tern_model *m, const tern_model_opts *o, unsigned cpu, 
     if (root && !o->calibrate && from_json(json_object_get(root, tern_str_get(&key)), &m->tune)) {
         m->tune_origin = "cache";
     } else {
-        TERN_TRY_GOTO(tern_tune_measure(&m->w.h, m->pool, cpu, &m->tune, err));
+        TERN_TRY_GOTO(tern_tune_measure(&m->w.h, m->pool, cpu, n_stream, &m->tune, err));
         m->tune_origin = "measured";
         if (root)
             keep(m, o, tern_str_get(&path), root, tern_str_get(&key));

@@ -135,6 +135,22 @@ static double per_weight(double rows, double cols, double seconds)
     return rows > 0 ? seconds * 1e9 / (rows * cols) : 0.0;
 }
 
+/* Part of the rows, for more tokens take longer. */
+static void tune_together(const tuner *t, int n_stream, const probe *two, const probe *three,
+                          tern_tune_shape *to)
+{
+    probe t2 = *two, t3 = *three;
+    double time2, time3;
+    if (n_stream < 2)
+        return;
+    t2.mm.n_tok = t3.mm.n_tok = n_stream;
+    t2.mm.rows = (int)tern_round_up((size_t)t2.mm.rows / 4, (size_t)t2.grain);
+    t3.mm.rows = (int)tern_round_up((size_t)t3.mm.rows / 4, (size_t)t3.grain);
+    time_both(t->pool, &t2, &t3, &time2, &time3);
+    to->together_2 = per_weight(t2.mm.rows, t2.mm.cols, time2);
+    to->together_3 = per_weight(t3.mm.rows, t3.mm.cols, time3);
+}
+
 static void tune_shape(tuner *t, tern_tune *out, int cols)
 {
     for (int i = 0; i < out->n_shape; i++)
@@ -143,9 +159,12 @@ static void tune_shape(tuner *t, tern_tune *out, int cols)
     probe t2 = probe_of(t, TERN_OP_MM_T2R16, cols), t3 = probe_of(t, TERN_OP_MM_T3R16, cols);
     double time2, time3;
     time_both(t->pool, &t2, &t3, &time2, &time3);
-    out->shape[out->n_shape++] =
-        (tern_tune_shape){TERN_LISTED_NONE, cols, per_weight(t2.mm.rows, cols, time2),
-                          per_weight(t3.mm.rows, cols, time3)};
+    tern_tune_shape *to = &out->shape[out->n_shape++];
+    *to = (tern_tune_shape){.listed = TERN_LISTED_NONE,
+                            .cols = cols,
+                            .t2 = per_weight(t2.mm.rows, cols, time2),
+                            .t3 = per_weight(t3.mm.rows, cols, time3)};
+    tune_together(t, out->n_stream, &t2, &t3, to);
 }
 
 /* Every other one of [begin, end), without a pattern that prefetchers could learn. */
@@ -189,8 +208,12 @@ static void tune_rows(tuner *t, tern_tune *out, int cols)
     some2.n_list = some3.n_list = n;
     double time2, time3;
     time_both(t->pool, &some2, &some3, &time2, &time3);
-    out->shape[out->n_shape++] = (tern_tune_shape){
-        TERN_LISTED_ROWS, cols, per_weight(n, cols, time2), per_weight(n, cols, time3)};
+    tern_tune_shape *to = &out->shape[out->n_shape++];
+    *to = (tern_tune_shape){.listed = TERN_LISTED_ROWS,
+                            .cols = cols,
+                            .t2 = per_weight(n, cols, time2),
+                            .t3 = per_weight(n, cols, time3)};
+    tune_together(t, out->n_stream, &t2, &t3, to);
     bool base3 = tern_tune_base3(out, TERN_LISTED_ROWS, cols);
     out->up_limit = limit_of(t, base3 ? &t3 : &t2, t2.mm.rows, base3 ? &some3 : &some2, n);
 }
@@ -206,8 +229,12 @@ static void tune_cols(tuner *t, tern_tune *out, int cols)
     some2.mm.n_list = some3.mm.n_list = n;
     double time2, time3;
     time_both(t->pool, &some2, &some3, &time2, &time3);
-    out->shape[out->n_shape++] = (tern_tune_shape){
-        TERN_LISTED_COLS, cols, per_weight(n, t2.mm.rows, time2), per_weight(n, t3.mm.rows, time3)};
+    tern_tune_shape *to = &out->shape[out->n_shape++];
+    *to = (tern_tune_shape){.listed = TERN_LISTED_COLS,
+                            .cols = cols,
+                            .t2 = per_weight(n, t2.mm.rows, time2),
+                            .t3 = per_weight(n, t3.mm.rows, time3)};
+    tune_together(t, out->n_stream, &t2, &t3, to);
     bool base3 = tern_tune_base3(out, TERN_LISTED_COLS, cols);
     out->down_limit = limit_of(t, base3 ? &t3 : &t2, cols, base3 ? &some3 : &some2, n);
 }
@@ -286,12 +313,13 @@ static void release(tuner *t)
     tern_free(t->scratch);
 }
 
-tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, unsigned cpu, tern_tune *out,
-                            tern_err *err)
+tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, unsigned cpu, int n_stream,
+                            tern_tune *out, tern_err *err)
 {
     int d_q = h->n_head * h->d_head, widest = h->d_ff;
     tuner t = {.pool = pool, .n_weight = ternary_weights(h)};
     *out = TERN_TUNE_NONE;
+    out->n_stream = n_stream < 1 ? 1 : n_stream < BATCH_TOKS ? n_stream : BATCH_TOKS;
     for (int i = 0; i < BATCH_TOKS; i++)
         t.act_scale[i] = 1.0f;
     widest = h->d_model > widest ? h->d_model : widest;
@@ -318,8 +346,13 @@ tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, unsigned cpu
 
 bool tern_tune_base3(const tern_tune *t, tern_listed listed, int cols)
 {
-    for (int i = 0; i < t->n_shape; i++)
-        if (t->shape[i].listed == listed && t->shape[i].cols == cols)
-            return t->shape[i].t3 > 0.0 && t->shape[i].t3 < WORTH * t->shape[i].t2;
+    for (int i = 0; i < t->n_shape; i++) {
+        const tern_tune_shape *s = &t->shape[i];
+        if (s->listed != listed || s->cols != cols || !(s->t3 > 0.0))
+            continue;
+        if (s->together_3 > 0.0)
+            return s->t3 * s->together_3 < WORTH * WORTH * s->t2 * s->together_2;
+        return s->t3 < WORTH * s->t2;
+    }
     return false;
 }

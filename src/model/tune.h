@@ -20,11 +20,13 @@ typedef struct tern_tune_shape {
     tern_listed listed;
     int cols;
     double t2, t3; /* 2 bits, 1.6 bits */
+    double together_2,
+        together_3; /* the same for n_stream tokens in one pass, of all; 0: only one is asked for */
 } tern_tune_shape;
 
 typedef struct tern_tune {
     tern_tune_shape shape[TERN_TUNE_SHAPES];
-    int n_shape;
+    int n_shape, n_stream;
     /* Shares in (0, 1] from which reading every row of up, or column of down, is as fast as reading a
      * list of them, in the layout that is faster here; 1 for other activations than squared ReLU. */
     float up_limit, down_limit;
@@ -40,11 +42,12 @@ typedef struct tern_tune {
         .up_limit = 1.0f, .down_limit = 1.0f, .own_up_limit = 0.4f, .own_down_limit = 0.4f         \
     }
 
-/* Takes about 0.1 s, less for models smaller than the caches, whose weights are then timed from
- * there. Codes: TERN_E_NOMEM. */
+/* n_stream: sequences that are generated together at times. Takes about 0.1 s, twice that for several of them, less
+ * for models smaller than the caches, whose weights are then timed from there. Codes: TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, unsigned cpu,
-                                       tern_tune *out, tern_err *err);
-/* Should a ternary matrix of so many columns, of which that may be left out, take 1.6 bits? */
+                                       int n_stream, tern_tune *out, tern_err *err);
+/* Should a ternary matrix of so many columns, of which that may be left out, take 1.6 bits? One stream alone counts
+ * as much as all together: which layout is faster in the geometric mean. */
 bool tern_tune_base3(const tern_tune *t, tern_listed listed, int cols);
 
 #endif

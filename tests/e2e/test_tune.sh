@@ -11,6 +11,12 @@ run tune --json --cache-dir "$tmp/other"
 has_status 0
 json_is 256 shapes 0 cols
 json_is "$tmp/other" kept_in
+run tune -np 4
+has_status 0
+out_has '| 1024 | columns | 4 |'
+run tune -np 4 --json
+json_is 4 n_stream
+json_has shapes 3 together_1_6
 run doctor --json
 has_status 0
 json_has calibrations

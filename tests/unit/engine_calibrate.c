@@ -34,8 +34,8 @@ static void write_text(const char *text)
     assert_int_equal(tern_outfile_commit(&o, NULL), TERN_OK);
 }
 
-/* Open the built-in model; where its calibration came from. */
-static const char *origin_of(bool calibrate, int32_t n_thread, tern_tune *tune)
+/* Open the built-in model for so many streams; where its calibration came from. */
+static const char *origin_for(int32_t n_stream, bool calibrate, int32_t n_thread, tern_tune *tune)
 {
     tern_model_opts o;
     tern_model *m;
@@ -44,12 +44,18 @@ static const char *origin_of(bool calibrate, int32_t n_thread, tern_tune *tune)
     o.cache_dir = dir;
     o.calibrate = calibrate;
     o.n_thread = n_thread;
+    o.n_stream = n_stream;
     if (tern_model_open("models/tern-stories.gguf", &o, &m, &err) != TERN_OK)
         fail_msg("%s", err.msg);
     const char *origin = m->tune_origin;
     *tune = m->tune;
     tern_model_close(m);
     return origin;
+}
+
+static const char *origin_of(bool calibrate, int32_t n_thread, tern_tune *tune)
+{
+    return origin_for(0, calibrate, n_thread, tune);
 }
 
 static void test_it_is_kept(void **state)
@@ -83,6 +89,33 @@ static void test_it_is_kept(void **state)
     assert_string_equal(origin_of(false, 2, &first), "cache");
     assert_string_equal(origin_of(false, 1, &first), "cache");
     assert_string_equal(origin_of(true, 1, &first), "measured");
+}
+
+/* What is generated together is measured by itself, and weighed as one stream alone is. */
+static void test_streams_have_their_own(void **state)
+{
+    (void)state;
+    tern_tune alone, first, second;
+    assert_string_equal(origin_for(1, true, 1, &alone), "measured");
+    assert_string_equal(origin_for(4, false, 1, &first), "measured");
+    assert_string_equal(origin_for(4, false, 1, &second), "cache");
+    assert_int_equal(alone.n_stream, 1);
+    assert_int_equal(first.n_stream, 4);
+    assert_int_equal(second.n_stream, 4);
+    for (int i = 0; i < 4; i++) {
+        const tern_tune_shape *s = &first.shape[i];
+        assert_true(alone.shape[i].together_2 == 0 && alone.shape[i].together_3 == 0);
+        assert_true(s->together_2 > 0 && s->together_3 > 0);
+        double kept = second.shape[i].together_3 / s->together_3;
+        assert_true(kept > 0.9999 && kept < 1.0001);
+    }
+    tern_tune_shape *s = &first.shape[0];
+    *s = (tern_tune_shape){.cols = 256, .t2 = 10, .t3 = 8, .together_2 = 20, .together_3 = 30};
+    assert_false(tern_tune_base3(&first, TERN_LISTED_NONE, 256));
+    s->together_3 = 21;
+    assert_true(tern_tune_base3(&first, TERN_LISTED_NONE, 256));
+    s->together_2 = s->together_3 = 0;
+    assert_true(tern_tune_base3(&first, TERN_LISTED_NONE, 256));
 }
 
 static void test_what_is_wrong_is_measured_again(void **state)
@@ -135,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_is_kept),
+        cmocka_unit_test(test_streams_have_their_own),
         cmocka_unit_test(test_what_is_wrong_is_measured_again),
         cmocka_unit_test(test_no_folder_is_no_failure),
     };
