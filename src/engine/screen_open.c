@@ -209,7 +209,7 @@ tern_code tern_model_screen(tern_model *m, bool any_size, tern_err *err)
     bool fine = !m->low_memory || m->packing == TERN_PACKING_MADE;
     if (rc == TERN_OK)
         rc = tern_head_init(&w->screen, &w->head, s.n && !m->low_memory ? s.energy : NULL,
-                            fine ? TERN_HEAD_FINE : 0, m->dir, m->pool, err);
+                            fine ? TERN_HEAD_FINE : 0, m->dir, &m->e.k, m->pool, err);
     if (rc == TERN_OK && w->screen.l && s.n > N_TRIAL)
         rc = judge(m, &s, any_size, err);
     tern_free(s.rows);

@@ -196,6 +196,7 @@ typedef struct tern_act12 {
  * Exact: a byte of codes is at most 255, and |255 * 128 * cols / 2| < 2^31 for cols <= 2^17, the most that either
  * plane may have. */
 #define TERN_SCREEN_MAX_COLS (1 << 17)
+#define TERN_SCREEN_MAX_FINE 2
 
 typedef struct tern_screen4 {
     const uint8_t *w; /* N4R16 */
@@ -224,6 +225,23 @@ typedef struct tern_screen1 {
 } tern_screen1;
 /* y[i] for i in [i0, i1). */
 typedef void (*tern_screen1_fn)(const tern_screen1 *k, int i0, int i1);
+
+/* One row's codes in all planes (model/head.h says what they are). Radii are no less than they should be but for what
+ * rounding of v and of step * code takes; NaN and infinities give codes, and sizes that are none. */
+typedef struct tern_screen_row {
+    float *v; /* [n padded to 8]: the row; lost */
+    const float *mean;
+    int n, n_extra, n_fine;
+    const int32_t *extra; /* [n_extra <= TERN_SCREEN_MAX_EXTRA]: columns that are stored again */
+    uint8_t *signs;       /* [n]: scratch */
+    uint8_t *codes;       /* [n + 2 n_extra]: of N4R16, 0..15 */
+    uint8_t *fine[TERN_SCREEN_MAX_FINE]; /* rows of N1R1 */
+    float step, size;                    /* of the coarse codes; |their row| */
+    float radius
+        [1 + TERN_SCREEN_MAX_FINE]; /* |D remainder| after the coarse plane, after each finer one */
+} tern_screen_row;
+#define TERN_SCREEN_MAX_EXTRA 128
+typedef void (*tern_screen_row_fn)(tern_screen_row *k);
 
 /* ---- vectors ----------------------------------------------------------------------------- */
 
@@ -341,6 +359,7 @@ typedef float (*tern_i16_store_fn)(const float *x, const float *mul, int n, int1
     X(LIST_I8, list_i8, tern_list_i8_fn)                                                           \
     X(SCREEN4, screen4, tern_screen4_fn)                                                           \
     X(SCREEN1, screen1, tern_screen1_fn)                                                           \
+    X(SCREEN_ROW, screen_row, tern_screen_row_fn)                                                  \
     X(RMSNORM, rmsnorm, tern_rmsnorm_fn)                                                           \
     X(ROPE, rope, tern_rope_fn)                                                                    \
     X(RELU2_MUL, relu2_mul, tern_glu_fn)                                                           \

@@ -52,6 +52,7 @@ size_t tern_head_memory(const tern_head *h)
 
 typedef struct build {
     tern_head *h;
+    const tern_kernels *k;
     const tern_dir *dir; /* NULL: none */
     bool expand;         /* BLOCK class */
     float *work;         /* [n_lane][work_stride]: one row and its absolute form */
@@ -62,6 +63,22 @@ typedef struct build {
     _Atomic bool beyond; /* a row that is not screened; any lane may raise it */
 } build;
 
+#define WAYS 8 /* independent sums, for compilers to keep in registers */
+
+static double squares_of(const float *v, int n)
+{
+    double part[WAYS] = {0}, sum = 0;
+    int i = 0;
+    for (; i + WAYS <= n; i += WAYS)
+        for (int j = 0; j < WAYS; j++)
+            part[j] += (double)v[i + j] * (double)v[i + j];
+    for (; i < n; i++)
+        part[0] += (double)v[i] * (double)v[i];
+    for (int j = 0; j < WAYS; j++)
+        sum += part[j];
+    return sum;
+}
+
 /* Row r as its kernel sees it; *norm: with the parts of each value taken absolutely. */
 static void row_of(const build *b, size_t r, float *w, float *work, double *norm)
 {
@@ -70,8 +87,7 @@ static void row_of(const build *b, size_t r, float *w, float *work, double *norm
     double sum = 0;
     if (!b->expand) {
         tern_dtype_get(l->src->dtype)->unpack_row(l->src, r, w);
-        for (int i = 0; i < cols; i++)
-            sum += (double)w[i] * (double)w[i];
+        sum = squares_of(w, cols);
     } else {
         bool has_min = tern_expand_has_min(l->src->dtype);
         tern_row_slot s = tern_row_slot_get(work, cols, 0);
@@ -164,135 +180,36 @@ static void choose_extra(tern_head *h, const float *energy)
     h->n_col = h->cols + 2 * h->n_extra;
 }
 
-#define WAYS 8 /* independent sums, for compilers to keep in one register */
-
-static float sum_of(const float *part)
-{
-    return ((part[0] + part[1]) + (part[2] + part[3])) +
-           ((part[4] + part[5]) + (part[6] + part[7]));
-}
-
-/* Nearest code of 0..top at t = value / step + middle; NaN gives 0. */
-static inline float nearest(float t, float top)
-{
-    t = t > 0.0f ? t : 0.0f;
-    t = t < top ? t : top;
-    return (float)(int)(t + 0.5f);
-}
-
-/* v [cols padded to 8]: the row without the mean -> 4-bit codes; v becomes the remainder. */
-static void code4(float *v, int n, float step, uint8_t *codes)
-{
-    float inverse = step > 0.0f ? 1.0f / step : 0.0f;
-    for (int i = 0; i < n; i++) {
-        float c = nearest(v[i] * inverse + 7.5f, 15.0f);
-        v[i] -= (c - 7.5f) * step;
-        codes[i] = (uint8_t)(int)c;
-    }
-}
-
-/* The same, of which signs are kept. */
-static void code1(float *v, int n, float step, uint8_t *codes)
-{
-    for (int i = 0; i < n; i++) {
-        codes[i] = v[i] > 0.0f;
-        v[i] -= v[i] > 0.0f ? step : -step;
-    }
-}
-
-static float norm_of(const float *v, int n)
-{
-    float part[WAYS] = {0};
-    int i = 0;
-    for (; i + WAYS <= n; i += WAYS)
-        for (int j = 0; j < WAYS; j++)
-            part[j] += v[i + j] * v[i + j];
-    for (; i < n; i++)
-        part[0] += v[i] * v[i];
-    return sqrtf(sum_of(part)) * (1.0f + 0x1p-10f); /* cols / 8 additions of positive terms */
-}
-
-/* The coarse step for a row v. Of Gaussian values the error is least at 0.34 of their deviation a step, and at 0.42
- * once finer planes have followed, which do not mend what the coarse one clipped. Both are larger where more
- * values lie far out; these figures leave the fewest rows open of SmolLM2 and of Gaussian ones (docs/HEAD.md). */
-static float step_of(const float *v, int n)
-{
-    float second[WAYS] = {0}, fourth[WAYS] = {0};
-    for (int i = 0; i + WAYS <= n; i += WAYS) /* the last few do not matter */
-        for (int j = 0; j < WAYS; j++) {
-            float square = v[i + j] * v[i + j];
-            second[j] += square;
-            fourth[j] += square * square;
-        }
-    float square = sum_of(second) / (float)n;
-    float kurtosis = sum_of(fourth) / (float)n / (square * square);
-    float steps = 0.36f + 0.12f * (kurtosis - 3.0f);
-    steps = steps > 0.34f ? steps : 0.34f; /* NaN too: of nothing but zeros */
-    return norm_of(v, n) / sqrtf((float)n) * (steps < 0.6f ? steps : 0.6f);
-}
-
-/* Remainders of the columns of extra after two more codes each; they do not take part in finer planes,
- * whose codes have no zero. */
-static void take_extra(const tern_head *h, const float *v, float step, uint8_t *codes, float *kept)
-{
-    for (int j = 0; j < h->n_extra; j++) {
-        kept[j] = v[h->extra[j]];
-        code4(&kept[j], 1, step, &codes[h->cols + 2 * j]);
-        code4(&kept[j], 1, step / 16.0f, &codes[h->cols + 2 * j + 1]);
-    }
-}
-
-/* |coarse row|, of steps of two. */
-static float size_of(const uint8_t *codes, int n, float scale)
-{
-    int64_t sum = 0;
-    for (int i = 0; i < n; i++) {
-        int v = 2 * codes[i] - 15;
-        sum += v * v;
-    }
-    return scale * sqrtf((float)sum) * (1.0f + 0x1p-20f);
-}
-
-/* |D v| for the remainders v, of which extra ones are in kept. */
-static float radius_of(const tern_head *h, float *v, const float *kept)
-{
-    for (int j = 0; j < h->n_extra; j++)
-        v[h->extra[j]] = kept[j] * 16.0f;
-    return norm_of(v, h->cols);
-}
-
-/* one: room for a row of codes. */
-static void build_row(build *b, int r, float *v, float *work, uint8_t *codes, uint8_t *one)
+/* signs: room for a row of codes. */
+static void build_row(build *b, int r, float *v, float *work, uint8_t *codes, uint8_t *signs)
 {
     tern_head *h = b->h;
     int n = h->cols;
     double norm;
-    float kept[TERN_HEAD_EXTRA], max = 0;
     row_of(b, (size_t)r, v, work, &norm);
     if (!(norm < (double)MAX_NORM)) {
         atomic_store_explicit(&b->beyond, true, memory_order_relaxed); /* joined by the pool */
         return;
     }
-    for (int i = 0; i < n; i++) {
-        v[i] -= h->mean[i];
-        max = fabsf(v[i]) > max ? fabsf(v[i]) : max;
-    }
-    float step = step_of(v, n);
-    if (step > max / 7.5f)
-        step = max / 7.5f;
+    tern_screen_row row = {.v = v,
+                           .mean = h->mean,
+                           .n = n,
+                           .n_extra = h->n_extra,
+                           .n_fine = h->n_fine,
+                           .extra = h->extra,
+                           .signs = signs,
+                           .codes = codes};
+    for (int i = 0; i < h->n_fine; i++)
+        row.fine[i] = h->w1[i] + (size_t)r * h->w1_stride;
+    b->k->screen_row(&row);
     /* |coarse row| <= 7.5 step sqrt(n_col). Sixteen times, for |x| <= 16 |x / D|. */
-    double size = norm + b->mean_norm + 7.5 * (double)step * sqrt((double)h->n_col);
+    double size = norm + b->mean_norm + 7.5 * (double)row.step * sqrt((double)h->n_col);
     float slack = (float)(size * 0x1p-16 + norm * ((double)n / 16.0 + 10.0) * 0x1.02p-20) + 1e-30f;
-    code4(v, n, step, codes);
-    take_extra(h, v, step, codes, kept);
-    h->scale[r] = step / 2;
-    h->size4[r] = size_of(codes, h->n_col, h->scale[r]);
-    h->radius4[r] = (radius_of(h, v, kept) + slack) * (1.0f + 0x1p-20f);
-    for (int i = 0; i < h->n_fine; i++) {
-        code1(v, n, step / (float)(4 << i), one);
-        tern_n1_pack_row(one, n, h->w1[i] + (size_t)r * h->w1_stride);
-        h->radius1[i][r] = (radius_of(h, v, kept) + slack) * (1.0f + 0x1p-20f);
-    }
+    h->scale[r] = row.step / 2;
+    h->size4[r] = row.size;
+    h->radius4[r] = (row.radius[0] + slack) * (1.0f + 0x1p-20f);
+    for (int i = 0; i < h->n_fine; i++)
+        h->radius1[i][r] = (row.radius[1 + i] + slack) * (1.0f + 0x1p-20f);
 }
 
 static void build_lane(void *arg, int lane, int n_lane)
@@ -354,11 +271,13 @@ static tern_code allocate(build *b, int n_fine, int n_lane, tern_err *err)
 }
 
 tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy, int n_fine,
-                         const tern_dir *dir, tern_pool *pool, tern_err *err)
+                         const tern_dir *dir, const tern_kernels *k, tern_pool *pool, tern_err *err)
 {
     int n_lane = tern_pool_size(pool);
-    build b = {
-        .h = h, .dir = dir, .expand = tern_dtype_get(l->src->dtype)->cls == TERN_CLASS_BLOCK};
+    build b = {.h = h,
+               .k = k,
+               .dir = dir,
+               .expand = tern_dtype_get(l->src->dtype)->cls == TERN_CLASS_BLOCK};
     *h = (tern_head){.l = l, .dir = dir, .rows = l->rows, .cols = l->cols, .n_col = l->cols};
     tern_code rc = allocate(&b, n_fine, n_lane, err);
     if (rc == TERN_OK) {

@@ -39,10 +39,10 @@
 /* Rows that a lane reads at a time to compute them exactly. */
 #define TERN_HEAD_READ 4
 /* Most columns with three codes. */
-#define TERN_HEAD_EXTRA 128
+#define TERN_HEAD_EXTRA TERN_SCREEN_MAX_EXTRA
 
 /* Planes beside the coarse one. */
-#define TERN_HEAD_FINE 2
+#define TERN_HEAD_FINE TERN_SCREEN_MAX_FINE
 
 typedef struct tern_head {
     const tern_linear *l; /* borrowed; NULL: nothing is screened */
@@ -77,8 +77,8 @@ bool tern_head_pays(const tern_linear *l, bool any_size);
  * have been read, and single rows copied later; may be NULL. h stays empty (h->l NULL) when some row is beyond bounds.
  * Codes: TERN_E_NOMEM. */
 TERN_CHECK tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy,
-                                    int n_fine, const tern_dir *dir, tern_pool *pool,
-                                    tern_err *err);
+                                    int n_fine, const tern_dir *dir, const tern_kernels *k,
+                                    tern_pool *pool, tern_err *err);
 /* For whoever makes or reads planes: n_fine of h, and what follows from it, rows and columns; where scale is there,
  * also the arrays behind it. */
 void tern_head_fine(tern_head *h, int n_fine);

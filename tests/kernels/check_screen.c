@@ -1,5 +1,6 @@
 /* Screening planes: packing, and products of every variant against the reference, bit for bit; the
  * references are held against plain sums written here. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -266,14 +267,136 @@ static void pictures(void **state)
         assert_int_equal(row[i / 8] >> i % 8 & 1, codes[0][i]);
 }
 
+/* ---- rows into codes ------------------------------------------------------------------------ */
+
+typedef struct coded {
+    check_buf v, codes, fine[TERN_SCREEN_MAX_FINE];
+    tern_screen_row row;
+} coded;
+
+/* The row v with extra columns stored again (toks of them) in so many finer planes (rows). */
+static void code_row(coded *c, tern_any_fn fn, const check_buf *v, const check_buf *mean,
+                     const check_buf *extra, const check_buf *signs, const check_case *k)
+{
+    size_t n = (size_t)k->cols;
+    c->v = check_buf_new(up(n, 8) * sizeof(float), 32);
+    c->codes = check_buf_new(n + 2 * (size_t)k->toks, 1);
+    c->row = (tern_screen_row){.v = c->v.p,
+                               .mean = mean->p,
+                               .n = k->cols,
+                               .n_extra = k->toks,
+                               .n_fine = k->rows,
+                               .extra = extra->p,
+                               .signs = signs->p,
+                               .codes = c->codes.p};
+    for (int i = 0; i < TERN_SCREEN_MAX_FINE; i++) {
+        c->fine[i] = check_buf_new(tern_n1_row_bytes(k->cols), 1);
+        c->row.fine[i] = c->fine[i].p;
+    }
+    memcpy(c->v.p, v->p, n * sizeof(float));
+    ((tern_screen_row_fn)fn)(&c->row);
+    /* Which bits a NaN has is nobody's promise. */
+    c->row.step = isnan(c->row.step) ? -1.0f : c->row.step;
+    c->row.size = isnan(c->row.size) ? -1.0f : c->row.size;
+    for (int i = 0; i <= k->rows; i++)
+        c->row.radius[i] = isnan(c->row.radius[i]) ? -1.0f : c->row.radius[i];
+}
+
+static void coded_done(coded *c)
+{
+    check_buf_free(&c->v);
+    check_buf_free(&c->codes);
+    for (int i = 0; i < TERN_SCREEN_MAX_FINE; i++)
+        check_buf_free(&c->fine[i]);
+}
+
+/* The coarse codes are the nearest, what they leave of the row is no larger than the radius says, and finer
+ * planes leave less. */
+static void hold_coded(const coded *c, const float *v, const float *mean, const check_case *k)
+{
+    double rest = 0, step = (double)c->row.step;
+    for (int i = 0; i < k->cols; i++) {
+        int code = ((const uint8_t *)c->codes.p)[i];
+        double left = (double)v[i] - (double)mean[i] - (code - 7.5) * step;
+        if (code > 0 && code < 15 && fabs(left) > 0.501 * step)
+            fail_msg("column %d of %d is %g steps off", i, k->cols, left / step);
+        rest += left * left;
+    }
+    if (k->toks > 0)
+        return;
+    assert_true(sqrt(rest) <= (double)c->row.radius[0] * 1.0001 + 1e-6);
+    for (int i = 0; k->cols > 500 && i < k->rows; i++)
+        assert_true(c->row.radius[1 + i] < c->row.radius[i]);
+}
+
+static void compare_coded(const coded *got, const coded *want, const tern_kernel *fn,
+                          const check_case *k)
+{
+    check_same(got->codes.p, want->codes.p, got->codes.n, 1, fn, k);
+    check_same(&got->row.step, &want->row.step, 1, sizeof(float), fn, k);
+    check_same(&got->row.size, &want->row.size, 1, sizeof(float), fn, k);
+    check_same(got->row.radius, want->row.radius, 1 + (size_t)k->rows, sizeof(float), fn, k);
+    for (int i = 0; i < k->rows; i++)
+        check_same(got->fine[i].p, want->fine[i].p, got->fine[i].n, 1, fn, k);
+    check_report(check_buf_intact(&got->codes) && check_buf_intact(&got->v) &&
+                     check_buf_intact(&got->fine[0]) && check_buf_intact(&got->fine[1]),
+                 fn, k, "wrote outside its buffers");
+}
+
+static void code_case(const check_case *k, float odd, uint32_t *seed)
+{
+    size_t n = (size_t)k->cols;
+    check_buf v = check_buf_new(n * sizeof(float), 4), mean = check_buf_new(n * sizeof(float), 4);
+    check_buf signs = check_buf_new(n, 1), extra = check_buf_new((size_t)k->toks * 4 + 4, 4);
+    float *values = v.p;
+    coded want, got;
+    for (size_t i = 0; i < n; i++) {
+        values[i] = ((float)(test_rand(seed) % 4001) - 2000.0f) * 1e-4f;
+        ((float *)mean.p)[i] = ((float)(test_rand(seed) % 201) - 100.0f) * 1e-4f;
+    }
+    for (size_t i = 0; i < (size_t)k->toks; i++)
+        ((int32_t *)extra.p)[i] = (int32_t)(i * n / (size_t)k->toks);
+    if (odd != 0)
+        values[test_rand(seed) % n] = odd;
+    code_row(&want, check_ref(TERN_OP_SCREEN_ROW)->fn, &v, &mean, &extra, &signs, k);
+    if (odd == 0)
+        hold_coded(&want, v.p, mean.p, k);
+    for (const tern_kernel *fn = NULL; (fn = check_next(TERN_OP_SCREEN_ROW, fn)) != NULL;) {
+        code_row(&got, fn->fn, &v, &mean, &extra, &signs, k);
+        compare_coded(&got, &want, fn, k);
+        coded_done(&got);
+    }
+    check_report(check_buf_intact(&signs), check_ref(TERN_OP_SCREEN_ROW), k,
+                 "wrote outside its scratch");
+    coded_done(&want);
+    check_buf_free(&v);
+    check_buf_free(&mean);
+    check_buf_free(&signs);
+    check_buf_free(&extra);
+}
+
+static void screen_row(void **state)
+{
+    (void)state;
+    static const int cols[] = {1, 7, 8, 9, 63, 64, 100, 576, 1029, 2560}, extra[] = {0, 1, 5, 128};
+    static const float odd[] = {0, 1e3f, -1e30f, 3e38f, -INFINITY, NAN};
+    uint32_t seed = 3;
+    for (int i = 0; i < N(cols) * N(extra) * N(odd) * (TERN_SCREEN_MAX_FINE + 1); i++) {
+        check_case k = {.rows = i / (N(cols) * N(extra) * N(odd)),
+                        .cols = cols[i % N(cols)],
+                        .toks = extra[i / N(cols) % N(extra)]};
+        if (k.toks <= k.cols)
+            code_case(&k, odd[i / (N(cols) * N(extra)) % N(odd)], &seed);
+    }
+    check_done();
+}
+
 int main(int argc, char **argv)
 {
     check_args(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pictures),
-        cmocka_unit_test(screen4),
-        cmocka_unit_test(screen1),
-        cmocka_unit_test(largest_sums),
+        cmocka_unit_test(pictures),   cmocka_unit_test(screen4),      cmocka_unit_test(screen1),
+        cmocka_unit_test(screen_row), cmocka_unit_test(largest_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

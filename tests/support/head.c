@@ -105,9 +105,9 @@ void head_model_screen(head_model *m, int n_x, int n_fine)
             energy[i] += m->x[(size_t)t * m->e.x_stride + (size_t)i] *
                          m->x[(size_t)t * m->e.x_stride + (size_t)i];
     tern_head_done(&m->w.screen);
-    assert_int_equal(
-        tern_head_init(&m->w.screen, &m->w.head, n_x ? energy : NULL, n_fine, NULL, m->pool, NULL),
-        TERN_OK);
+    assert_int_equal(tern_head_init(&m->w.screen, &m->w.head, n_x ? energy : NULL, n_fine, NULL,
+                                    &m->e.k, m->pool, NULL),
+                     TERN_OK);
     free(energy);
 }
 
