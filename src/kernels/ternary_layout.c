@@ -70,11 +70,19 @@ void tern_t3_unpack_stripe(const uint8_t *stripe, int cols, uint8_t *codes, size
         }
 }
 
-/* ---- T2R1 --------------------------------------------------------------------------------- */
+/* ---- T2R1 and T3R1 ------------------------------------------------------------------------ */
+
+/* Codes that a byte holds, of columns or rows that are 64 apart: each is of a plane. */
+enum { TWO_BITS = 4, TRITS = 5 };
+
+static size_t row_bytes(int planes, int cols)
+{
+    return blocks((size_t)cols, 64 * (size_t)planes) * 64;
+}
 
 size_t tern_t2r1_row_bytes(int cols)
 {
-    return blocks((size_t)cols, 256) * 64;
+    return row_bytes(TWO_BITS, cols);
 }
 
 size_t tern_t2r1_bytes(int rows, int cols)
@@ -82,38 +90,9 @@ size_t tern_t2r1_bytes(int rows, int cols)
     return (size_t)rows * tern_t2r1_row_bytes(cols) + 64;
 }
 
-/* One vector: four planes of 64 columns. */
-static void pack_256(const uint8_t *codes, uint8_t *to)
-{
-    for (int b = 0; b < 64; b++)
-        to[b] =
-            (uint8_t)(codes[b] | codes[64 + b] << 2 | codes[128 + b] << 4 | codes[192 + b] << 6);
-}
-
-void tern_t2r1_pack_row(const uint8_t *codes, int cols, uint8_t *row)
-{
-    int c = 0;
-    for (; cols - c >= 256; c += 256, row += 64)
-        pack_256(codes + c, row);
-    if (c < cols) {
-        uint8_t last[256];
-        memset(last, 1, sizeof last);
-        memcpy(last, codes + c, (size_t)(cols - c));
-        pack_256(last, row);
-    }
-}
-
-void tern_t2r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes)
-{
-    for (int c = 0; c < cols; c++)
-        codes[c] = row[c / 256 * 64 + c % 64] >> (2 * (c % 256 / 64)) & 3;
-}
-
-/* ---- T3R1 --------------------------------------------------------------------------------- */
-
 size_t tern_t3r1_row_bytes(int cols)
 {
-    return blocks((size_t)cols, 320) * 64;
+    return row_bytes(TRITS, cols);
 }
 
 size_t tern_t3r1_bytes(int rows, int cols)
@@ -121,36 +100,62 @@ size_t tern_t3r1_bytes(int rows, int cols)
     return (size_t)rows * tern_t3r1_row_bytes(cols) + 64;
 }
 
-static void pack_320(const uint8_t *codes, uint8_t *to)
+/* One vector: planes of 64 columns. */
+static inline void pack_vector(int planes, const uint8_t *c, uint8_t *to)
 {
-    for (int b = 0; b < 64; b++)
-        to[b] =
-            fraction[(((codes[b] * 3 + codes[64 + b]) * 3 + codes[128 + b]) * 3 + codes[192 + b]) *
-                         3 +
-                     codes[256 + b]];
+    for (int b = 0; b < 64; b++, c++)
+        if (planes == TRITS)
+            to[b] = fraction[(((c[0] * 3 + c[64]) * 3 + c[128]) * 3 + c[192]) * 3 + c[256]];
+        else
+            to[b] = (uint8_t)(c[0] | c[64] << 2 | c[128] << 4 | c[192] << 6);
+}
+
+static inline void pack_row(int planes, const uint8_t *codes, int cols, uint8_t *row)
+{
+    int c = 0, span = 64 * planes;
+    for (; cols - c >= span; c += span, row += 64)
+        pack_vector(planes, codes + c, row);
+    if (c < cols) {
+        uint8_t last[64 * TRITS];
+        memset(last, 1, sizeof last);
+        memcpy(last, codes + c, (size_t)(cols - c));
+        pack_vector(planes, last, row);
+    }
+}
+
+void tern_t2r1_pack_row(const uint8_t *codes, int cols, uint8_t *row)
+{
+    pack_row(TWO_BITS, codes, cols, row);
 }
 
 void tern_t3r1_pack_row(const uint8_t *codes, int cols, uint8_t *row)
 {
-    int c = 0;
-    for (; cols - c >= 320; c += 320, row += 64)
-        pack_320(codes + c, row);
-    if (c < cols) {
-        uint8_t last[320];
-        memset(last, 1, sizeof last);
-        memcpy(last, codes + c, (size_t)(cols - c));
-        pack_320(last, row);
-    }
+    pack_row(TRITS, codes, cols, row);
+}
+
+/* Code n of a byte. */
+static uint8_t code_in(int planes, uint8_t byte, int n)
+{
+    static const uint8_t power[TRITS] = {1, 3, 9, 27, 81}; /* of 3, brings a trit to the front */
+    if (planes == TWO_BITS)
+        return byte >> (2 * n) & 3;
+    return (uint8_t)(3 * (uint8_t)(byte * power[n]) >> 8);
+}
+
+static void unpack_row(int planes, const uint8_t *row, int cols, uint8_t *codes)
+{
+    for (int c = 0; c < cols; c++)
+        codes[c] = code_in(planes, row[c / (64 * planes) * 64 + c % 64], c / 64 % planes);
+}
+
+void tern_t2r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes)
+{
+    unpack_row(TWO_BITS, row, cols, codes);
 }
 
 void tern_t3r1_unpack_row(const uint8_t *row, int cols, uint8_t *codes)
 {
-    for (int v = 0; v * 320 < cols; v++)
-        for (int b = 0; b < 64; b++) {
-            uint8_t p = row[v * 64 + b];
-            for (int c = v * 320 + b, n = 0; n < 5 && c < cols; n++, c += 64, p = (uint8_t)(3 * p))
-                codes[c] = (uint8_t)(3 * p >> 8);
-        }
+    unpack_row(TRITS, row, cols, codes);
 }
 
 /* ---- T2C1 and T3C1 ------------------------------------------------------------------------ */
@@ -185,8 +190,6 @@ size_t tern_t3c1_col_bytes(int rows)
     return blocks((size_t)rows, TERN_T3C1_ROWS) * TERN_T2C1_BYTES;
 }
 
-/* Rows that a byte holds, 64 apart: each is of a plane. */
-enum { TWO_BITS = 4, TRITS = 5 };
 _Static_assert(TERN_T2C1_ROWS == TERN_T2C1_BYTES * TWO_BITS &&
                    TERN_T3C1_ROWS == TERN_T2C1_BYTES * TRITS,
                "columns have the same bytes");
@@ -295,25 +298,25 @@ void tern_t3c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, 
     pack_slice(&(slice_codes){codes, codes_stride, n_row, cols, TRITS}, slice);
 }
 
+static void unpack_slice(const uint8_t *slice, const slice_codes *s, uint8_t *codes)
+{
+    for (int r = 0; r < s->n_row; r++)
+        for (int i = 0; i < s->cols; i++)
+            codes[(size_t)r * s->stride + (size_t)i] =
+                code_in(s->planes, slice[(size_t)i * TERN_T2C1_BYTES + byte_of(s->planes, r)],
+                        r / 64 % s->planes);
+}
+
 void tern_t2c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
                             size_t codes_stride)
 {
-    for (int r = 0; r < n_row; r++)
-        for (int i = 0; i < cols; i++)
-            codes[(size_t)r * codes_stride + (size_t)i] =
-                slice[(size_t)i * TERN_T2C1_BYTES + byte_of(TWO_BITS, r)] >> (2 * (r / 64 % 4)) & 3;
+    unpack_slice(slice, &(slice_codes){NULL, codes_stride, n_row, cols, TWO_BITS}, codes);
 }
 
 void tern_t3c1_unpack_slice(const uint8_t *slice, int n_row, int cols, uint8_t *codes,
                             size_t codes_stride)
 {
-    static const uint8_t power[TRITS] = {1, 3, 9, 27, 81}; /* of 3, brings a trit to the front */
-    for (int r = 0; r < n_row; r++)
-        for (int i = 0; i < cols; i++) {
-            uint8_t byte = slice[(size_t)i * TERN_T2C1_BYTES + byte_of(TRITS, r)];
-            uint8_t p = (uint8_t)(byte * power[r / 64 % TRITS]);
-            codes[(size_t)r * codes_stride + (size_t)i] = (uint8_t)(3 * p >> 8);
-        }
+    unpack_slice(slice, &(slice_codes){NULL, codes_stride, n_row, cols, TRITS}, codes);
 }
 
 /* ---- all of them --------------------------------------------------------------------------- */

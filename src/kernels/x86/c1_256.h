@@ -1,6 +1,6 @@
 /* What the 256-bit column-major products have in common: an interleaved vector is 8 rows, a column four
  * vectors; there are registers for the sums of two interleaved ones at a time, and tokens take turns. */
-#include "kernels/x86/c1_panel.h"
+#include "kernels/x86/c1_tile.h"
 
 INLINE void block_few(const int nt, const bool listed, const col_block *b)
 {
@@ -27,30 +27,4 @@ INLINE void own_pass(const col_block *b, int h, int share, int ahead)
     pass_cols(1, 2, 2, 2 * h + 1, 0, 0, 0, true, b);
 }
 
-#include "kernels/x86/c1_own.h"
-
-#define FEW(nt, listed)                                                                            \
-    static void block_##nt##_##listed(const col_block *b)                                          \
-    {                                                                                              \
-        block_few(nt, listed, b);                                                                  \
-    }
-FEW(1, 0)
-FEW(2, 0)
-FEW(3, 0)
-FEW(4, 0)
-FEW(1, 1)
-FEW(2, 1)
-FEW(3, 1)
-FEW(4, 1)
-
-static void run_cols_256(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)
-{
-    static const col_block_fn few[] = {block_1_0, block_2_0, block_3_0, block_4_0,
-                                       block_1_1, block_2_1, block_3_1, block_4_1};
-    if (k->own)
-        run_own(k, row0, row1);
-    else if (k->n_tok <= FEW_TOKS)
-        run_few(k, row0, row1, few);
-    else
-        run_batch(k, row0, row1, dot);
-}
+#include "kernels/x86/c1_run.h"

@@ -1,6 +1,6 @@
 /* What the 512-bit column-major products have in common: an interleaved vector is 16 rows. The file that includes
  * this defines FEW_TOKS, above which panels are faster. */
-#include "kernels/x86/c1_panel.h"
+#include "kernels/x86/c1_tile.h"
 
 /* Sums of four cells at most: 16 or 24, beside 4 columns, 4 masks, codes. A part is a line. */
 INLINE void block_few(const int nt, const bool listed, const col_block *b)
@@ -35,32 +35,4 @@ INLINE void own_pass(const col_block *b, int h, int share, int ahead)
         pass_cols(1, 4, 0, h, 0, share, ahead, true, b);
 }
 
-#include "kernels/x86/c1_own.h"
-
-#define FEW(nt, listed)                                                                            \
-    static void block_##nt##_##listed(const col_block *b)                                          \
-    {                                                                                              \
-        block_few(nt, listed, b);                                                                  \
-    }
-FEW(1, 0)
-FEW(2, 0)
-FEW(3, 0)
-FEW(4, 0)
-FEW(1, 1)
-FEW(2, 1)
-FEW(3, 1)
-FEW(4, 1)
-
-_Static_assert(FEW_TOKS <= TERN_SPARSE_FEW, "their activations have room");
-
-static void run_cols_512(const tern_mm *k, int row0, int row1)
-{
-    static const col_block_fn few[] = {block_1_0, block_2_0, block_3_0, block_4_0,
-                                       block_1_1, block_2_1, block_3_1, block_4_1};
-    if (k->own)
-        run_own(k, row0, row1);
-    else if (k->n_tok <= FEW_TOKS)
-        run_few(k, row0, row1, few);
-    else
-        run_batch(k, row0, row1, tern_panel_vnni);
-}
+#include "kernels/x86/c1_run.h"

@@ -11,5 +11,5 @@
 
 void tern_mm_t3c1_avx2(const tern_mm *k, int row0, int row1)
 {
-    run_cols_256(k, row0, row1, tern_panel_avx2);
+    run_cols(k, row0, row1, tern_panel_avx2);
 }

@@ -10,5 +10,5 @@
 
 void tern_mm_t3c1_avxvnni(const tern_mm *k, int row0, int row1)
 {
-    run_cols_256(k, row0, row1, tern_panel_avxvnni);
+    run_cols(k, row0, row1, tern_panel_avxvnni);
 }

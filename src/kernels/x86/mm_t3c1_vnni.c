@@ -10,7 +10,7 @@
 
 void tern_mm_t3c1_vnni(const tern_mm *k, int row0, int row1)
 {
-    run_cols_512(k, row0, row1);
+    run_cols(k, row0, row1, tern_panel_vnni);
 }
 
 void tern_t3c1_batch_vnni(const tern_mm *k, int row0, int row1, tern_panel_fn *dot)

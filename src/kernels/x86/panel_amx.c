@@ -18,50 +18,18 @@ void tern_panel_amx(const tern_panels *p)
 /* From so many tokens on tiles are faster (Intel Sapphire Rapids). */
 #define TILE_TOKS 12
 
-void tern_mm_t2r16_amx(const tern_mm *k, int row0, int row1)
-{
-    if (k->n_tok < TILE_TOKS)
-        tern_mm_t2r16_vnni(k, row0, row1);
-    else
-        tern_t2r16_batch_vnni(k, row0, row1, tern_panel_amx);
-}
-
-void tern_mm_t3r16_amx(const tern_mm *k, int row0, int row1)
-{
-    if (k->n_tok < TILE_TOKS)
-        tern_mm_t3r16_vnni(k, row0, row1);
-    else
-        tern_t3r16_batch_vnni(k, row0, row1, tern_panel_amx);
-}
-
-void tern_mm_t2r1_amx(const tern_mm *k, int row0, int row1)
-{
-    if (k->n_tok < TILE_TOKS)
-        tern_mm_t2r1_vnni(k, row0, row1);
-    else
-        tern_t2r1_batch_vnni(k, row0, row1, tern_panel_amx);
-}
-
-void tern_mm_t3r1_amx(const tern_mm *k, int row0, int row1)
-{
-    if (k->n_tok < TILE_TOKS)
-        tern_mm_t3r1_vnni(k, row0, row1);
-    else
-        tern_t3r1_batch_vnni(k, row0, row1, tern_panel_amx);
-}
-
-void tern_mm_t2c1_amx(const tern_mm *k, int row0, int row1)
-{
-    if (k->own || k->n_tok < TILE_TOKS)
-        tern_mm_t2c1_vnni(k, row0, row1);
-    else
-        tern_t2c1_batch_vnni(k, row0, row1, tern_panel_amx);
-}
-
-void tern_mm_t3c1_amx(const tern_mm *k, int row0, int row1)
-{
-    if (k->own || k->n_tok < TILE_TOKS)
-        tern_mm_t3c1_vnni(k, row0, row1);
-    else
-        tern_t3c1_batch_vnni(k, row0, row1, tern_panel_amx);
-}
+/* Columns of each token's own are no matter for tiles. */
+#define BY_TILES(layout)                                                                           \
+    void tern_mm_##layout##_amx(const tern_mm *k, int row0, int row1)                              \
+    {                                                                                              \
+        if (k->own || k->n_tok < TILE_TOKS)                                                        \
+            tern_mm_##layout##_vnni(k, row0, row1);                                                \
+        else                                                                                       \
+            tern_##layout##_batch_vnni(k, row0, row1, tern_panel_amx);                             \
+    }
+BY_TILES(t2r16)
+BY_TILES(t3r16)
+BY_TILES(t2r1)
+BY_TILES(t3r1)
+BY_TILES(t2c1)
+BY_TILES(t3c1)
