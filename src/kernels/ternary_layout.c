@@ -8,6 +8,49 @@ static size_t blocks(size_t n, size_t of)
     return (n + of - 1) / of;
 }
 
+/* ---- bytes -------------------------------------------------------------------------------- */
+
+/* Codes that a byte holds, of columns or rows that are 64 apart: each is of a plane. */
+enum { TWO_BITS = 4, TRITS = 5 };
+
+/* Byte of the number v < 243 that five trits make, 256 v / 243 rounded up but 1 for 0: as no other is whole,
+ * one more than the whole part. That is v and the whole part of 13 v / 243, which (219 v + 16) / 4096 has for
+ * all of them. Other than a table's, these steps in 16 bits are what compilers find vectors for. */
+static inline uint8_t fraction(uint8_t v)
+{
+    uint16_t beyond = (uint16_t)(219 * v + 16) >> 12;
+    return (uint8_t)(v + 1 + beyond);
+}
+
+/* 3 v + code in sums, as bytes have no vectors of products. */
+static inline uint8_t next_trit(uint8_t v, uint8_t code)
+{
+    return (uint8_t)(v + v + v + code);
+}
+
+/* n bytes, each of one code from every plane; two-bit codes leave the last plane alone. */
+static void pack_planes(int planes, const uint8_t *const plane[TRITS], int n, uint8_t *restrict to)
+{
+    const uint8_t *c0 = plane[0], *c1 = plane[1], *c2 = plane[2], *c3 = plane[3], *c4 = plane[4];
+    if (planes == TRITS)
+        for (int i = 0; i < n; i++) {
+            uint8_t v = next_trit(next_trit(c0[i], c1[i]), c2[i]);
+            to[i] = fraction(next_trit(next_trit(v, c3[i]), c4[i]));
+        }
+    else
+        for (int i = 0; i < n; i++)
+            to[i] = (uint8_t)(c0[i] | c1[i] << 2 | c2[i] << 4 | c3[i] << 6);
+}
+
+/* A span of codes, in last with padding when fewer are left. */
+static const uint8_t *padded(const uint8_t *codes, int left, int span, uint8_t *last)
+{
+    if (left >= span)
+        return codes;
+    memset(last, 1, (size_t)span);
+    return memcpy(last, codes, (size_t)left);
+}
+
 /* ---- T3R16 -------------------------------------------------------------------------------- */
 
 size_t tern_t3_stripe_bytes(int cols)
@@ -20,38 +63,41 @@ size_t tern_t3_bytes(int rows, int cols)
     return blocks((size_t)rows, 16) * tern_t3_stripe_bytes(cols) + 64;
 }
 
-/* Byte of each of the 243 numbers that five trits make. */
-#define FRACTION(v) ((v) == 0 ? 1 : ((v)*256 + 242) / 243)
-#define F3(v)       FRACTION(v), FRACTION((v) + 1), FRACTION((v) + 2)
-#define F9(v)       F3(v), F3((v) + 3), F3((v) + 6)
-#define F27(v)      F9(v), F9((v) + 9), F9((v) + 18)
-#define F81(v)      F27(v), F27((v) + 27), F27((v) + 54)
-static const uint8_t fraction[243] = {F81(0), F81(81), F81(162)};
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "four bytes are a word, first lowest");
 
-/* Four columns at once: numbers up to 242 stay in their bytes. */
-static void pack_20(const uint8_t *codes, uint8_t *to)
+/* Numbers of four columns' trits at once, up to 242 in their bytes. Products of two words of codes bring
+ * their sum to the upper word; what they leave in the lower, at most 60 a byte, carries nothing into it. */
+static inline uint32_t four_numbers(const uint8_t *codes)
 {
-    uint32_t c[5], v;
-    memcpy(c, codes, sizeof c);
-    v = (((c[0] * 3 + c[1]) * 3 + c[2]) * 3 + c[3]) * 3 + c[4];
-    v = fraction[v & 255] | (uint32_t)fraction[v >> 8 & 255] << 8 |
-        (uint32_t)fraction[v >> 16 & 255] << 16 | (uint32_t)fraction[v >> 24] << 24;
-    memcpy(to, &v, sizeof v);
+    uint64_t c01, c23;
+    uint32_t c4;
+    memcpy(&c01, codes, sizeof c01);
+    memcpy(&c23, codes + 8, sizeof c23);
+    memcpy(&c4, codes + 16, sizeof c4);
+    c01 *= (uint64_t)81 << 32 | 27;
+    c23 *= (uint64_t)9 << 32 | 3;
+    return (uint32_t)((c01 + c23) >> 32) + c4;
+}
+
+static void fractions(const uint8_t *restrict v, size_t n, uint8_t *restrict to)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = fraction(v[i]);
 }
 
 void tern_t3_pack_stripe(const uint8_t *codes, size_t codes_stride, int cols, uint8_t *stripe)
 {
-    size_t n = (size_t)cols / 20, rest = (size_t)cols % 20;
-    for (size_t r = 0; r < 16; r++) {
-        const uint8_t *c = codes + r * codes_stride;
-        for (size_t b = 0; b < n; b++)
-            pack_20(c + 20 * b, stripe + 64 * b + 4 * r);
-        if (rest) {
-            uint8_t last[20];
-            memset(last, 1, sizeof last);
-            memcpy(last, c + 20 * n, rest);
-            pack_20(last, stripe + 64 * n + 4 * r);
+    enum { VECTORS = 16, SPAN = 20 * VECTORS };
+    uint8_t last[SPAN];
+    uint32_t v[VECTORS][16]; /* of rows */
+    for (int c = 0; c < cols; c += SPAN, stripe += sizeof v) {
+        for (size_t r = 0; r < 16; r++) {
+            const uint8_t *p = padded(codes + r * codes_stride + (size_t)c, cols - c, SPAN, last);
+            for (size_t i = 0; i < VECTORS; i++)
+                v[i][r] = four_numbers(p + 20 * i);
         }
+        size_t n = tern_t3_stripe_bytes(cols - c);
+        fractions((const uint8_t *)v, n < sizeof v ? n : sizeof v, stripe);
     }
 }
 
@@ -71,9 +117,6 @@ void tern_t3_unpack_stripe(const uint8_t *stripe, int cols, uint8_t *codes, size
 }
 
 /* ---- T2R1 and T3R1 ------------------------------------------------------------------------ */
-
-/* Codes that a byte holds, of columns or rows that are 64 apart: each is of a plane. */
-enum { TWO_BITS = 4, TRITS = 5 };
 
 static size_t row_bytes(int planes, int cols)
 {
@@ -100,26 +143,12 @@ size_t tern_t3r1_bytes(int rows, int cols)
     return (size_t)rows * tern_t3r1_row_bytes(cols) + 64;
 }
 
-/* One vector: planes of 64 columns. */
-static inline void pack_vector(int planes, const uint8_t *c, uint8_t *to)
+static void pack_row(int planes, const uint8_t *codes, int cols, uint8_t *row)
 {
-    for (int b = 0; b < 64; b++, c++)
-        if (planes == TRITS)
-            to[b] = fraction[(((c[0] * 3 + c[64]) * 3 + c[128]) * 3 + c[192]) * 3 + c[256]];
-        else
-            to[b] = (uint8_t)(c[0] | c[64] << 2 | c[128] << 4 | c[192] << 6);
-}
-
-static inline void pack_row(int planes, const uint8_t *codes, int cols, uint8_t *row)
-{
-    int c = 0, span = 64 * planes;
-    for (; cols - c >= span; c += span, row += 64)
-        pack_vector(planes, codes + c, row);
-    if (c < cols) {
-        uint8_t last[64 * TRITS];
-        memset(last, 1, sizeof last);
-        memcpy(last, codes + c, (size_t)(cols - c));
-        pack_vector(planes, last, row);
+    uint8_t last[64 * TRITS];
+    for (int c = 0, span = 64 * planes; c < cols; c += span, row += 64) {
+        const uint8_t *p = padded(codes + c, cols - c, span, last);
+        pack_planes(planes, (const uint8_t *[]){p, p + 64, p + 128, p + 192, p + 256}, 64, row);
     }
 }
 
@@ -206,84 +235,55 @@ static int row_of(int planes, int byte)
     return 64 * planes * (byte / 64) + 16 * (byte / 4 % 4) + 4 * (byte / 16 % 4) + byte % 4;
 }
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "eight bytes are a word, first lowest");
-
-static uint64_t load_8(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-/* Bytes of an 8 x 8 square in words: byte i of word j becomes byte j of word i, first byte lowest. */
-static void transpose_8x8(uint64_t *a)
-{
-    static const uint64_t low[] = {0x00ff00ff00ff00ff, 0x0000ffff0000ffff, 0x00000000ffffffff};
-    for (int s = 0; s < 3; s++)
-        for (int i = 0; i < 8; i++)
-            if (!(i >> s & 1)) {
-                uint64_t *x = &a[i], *y = &a[i + (1 << s)];
-                uint64_t t = ((*x >> (8 << s)) ^ *y) & low[s];
-                *y ^= t;
-                *x ^= t << (8 << s);
-            }
-}
-
 typedef struct slice_codes {
     const uint8_t *codes;
     size_t stride;
     int n_row, cols, planes;
 } slice_codes;
 
-/* Codes of a row in columns c .. c+8, first column lowest. */
-static uint64_t eight_codes(const slice_codes *s, int row, int c)
-{
-    uint64_t v = 0x0101010101010101;
-    const uint8_t *p = s->codes + (size_t)row * s->stride + (size_t)c;
-    if (row >= s->n_row)
-        return v;
-    if (s->cols - c >= 8)
-        return load_8(p);
-    for (int i = 0; i < s->cols - c; i++)
-        v = (v & ~((uint64_t)3 << (8 * i))) | (uint64_t)p[i] << (8 * i);
-    return v;
-}
+/* A row of so many columns' bytes, eight times: each code row is read far enough ahead for the processor to
+ * foresee it, and what becomes of them stays in the first cache until it turns, a part after the other. */
+enum { TILE = 1024, TURN = 64 };
+typedef uint8_t tile[8][TILE];
 
-/* Byte of five trits in eight columns: numbers up to 242 stay in their bytes. */
-static uint64_t eight_fractions(const slice_codes *s, int row, int c)
+/* Bytes byte .. byte+8 of n columns from c on, and of those that pad them to a multiple of four. */
+static void pack_tile(const slice_codes *s, int byte, int c, int n, tile to)
 {
-    uint64_t v = 0, bytes = 0;
-    for (int n = 0; n < TRITS; n++)
-        v = v * 3 + eight_codes(s, row + 64 * n, c);
-    for (int i = 0; i < 64; i += 8)
-        bytes |= (uint64_t)fraction[v >> i & 255] << i;
-    return bytes;
-}
-
-/* Bytes byte .. byte+8 of columns c .. c+8, as far as there are columns. */
-static void pack_8x8(const slice_codes *s, int byte, int c, int cols_pad, uint8_t *slice)
-{
-    uint64_t a[8];
-    for (int i = 0; i < 8; i++) {
-        int r = row_of(s->planes, byte + i);
-        a[i] = s->planes == TRITS
-                   ? eight_fractions(s, r, c)
-                   : eight_codes(s, r, c) | eight_codes(s, r + 64, c) << 2 |
-                         eight_codes(s, r + 128, c) << 4 | eight_codes(s, r + 192, c) << 6;
+    uint8_t none[TILE];
+    memset(none, 1, (size_t)n);
+    for (int j = 0; j < 8; j++) {
+        const uint8_t *plane[TRITS];
+        for (int p = 0, row = row_of(s->planes, byte + j); p < TRITS; p++, row += 64)
+            plane[p] = row < s->n_row ? s->codes + (size_t)row * s->stride + (size_t)c : none;
+        pack_planes(s->planes, plane, n, to[j]);
+        memset(to[j] + n, s->planes == TRITS ? fraction(121) : 0x55, (size_t)(-n & 3));
     }
-    transpose_8x8(a);
-    for (int i = 0; i < 8 && c + i < cols_pad; i++)
-        memcpy(slice + (size_t)(c + i) * TERN_T2C1_BYTES + (size_t)byte, &a[i], sizeof a[i]);
+}
+
+/* Eight bytes of each of n columns to their places. */
+static void turn_tile(const tile from, int n, uint8_t *to)
+{
+    uint8_t eight[TURN][8];
+    for (int c = 0; c < n; c += TURN) {
+        int m = n - c < TURN ? n - c : TURN;
+        for (int i = 0; i < m; i++)
+            for (int j = 0; j < 8; j++)
+                eight[i][j] = from[j][c + i];
+        for (int i = 0; i < m; i++, to += TERN_T2C1_BYTES)
+            memcpy(to, eight[i], sizeof eight[i]);
+    }
 }
 
 static void pack_slice(const slice_codes *s, uint8_t *slice)
 {
-    enum { TILE = 128 }; /* columns whose bytes stay in the first cache until they are complete */
-    int cols_pad = (int)blocks((size_t)s->cols, 4) * 4;
-    for (int c0 = 0; c0 < s->cols; c0 += TILE)
-        for (int byte = 0; byte < TERN_T2C1_BYTES; byte += 8)
-            for (int c = c0; c < s->cols && c < c0 + TILE; c += 8)
-                pack_8x8(s, byte, c, cols_pad, slice);
+    tile t;
+    for (int c = 0; c < s->cols; c += TILE, slice += TILE * TERN_T2C1_BYTES) {
+        int n = s->cols - c < TILE ? s->cols - c : TILE;
+        for (int byte = 0; byte < TERN_T2C1_BYTES; byte += 8) {
+            pack_tile(s, byte, c, n, t);
+            turn_tile(t, n + (-n & 3), slice + byte);
+        }
+    }
 }
 
 void tern_t2c1_pack_slice(const uint8_t *codes, size_t codes_stride, int n_row, int cols,

@@ -60,6 +60,23 @@ static void stripes(void **state)
     assert_int_equal(tern_t3_bytes(17, 21), 2 * 2 * 64 + 64);
 }
 
+/* Each of the 243 numbers as its byte. */
+static void numbers(void **state)
+{
+    (void)state;
+    uint8_t codes[5 * 64], row[64];
+    for (int v0 = 0; v0 < 243; v0 += 64) {
+        for (int n = 0; n < 5; n++)
+            for (int b = 0; b < 64; b++)
+                codes[64 * n + b] = (uint8_t)((v0 + b) % 243 / (int[]){81, 27, 9, 3, 1}[n] % 3);
+        tern_t3r1_pack_row(codes, sizeof codes, row);
+        for (int b = 0; b < 64; b++) {
+            int v = (v0 + b) % 243;
+            assert_int_equal(row[b], v == 0 ? 1 : (256 * v + 242) / 243);
+        }
+    }
+}
+
 /* ---- one matrix with activations ---------------------------------------------------------- */
 
 typedef struct fixture {
@@ -475,6 +492,7 @@ int main(int argc, char **argv)
     check_args(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stripes),
+        cmocka_unit_test(numbers),
         cmocka_unit_test(reference),
         cmocka_unit_test(mm_t3r16),
         cmocka_unit_test(many_tokens),
