@@ -9,6 +9,14 @@ void tern_code_values(const uint8_t *codes, size_t n, float scale, float *dst)
         dst[i] = scale * (float)((int)codes[i] - 1);
 }
 
+/* A shift by an amount that is not constant has no vectors of bytes, so it is a product in 16 bits. */
+void tern_code_pairs(const uint8_t *restrict q, size_t n, unsigned shift, uint8_t *restrict codes)
+{
+    uint16_t up = (uint16_t)(256 >> shift);
+    for (size_t i = 0; i < n; i++)
+        codes[i] = (uint8_t)((uint16_t)(no_threes(q[i]) * up) >> 8 & 3);
+}
+
 void tern_code_row(const tern_code_block *f, const tern_tensor *t, size_t row, float *dst)
 {
     uint8_t codes[TERN_CODE_BLOCK_MAX];

@@ -121,6 +121,14 @@ void tern_code_codes(const tern_code_block *f, const tern_tensor *t, size_t row,
                      float *scales);
 /* scale = max |x| of the block, code = x / scale rounded half away from zero, plus 1. */
 void tern_code_pack(const tern_code_block *f, const float *src, size_t n, uint8_t *dst);
+/* Four codes 3 become four codes 1: clear a pair's high bit where its low bit is set as well. A pair
+ * of 1 has no high bit to clear. */
+static inline uint8_t no_threes(uint8_t q)
+{
+    return q & (uint8_t) ~((q & 0x55) << 1);
+}
+/* The codes that n bytes hold at bit `shift`, 1 for code 3. */
+void tern_code_pairs(const uint8_t *q, size_t n, unsigned shift, uint8_t *codes);
 /* dst[i] = scale * (codes[i] - 1) */
 void tern_code_values(const uint8_t *codes, size_t n, float scale, float *dst);
 

@@ -12,32 +12,22 @@
 
 enum { SPAN = 256 };
 
-/* Codes 0..2, and 1 for the code that means nothing. */
-static void decode_packed(const tern_tensor *t, size_t row, uint8_t *restrict codes)
-{
-    size_t quarter = t->ne[1] / 4, n = t->ne[0];
-    const uint8_t *restrict q = t->data + row % quarter * n;
-    unsigned shift = 2 * (unsigned)(row / quarter);
-    for (size_t i = 0; i < n; i++) {
-        uint8_t c = q[i] >> shift & 3;
-        codes[i] = c == 3 ? 1 : c;
-    }
-}
-
 void tern_hf_packed_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes, float *scales)
 {
-    decode_packed(t, row, codes);
+    size_t quarter = t->ne[1] / 4, n = t->ne[0];
+    tern_code_pairs(t->data + row % quarter * n, n, 2 * (unsigned)(row / quarter), codes);
     *scales = t->scale;
 }
 
 void tern_hf_packed_unpack_row(const tern_tensor *t, size_t row, float *dst)
 {
-    size_t quarter = t->ne[1] / 4, n = t->ne[0];
-    const uint8_t *q = t->data + row % quarter * n;
-    unsigned shift = 2 * (unsigned)(row / quarter);
-    for (size_t i = 0; i < n; i++) {
-        int c = q[i] >> shift & 3;
-        dst[i] = t->scale * (float)(c == 3 ? 0 : c - 1);
+    uint8_t codes[SPAN];
+    size_t quarter = t->ne[1] / 4;
+    const uint8_t *q = t->data + row % quarter * t->ne[0];
+    for (size_t i = 0, n; i < t->ne[0]; i += n) {
+        n = t->ne[0] - i < SPAN ? t->ne[0] - i : SPAN;
+        tern_code_pairs(q + i, n, 2 * (unsigned)(row / quarter), codes);
+        tern_code_values(codes, n, t->scale, dst + i);
     }
 }
 

@@ -39,13 +39,6 @@ static float tensor_scale(const tern_tensor *t)
     return tern_bits_f32(load32(t->data + (t->tail ? t->tail : t->ne[0] * t->ne[1] / 4)));
 }
 
-/* Four codes 3 become four codes 1: clear a pair's high bit where its low bit is set as well. A pair
- * of 1 has no high bit to clear. */
-static inline uint8_t no_threes(uint8_t q)
-{
-    return q & (uint8_t) ~((q & 0x55) << 1);
-}
-
 /* n bytes to 4 n codes, in blocks of c bytes. */
 static inline void decode_blocks(const uint8_t *restrict q, size_t n, size_t c,
                                  uint8_t *restrict codes)
@@ -93,13 +86,6 @@ void tern_i2_s_arm_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes
     *scales = tensor_scale(t);
 }
 
-static void decode_column(const uint8_t *restrict q, size_t n, unsigned shift,
-                          uint8_t *restrict codes)
-{
-    for (size_t i = 0; i < n; i++)
-        codes[i] = no_threes(q[i]) >> shift & 3;
-}
-
 void tern_i2_s_rows4_unpack_row(const tern_tensor *t, size_t row, float *dst)
 {
     uint8_t codes[SPAN];
@@ -108,14 +94,14 @@ void tern_i2_s_rows4_unpack_row(const tern_tensor *t, size_t row, float *dst)
     float scale = tensor_scale(t);
     for (size_t i = 0, n; i < t->ne[0]; i += n) {
         n = t->ne[0] - i < SPAN ? t->ne[0] - i : SPAN;
-        decode_column(q + i, n, shift, codes);
+        tern_code_pairs(q + i, n, shift, codes);
         tern_code_values(codes, n, scale, dst + i);
     }
 }
 
 void tern_i2_s_rows4_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes, float *scales)
 {
-    decode_column(t->data + row / 4 * t->ne[0], t->ne[0], 6 - 2 * (unsigned)(row % 4), codes);
+    tern_code_pairs(t->data + row / 4 * t->ne[0], t->ne[0], 6 - 2 * (unsigned)(row % 4), codes);
     *scales = tensor_scale(t);
 }
 

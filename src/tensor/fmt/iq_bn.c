@@ -29,25 +29,27 @@ static const uint8_t *iq2_bn_row(const tern_tensor *t, size_t row)
     return t->data + row * (TERN_IQ2_BN_HEAD + t->ne[0] / ELEMS * sizeof(block_iq2_bn));
 }
 
-static inline void decode_iq2_bn(const block_iq2_bn *restrict b, uint8_t *restrict codes)
+/* n bytes to 4 n codes. */
+static inline void decode_iq2_bn(const uint8_t *restrict q, size_t n, uint8_t *restrict codes)
 {
-    for (size_t j = 0; j < 16; j++) {
-        uint8_t q = b->qs[j];
-        codes[j] = q & 3;
-        codes[16 + j] = q >> 2 & 3;
-        codes[32 + j] = q >> 4 & 3;
-        codes[48 + j] = q >> 6;
-    }
+    enum { C = sizeof(block_iq2_bn) };
+    for (size_t i = 0; i < n; i += C, q += C, codes += ELEMS)
+        for (size_t j = 0; j < C; j++) {
+            codes[j] = q[j] & 3;
+            codes[16 + j] = q[j] >> 2 & 3;
+            codes[32 + j] = q[j] >> 4 & 3;
+            codes[48 + j] = q[j] >> 6;
+        }
 }
 
 void tern_iq2_bn_unpack_row(const tern_tensor *t, size_t row, float *dst)
 {
     uint8_t codes[ELEMS];
     const uint8_t *p = iq2_bn_row(t, row);
-    const block_iq2_bn *b = (const void *)(p + TERN_IQ2_BN_HEAD);
+    const uint8_t *q = p + TERN_IQ2_BN_HEAD;
     float scale = tern_bits_f32(load32(p));
-    for (size_t i = 0; i < t->ne[0]; i += ELEMS) {
-        decode_iq2_bn(b++, codes);
+    for (size_t i = 0; i < t->ne[0]; i += ELEMS, q += sizeof(block_iq2_bn)) {
+        decode_iq2_bn(q, sizeof(block_iq2_bn), codes);
         tern_code_values(codes, ELEMS, scale, dst + i);
     }
 }
@@ -55,10 +57,8 @@ void tern_iq2_bn_unpack_row(const tern_tensor *t, size_t row, float *dst)
 void tern_iq2_bn_unpack_codes(const tern_tensor *t, size_t row, uint8_t *codes, float *scales)
 {
     const uint8_t *p = iq2_bn_row(t, row);
-    const block_iq2_bn *b = (const void *)(p + TERN_IQ2_BN_HEAD);
     *scales = tern_bits_f32(load32(p));
-    for (size_t i = 0; i < t->ne[0]; i += ELEMS)
-        decode_iq2_bn(b++, codes + i);
+    decode_iq2_bn(p + TERN_IQ2_BN_HEAD, t->ne[0] / 4, codes);
 }
 
 static const uint8_t *iq1_bn_row(const tern_tensor *t, size_t row)
