@@ -35,16 +35,18 @@ static bool row_scale_of(const repack *r, const uint8_t *codes, const float *sca
     size_t cols = r->src->ne[0], group = cols / (size_t)r->n_scale;
     bool have = false;
     *out = scales[0];
+    if (r->dt->code_group < 0)
+        return true; /* one for the tensor, and no code 3 */
     for (int g = 0; g < r->n_scale; g++) {
         const uint8_t *c = codes + (size_t)g * group;
-        uint8_t odd = 0, beyond = 0; /* without branches, so that compilers vectorise it */
+        uint8_t least = 1, most = 1;
         for (size_t i = 0; i < group; i++) {
-            odd |= c[i] ^ 1;
-            beyond |= c[i] & (uint8_t)(c[i] >> 1);
+            least = c[i] < least ? c[i] : least;
+            most = c[i] > most ? c[i] : most;
         }
-        if (beyond & 1)
+        if (most > 2)
             return false; /* code 3, +2, is no trit */
-        bool zero = odd == 0;
+        bool zero = least == most;
         if (zero)
             continue;
         if (have && memcmp(&scales[g], out, sizeof *out) != 0)
@@ -62,10 +64,11 @@ static bool unpack_unit(repack *r, int row0, int n_row, uint8_t *codes, float *s
     for (int i = 0; i < r->to->unit; i++) {
         uint8_t *c = codes + (size_t)i * r->codes_stride;
         int row = row0 + i;
-        memset(c, 1, r->codes_stride);
         memset(scales, 0, (size_t)r->n_scale * sizeof *scales);
         if (i < n_row)
             r->dt->unpack_codes(r->src, (size_t)row, c, scales);
+        size_t n = i < n_row ? r->src->ne[0] : 0;
+        memset(c + n, 1, r->codes_stride - n);
         if (!r->per_row)
             for (int g = 0; g < r->n_scale; g++)
                 r->scale[((size_t)(row / 16) * (size_t)r->n_scale + (size_t)g) * 16 +

@@ -59,7 +59,7 @@ typedef struct tern_dtype_info {
     /* Row `row` (over ne[1..3]) as ne[0] floats. NULL for TERN_CLASS_OTHER. */
     void (*unpack_row)(const tern_tensor *t, size_t row, float *dst);
     /* TERNARY only: the row's ne[0] codes 0..3 (value = scale * (code - 1)) and its scales:
-     * ne[0] / code_group of them, or one. */
+     * ne[0] / code_group of them, or one. Where one is for the whole tensor no code is 3. */
     void (*unpack_codes)(const tern_tensor *t, size_t row, uint8_t *codes, float *scales);
     /* Pack src [rows, cols] (row-major) into dst of tern_dtype_bytes({cols, rows}). NULL: this
      * engine does not write the format. Bytes equal the field's reference quantiser, with its

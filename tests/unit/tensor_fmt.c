@@ -353,21 +353,35 @@ static void test_codes_no_quantiser_writes(void **state)
     }
 }
 
-static void test_every_byte_is_three_valued(void **state)
+static void every_byte_is_three_valued(tern_dtype dt)
 {
-    (void)state;
-    static const tern_dtype trits[] = {TERN_DT_TQ1_0, TERN_DT_PTQ1_0, TERN_DT_IQ1_BN};
-    for (size_t k = 0; k < 3; k++)
-        for (int v = 0; v < 256; v++) {
-            const tern_dtype_info *d = tern_dtype_get(trits[k]);
-            uint8_t bytes[64], codes[256];
-            float scale[1];
-            memset(bytes, v, sizeof bytes);
-            tern_tensor t = view(trits[k], (size_t)d->blk_elems, 1, bytes);
-            d->unpack_codes(&t, 0, codes, scale);
+    const tern_dtype_info *d = tern_dtype_get(dt);
+    for (int v = 0; v < 256; v++) {
+        uint8_t bytes[64], codes[256];
+        float scale[1];
+        memset(bytes, v, sizeof bytes);
+        tern_tensor t = view(dt, (size_t)d->blk_elems, (size_t)d->blk_rows, bytes);
+        t.scale = 1.0f;
+        for (size_t row = 0; row < t.ne[1]; row++) {
+            d->unpack_codes(&t, row, codes, scale);
             for (size_t i = 0; i < t.ne[0]; i++)
                 assert_true(codes[i] <= 2);
         }
+    }
+}
+
+/* Trits, and what has one scale for the whole tensor. */
+static void test_every_byte_is_three_valued(void **state)
+{
+    (void)state;
+    every_byte_is_three_valued(TERN_DT_TQ1_0);
+    every_byte_is_three_valued(TERN_DT_PTQ1_0);
+    every_byte_is_three_valued(TERN_DT_IQ1_BN);
+    for (tern_dtype dt = 0; dt < TERN_DT_COUNT; dt++) {
+        const tern_dtype_info *d = tern_dtype_get(dt);
+        if (d->cls == TERN_CLASS_TERNARY && d->code_group < 0)
+            every_byte_is_three_valued(dt);
+    }
 }
 
 /* Two scales: rows and blocks are told apart, and the stored scale is the block's own. */
