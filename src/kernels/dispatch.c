@@ -1,4 +1,5 @@
 #include "kernels/kernel.h"
+#include "kernels/rows.h"
 
 #include <string.h>
 
@@ -45,6 +46,16 @@ void tern_kernels_fall_back(tern_kernels *k, tern_op op)
     for (size_t i = N_ROW; i-- > 0;)
         if (rows[i].op == op && rows[i].isa == TERN_ISA_REF)
             choose(k, &rows[i]);
+}
+
+tern_expand_fn tern_expand_of(const tern_kernels *k, tern_dtype dt)
+{
+#if defined(__x86_64__)
+    if (k->chosen[TERN_OP_MM_BLOCK]->isa != TERN_ISA_REF)
+        return tern_expand_avx2(dt);
+#endif
+    (void)k;
+    return tern_expand_ref(dt);
 }
 
 const char *tern_op_name(tern_op op)

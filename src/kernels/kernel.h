@@ -227,15 +227,17 @@ typedef struct tern_screen1 {
 typedef void (*tern_screen1_fn)(const tern_screen1 *k, int i0, int i1);
 
 /* One row's codes in all planes (model/head.h says what they are). Radii are no less than they should be but for what
- * rounding of v and of step * code takes; NaN and infinities give codes, and sizes that are none. */
+ * rounding of v and of step * code takes; NaN and infinities give codes, and sizes that are none. Finer planes have
+ * some code in columns of extra, which are not in their radii. */
 typedef struct tern_screen_row {
-    float *v; /* [n padded to 8]: the row; lost */
-    const float *mean;
+    float *v;            /* [n padded to 8 with 0]: the row; lost */
+    const float *mean;   /* [n padded to 8 with 0] */
+    const int32_t *keep; /* [n padded to 8]: -1, but 0 in columns of extra and of padding */
     int n, n_extra, n_fine;
     const int32_t *extra; /* [n_extra <= TERN_SCREEN_MAX_EXTRA]: columns that are stored again */
-    uint8_t *signs;       /* [n]: scratch */
     uint8_t *codes;       /* [n + 2 n_extra]: of N4R16, 0..15 */
     uint8_t *fine[TERN_SCREEN_MAX_FINE]; /* rows of N1R1 */
+    float norm;                          /* no less than |row| */
     float step, size;                    /* of the coarse codes; |their row| */
     float radius
         [1 + TERN_SCREEN_MAX_FINE]; /* |D remainder| after the coarse plane, after each finer one */
@@ -329,6 +331,9 @@ static inline int tern_hadamard_size(int n)
 void tern_kv8_put_k(int8_t *page, int j, const int8_t *row, int d_head);
 void tern_kv8_put_v(int8_t *page, int j, const int8_t *row, int d_head);
 
+/* dst f32 <- f16 of any alignment: the very value. */
+typedef void (*tern_f16_load_fn)(const void *x, int n, float *dst);
+
 /* dst f16 <- f32 (round to nearest even), and int8 with one scale: m = max|x|, returns m / 127,
  * q = rint_even(x * (127 / m)). When 127 / m is not finite (m below 3.8e-37) all is 0; when m is inf or
  * NaN so is the scale, and q is 0. int16: the same with 32767 (m below 9.7e-35) and, unless mul is NULL,
@@ -375,6 +380,7 @@ typedef float (*tern_i16_store_fn)(const float *x, const float *mul, int n, int1
     X(AV_F32, av_f32, tern_attn_av_fn)                                                             \
     X(AV_I8, av_i8, tern_kv8_fn)                                                                   \
     X(SOFTMAX, softmax, tern_softmax_fn)                                                           \
+    X(F16_LOAD, f16_load, tern_f16_load_fn)                                                        \
     X(F16_STORE, f16_store, tern_f16_store_fn)                                                     \
     X(KV8_STORE, kv8_store, tern_kv8_store_fn)                                                     \
     X(I16_STORE, i16_store, tern_i16_store_fn)

@@ -11,6 +11,7 @@
 /* The expansion of a dtype; NULL when it is not BLOCK class. Both write the same bits. */
 tern_expand_fn tern_expand_ref(tern_dtype dt);
 tern_expand_fn tern_expand_avx2(tern_dtype dt);
+tern_expand_fn tern_expand_of(const tern_kernels *k, tern_dtype dt); /* that of MM_BLOCK */
 
 /* One expanded row in scratch. Beyond the row's own elements v and scale16 are 0 up to the next
  * multiple of 64 columns, so that a vector of two blocks may be read whole. */

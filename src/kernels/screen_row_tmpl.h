@@ -1,156 +1,203 @@
 /* Coding of rows for screening planes (SCREEN_ROW in kernel.h). The file that includes this names the function,
- * SCREEN_ROW_FN, and is built for an instruction set; elementwise float operations and sums in WAYS parts give the
- * same bits with any. */
+ * SCREEN_ROW_FN, may say how the signs of a vector become bits, SIGN_BITS(v), and is built for an instruction set;
+ * elementwise float operations and sums in WAYS parts give the same bits with any. A row is gone over twice: for its
+ * moments, from which the step follows, and for all codes of eight columns at a time, while their remainders are in
+ * registers. */
 #include "kernels/kernel.h"
 
 #include <math.h>
 #include <string.h>
 
-#define WAYS 8 /* independent sums, for compilers to keep in registers */
+#define WAYS 8 /* columns at once, and independent sums */
+#define BLOCK                                                                                      \
+    64 /* columns whose codes become bytes together: a loop that compilers make vectors of */
 
-static float sum_of(const float *part)
-{
-    return ((part[0] + part[1]) + (part[2] + part[3])) +
-           ((part[4] + part[5]) + (part[6] + part[7]));
-}
+typedef float f32x8 __attribute__((vector_size(4 * WAYS)));
+typedef int32_t i32x8 __attribute__((vector_size(4 * WAYS)));
 
-/* The row without the mean; its largest value of either sign. */
-static float take_mean(float *restrict v, const float *restrict mean, int n)
+#ifndef SIGN_BITS
+#define SIGN_BITS(v) bits_of(&(v))
+static inline uint8_t bits_of(const i32x8 *v)
 {
-    float part[WAYS] = {0}, max = 0;
-    int i = 0;
-    for (int k = 0; k < n; k++)
-        v[k] -= mean[k];
-    for (; i + WAYS <= n; i += WAYS)
-        for (int j = 0; j < WAYS; j++)
-            part[j] = fabsf(v[i + j]) > part[j] ? fabsf(v[i + j]) : part[j];
-    for (; i < n; i++)
-        part[0] = fabsf(v[i]) > part[0] ? fabsf(v[i]) : part[0];
+    unsigned bits = 0;
     for (int j = 0; j < WAYS; j++)
-        max = part[j] > max ? part[j] : max;
-    return max;
+        bits |= (unsigned)((*v)[j] & 1) << j;
+    return (uint8_t)bits;
+}
+#endif
+
+typedef struct moments {
+    f32x8 row;            /* squares with the mean */
+    f32x8 square, fourth; /* squares and their squares without it */
+    i32x8 max;            /* the bits of the largest sizes */
+} moments;
+
+static float sum_of(const f32x8 *parts)
+{
+    float p[WAYS];
+    memcpy(p, parts, sizeof p);
+    return ((p[0] + p[1]) + (p[2] + p[3])) + ((p[4] + p[5]) + (p[6] + p[7]));
 }
 
-/* No less than |v|. */
-static float norm_of(const float *v, int n)
+/* No less than the root of a sum of n squares, n / 8 additions of positive terms, of which those below the least
+ * normal number may be lost. */
+static float norm_of(float squares, int n)
 {
-    float part[WAYS] = {0};
-    int i = 0;
-    for (; i + WAYS <= n; i += WAYS)
-        for (int j = 0; j < WAYS; j++)
-            part[j] += v[i + j] * v[i + j];
-    for (; i < n; i++)
-        part[0] += v[i] * v[i];
-    return sqrtf(sum_of(part)) * (1.0f + 0x1p-10f); /* n / 8 additions of positive terms */
+    return sqrtf(squares) * (1.0f + 0x1p-10f) + sqrtf((float)n) * 0x1p-62f;
 }
 
-/* The coarse step for a row v. Of Gaussian values the error is least at 0.34 of their deviation a step, and at 0.42
- * once finer planes have followed, which do not mend what the coarse one clipped. Both are larger where more
- * values lie far out; these figures leave the fewest rows open of SmolLM2 and of Gaussian ones (docs/HEAD.md). */
-static float step_of(const float *v, int n, float max)
+/* Takes the mean from the row. */
+static void take_moments(float *restrict v, const float *restrict mean, int n, moments *m)
 {
-    float second[WAYS] = {0}, fourth[WAYS] = {0};
-    for (int i = 0; i + WAYS <= n; i += WAYS) /* the last few do not matter */
-        for (int j = 0; j < WAYS; j++) {
-            float square = v[i + j] * v[i + j];
-            second[j] += square;
-            fourth[j] += square * square;
-        }
-    float square = sum_of(second) / (float)n;
-    float kurtosis = sum_of(fourth) / (float)n / (square * square);
+    memset(m, 0, sizeof *m);
+    for (int i = 0; i < n; i += WAYS) {
+        f32x8 x, y, square;
+        memcpy(&x, v + i, sizeof x);
+        memcpy(&y, mean + i, sizeof y);
+        m->row += x * x;
+        x -= y;
+        memcpy(v + i, &x, sizeof x);
+        square = x * x;
+        m->square += square;
+        m->fourth += square * square;
+        i32x8 size = (i32x8)x & INT32_MAX, larger = size > m->max; /* as their bits are */
+        m->max = (size & larger) | (m->max & ~larger);
+    }
+}
+
+/* The coarse step. Of Gaussian values the error is least at 0.34 of their deviation a step, and at 0.42 once finer
+ * planes have followed, which do not mend what the coarse one clipped. Both are larger where more values lie far
+ * out; these figures leave the fewest rows open of SmolLM2 and of Gaussian ones (docs/HEAD.md). */
+static float step_of(const moments *m, int n)
+{
+    float square = sum_of(&m->square) / (float)n, part[WAYS], max = 0;
+    float kurtosis = sum_of(&m->fourth) / (float)n / (square * square);
     float steps = 0.36f + 0.12f * (kurtosis - 3.0f);
     steps = steps > 0.34f ? steps : 0.34f; /* NaN too: of nothing but zeros */
-    float step = norm_of(v, n) / sqrtf((float)n) * (steps < 0.6f ? steps : 0.6f);
+    float step = sqrtf(square) * (steps < 0.6f ? steps : 0.6f);
+    memcpy(part, &m->max, sizeof part);
+    for (int j = 0; j < WAYS; j++)
+        max = part[j] > max ? part[j] : max;
     return step > max / 7.5f ? max / 7.5f : step;
 }
 
-/* Nearest code of 0..15 at t = value / step + 7.5; NaN gives 0. */
-static inline float nearest(float t)
+static inline float inverse_of(float step)
 {
+    return step > 0.0f ? 1.0f / step : 0.0f;
+}
+
+/* Nearest code of 0..15 at *v / step + 7.5, 0 for NaN; *v becomes the remainder. */
+static uint8_t code_one(float *v, float step)
+{
+    float t = *v * inverse_of(step) + 7.5f;
     t = t > 0.0f ? t : 0.0f;
     t = t < 15.0f ? t : 15.0f;
-    return (float)(int)(t + 0.5f);
+    int c = (int)(t + 0.5f);
+    *v -= ((float)c - 7.5f) * step;
+    return (uint8_t)c;
 }
 
-typedef float f32x8 __attribute__((vector_size(32)));
-typedef int32_t i32x8 __attribute__((vector_size(32)));
-
-/* Codes of 0..15; v becomes the remainder. By hand, for compilers turn the bounds into jumps, and narrow numbers one by
- * one unless that is a loop of its own. */
-static void code4(float *v, int n, float step, uint8_t *codes)
+/* The same of eight columns. */
+static inline void code_eight(f32x8 *v, float inverse, float step, i32x8 *codes)
 {
-    enum { BLOCK = 64 };
-    float inverse = step > 0.0f ? 1.0f / step : 0.0f;
     const i32x8 top = (i32x8)((f32x8){0} + 15.0f);
-    int32_t wide[BLOCK];
+    f32x8 t = *v * inverse + 7.5f;
+    t = (f32x8)((i32x8)t & (t > 0.0f));
+    t = (f32x8)(((i32x8)t & (t < 15.0f)) | (top & ~(t < 15.0f)));
+    *codes = __builtin_convertvector(t + 0.5f, i32x8);
+    *v -= (__builtin_convertvector(*codes, f32x8) - 7.5f) * step;
+}
+
+/* Squares of what the planes make, and of what each leaves; half the steps of finer ones. */
+typedef struct planes {
+    f32x8 size, rest[1 + TERN_SCREEN_MAX_FINE], step[TERN_SCREEN_MAX_FINE];
+} planes;
+
+/* Codes of columns i..i+8 in all planes. */
+static inline void code_columns(const tern_screen_row *k, int i, const i32x8 *inside, int n_fine,
+                                float inverse, i32x8 *codes, planes *p)
+{
+    f32x8 v, coarse, left;
+    i32x8 keep;
+    memcpy(&v, k->v + i, sizeof v);
+    memcpy(&keep, k->keep + i, sizeof keep);
+    code_eight(&v, inverse, k->step, codes);
+    coarse = (f32x8)((i32x8)(__builtin_convertvector(*codes, f32x8) - 7.5f) & *inside);
+    p->size += coarse * coarse;
+    left = (f32x8)((i32x8)v & keep);
+    p->rest[0] += left * left;
+    for (int f = 0; f < n_fine; f++) {
+        i32x8 above = v > 0.0f;
+        k->fine[f][i / WAYS] = SIGN_BITS(above);
+        v -= (f32x8)((i32x8)p->step[f] | (~above & INT32_MIN)); /* step or -step */
+        left = (f32x8)((i32x8)v & keep);
+        p->rest[1 + f] += left * left;
+    }
+}
+
+/* The row by value, for codes are written that it might be made of. */
+static inline void code_row(const tern_screen_row k, int n_fine, planes *p)
+{
+    float inverse = inverse_of(k.step);
+    i32x8 inside = (i32x8){0} - 1, codes;
     int i = 0;
-    for (; i + BLOCK <= n; i += BLOCK) {
-        for (int j = 0; j < BLOCK; j += 8) {
-            f32x8 x, t;
-            memcpy(&x, v + i + j, sizeof x);
-            t = x * inverse + 7.5f;
-            t = (f32x8)((i32x8)t & (t > 0.0f));
-            t = (f32x8)(((i32x8)t & (t < 15.0f)) | (top & ~(t < 15.0f)));
-            i32x8 c = __builtin_convertvector(t + 0.5f, i32x8);
-            x -= (__builtin_convertvector(c, f32x8) - 7.5f) * step;
-            memcpy(v + i + j, &x, sizeof x);
-            memcpy(wide + j, &c, sizeof c);
+    memset(p, 0, sizeof *p);
+    for (int f = 0; f < n_fine; f++)
+        p->step[f] += k.step / (float)(4 << f);
+    for (; i + BLOCK <= k.n; i += BLOCK) {
+        uint8_t *restrict to = k.codes + i;
+        int32_t wide[BLOCK];
+        for (int j = 0; j < BLOCK; j += WAYS) {
+            code_columns(&k, i + j, &inside, n_fine, inverse, &codes, p);
+            memcpy(wide + j, &codes, sizeof codes);
         }
         for (int j = 0; j < BLOCK; j++)
-            codes[i + j] = (uint8_t)wide[j];
+            to[j] = (uint8_t)wide[j];
     }
-    for (; i < n; i++) {
-        float c = nearest(v[i] * inverse + 7.5f);
-        v[i] -= (c - 7.5f) * step;
-        codes[i] = (uint8_t)(int)c;
-    }
-}
-
-/* The same, of which signs are kept. */
-static void code1(float *restrict v, int n, float step, uint8_t *restrict codes)
-{
-    for (int i = 0; i < n; i++) {
-        codes[i] = v[i] > 0.0f;
-        v[i] -= v[i] > 0.0f ? step : -step;
+    for (; i < k.n; i += WAYS) {
+        for (int j = 0; j < WAYS; j++)
+            inside[j] = i + j < k.n ? -1 : 0;
+        code_columns(&k, i, &inside, n_fine, inverse, &codes, p);
+        for (int j = 0; j < WAYS && i + j < k.n; j++)
+            k.codes[i + j] = (uint8_t)codes[j];
     }
 }
 
-/* |coarse row|, of steps of two. */
-static float size_of(const uint8_t *codes, int n, float scale)
+/* Columns of extra have two more codes each; *size and *rest gain their squares. */
+static void code_extra(const tern_screen_row *k, float *size, float *rest)
 {
-    int32_t sum = 0; /* TERN_SCREEN_MAX_COLS * 15^2 fit */
-    for (int i = 0; i < n; i++) {
-        int v = 2 * codes[i] - 15;
-        sum += v * v;
+    for (int j = 0; j < k->n_extra; j++) {
+        float left = k->v[k->extra[j]];
+        uint8_t *codes = k->codes + k->n + 2 * j;
+        (void)code_one(&left, k->step);
+        codes[0] = code_one(&left, k->step);
+        codes[1] = code_one(&left, k->step / 16.0f);
+        for (int i = 0; i < 2; i++)
+            *size += ((float)codes[i] - 7.5f) * ((float)codes[i] - 7.5f);
+        *rest += 256.0f * (left * left);
     }
-    return scale * sqrtf((float)sum) * (1.0f + 0x1p-20f);
-}
-
-/* |D v| for the remainders v, of which extra ones are in kept. */
-static float radius_of(const tern_screen_row *k, const float *kept)
-{
-    for (int j = 0; j < k->n_extra; j++)
-        k->v[k->extra[j]] = kept[j] * 16.0f;
-    return norm_of(k->v, k->n);
 }
 
 void SCREEN_ROW_FN(tern_screen_row *k)
 {
-    int n = k->n;
-    float kept[TERN_SCREEN_MAX_EXTRA], max = take_mean(k->v, k->mean, n);
-    k->step = step_of(k->v, n, max);
-    code4(k->v, n, k->step, k->codes);
-    /* Columns of extra have two more codes each; they do not take part in finer planes, whose codes have no zero. */
-    for (int j = 0; j < k->n_extra; j++) {
-        kept[j] = k->v[k->extra[j]];
-        code4(&kept[j], 1, k->step, &k->codes[n + 2 * j]);
-        code4(&kept[j], 1, k->step / 16.0f, &k->codes[n + 2 * j + 1]);
-    }
-    k->size = size_of(k->codes, n + 2 * k->n_extra, k->step / 2);
-    k->radius[0] = radius_of(k, kept);
-    for (int i = 0; i < k->n_fine; i++) {
-        code1(k->v, n, k->step / (float)(4 << i), k->signs);
-        tern_n1_pack_row(k->signs, n, k->fine[i]);
-        k->radius[1 + i] = radius_of(k, kept);
-    }
+    size_t used = ((size_t)k->n + 7) / 8;
+    moments m;
+    planes p;
+    take_moments(k->v, k->mean, k->n, &m);
+    k->norm = norm_of(sum_of(&m.row), k->n);
+    k->step = step_of(&m, k->n);
+    if (k->n_fine == 0) /* numbers that compilers see, for sums in registers */
+        code_row(*k, 0, &p);
+    else if (k->n_fine == 1)
+        code_row(*k, 1, &p);
+    else
+        code_row(*k, 2, &p);
+    float size = sum_of(&p.size), rest = 0;
+    code_extra(k, &size, &rest);
+    k->size = k->step * sqrtf(size) * (1.0f + 0x1p-20f);
+    for (int i = 0; i <= k->n_fine; i++)
+        k->radius[i] = norm_of(sum_of(&p.rest[i]) + rest, k->n);
+    for (int i = 0; i < k->n_fine; i++)
+        memset(k->fine[i] + used, 0, tern_n1_row_bytes(k->n) - used);
 }
+_Static_assert(TERN_SCREEN_MAX_FINE == 2, "numbers of planes that are written out");

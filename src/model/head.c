@@ -53,53 +53,53 @@ size_t tern_head_memory(const tern_head *h)
 typedef struct build {
     tern_head *h;
     const tern_kernels *k;
-    const tern_dir *dir; /* NULL: none */
-    bool expand;         /* BLOCK class */
-    float *work;         /* [n_lane][work_stride]: one row and its absolute form */
-    uint8_t *codes; /* [n_lane][17][codes_stride]: 16 rows of 4-bit codes, one of 1-bit codes */
-    double *sums;   /* [n_lane][cols]: for the mean */
+    const tern_dir *dir;   /* NULL: none */
+    tern_expand_fn expand; /* of the BLOCK class, else NULL */
+    float *work;           /* [n_lane][work_stride]: one row and its expanded form */
+    int32_t *keep;         /* [cols padded to 64]: see tern_screen_row */
+    uint8_t *codes;        /* [n_lane][16][codes_stride]: rows of 4-bit codes */
+    double *sums;          /* [n_lane][cols]: for the mean */
     size_t work_stride, codes_stride;
     double mean_norm;
     _Atomic bool beyond; /* a row that is not screened; any lane may raise it */
 } build;
 
-#define WAYS 8 /* independent sums, for compilers to keep in registers */
-
-static double squares_of(const float *v, int n)
-{
-    double part[WAYS] = {0}, sum = 0;
-    int i = 0;
-    for (; i + WAYS <= n; i += WAYS)
-        for (int j = 0; j < WAYS; j++)
-            part[j] += (double)v[i + j] * (double)v[i + j];
-    for (; i < n; i++)
-        part[0] += (double)v[i] * (double)v[i];
-    for (int j = 0; j < WAYS; j++)
-        sum += part[j];
-    return sum;
-}
-
-/* Row r as its kernel sees it; *norm: with the parts of each value taken absolutely. */
-static void row_of(const build *b, size_t r, float *w, float *work, double *norm)
+/* Row r as its kernel sees it. Returns, of a format with minima, the norm of the row with the parts of each value taken
+ * absolutely, else 0. */
+static float row_of(const build *b, size_t r, float *w, float *work)
 {
     const tern_linear *l = b->h->l;
+    tern_dtype dt = l->src->dtype;
     int cols = b->h->cols;
     double sum = 0;
     if (!b->expand) {
-        tern_dtype_get(l->src->dtype)->unpack_row(l->src, r, w);
-        sum = squares_of(w, cols);
-    } else {
-        bool has_min = tern_expand_has_min(l->src->dtype);
-        tern_row_slot s = tern_row_slot_get(work, cols, 0);
-        tern_expand_ref(l->src->dtype)(l->w + r * l->w_stride, cols, s.v, s.scale16, s.min16);
-        for (int i = 0; i < cols; i++) {
-            float product = s.scale16[i / 16] * (float)s.v[i], min = has_min ? s.min16[i / 16] : 0;
-            w[i] = product + min;
-            double size = fabs((double)product) + fabs((double)min);
-            sum += size * size;
-        }
+        if (dt == TERN_DT_F16)
+            b->k->f16_load(l->w + r * l->w_stride, cols, w);
+        else
+            tern_dtype_get(dt)->unpack_row(l->src, r, w);
+        return 0;
     }
-    *norm = sqrt(sum);
+    tern_row_slot s = tern_row_slot_get(work, cols, 0);
+    b->expand(l->w + r * l->w_stride, cols, s.v, s.scale16, s.min16);
+    for (int i = 0; i < cols; i += 16)
+        for (int j = 0; j < 16; j++)
+            w[i + j] = s.scale16[i / 16] * (float)s.v[i + j];
+    if (!tern_expand_has_min(dt))
+        return 0;
+    for (int i = 0; i < cols; i++) {
+        double size = fabs((double)w[i]) + fabs((double)s.min16[i / 16]);
+        sum += size * size;
+        w[i] += s.min16[i / 16];
+    }
+    return (float)(sqrt(sum) * (1.0 + 0x1p-20));
+}
+
+static double squares_of(const float *v, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += (double)v[i] * (double)v[i];
+    return sum;
 }
 
 /* Rows [row0, row1) were read, and are not needed for a while. */
@@ -119,13 +119,13 @@ static void mean_lane(void *arg, int lane, int n_lane)
 {
     build *b = arg;
     int begin, end;
-    double *sum = b->sums + (size_t)lane * (size_t)b->h->cols, norm;
+    double *sum = b->sums + (size_t)lane * (size_t)b->h->cols;
     float *w = b->work + (size_t)lane * b->work_stride;
     float *work = w + tern_round_up((size_t)b->h->cols, 64);
     tern_pool_split(b->h->rows, 16, lane, n_lane, &begin, &end);
     for (int r = begin; r < end; r += 16) {
-        row_of(b, (size_t)r, w, work, &norm);
-        if (!(norm < (double)MAX_NORM))
+        (void)row_of(b, (size_t)r, w, work);
+        if (!(squares_of(w, b->h->cols) < (double)MAX_NORM * (double)MAX_NORM))
             continue; /* the pass over all rows will see it */
         for (int i = 0; i < b->h->cols; i++)
             sum[i] += (double)w[i];
@@ -180,28 +180,36 @@ static void choose_extra(tern_head *h, const float *energy)
     h->n_col = h->cols + 2 * h->n_extra;
 }
 
-/* signs: room for a row of codes. */
-static void build_row(build *b, int r, float *v, float *work, uint8_t *codes, uint8_t *signs)
+static void mark_kept(build *b)
+{
+    for (int i = 0; i < b->h->cols; i++)
+        b->keep[i] = -1;
+    for (int j = 0; j < b->h->n_extra; j++)
+        b->keep[b->h->extra[j]] = 0;
+}
+
+static void build_row(build *b, int r, float *v, float *work, uint8_t *codes)
 {
     tern_head *h = b->h;
     int n = h->cols;
-    double norm;
-    row_of(b, (size_t)r, v, work, &norm);
-    if (!(norm < (double)MAX_NORM)) {
-        atomic_store_explicit(&b->beyond, true, memory_order_relaxed); /* joined by the pool */
-        return;
-    }
     tern_screen_row row = {.v = v,
                            .mean = h->mean,
+                           .keep = b->keep,
                            .n = n,
                            .n_extra = h->n_extra,
                            .n_fine = h->n_fine,
                            .extra = h->extra,
-                           .signs = signs,
                            .codes = codes};
     for (int i = 0; i < h->n_fine; i++)
         row.fine[i] = h->w1[i] + (size_t)r * h->w1_stride;
+    float parts = row_of(b, (size_t)r, v, work);
     b->k->screen_row(&row);
+    float larger = parts > row.norm ? parts : row.norm; /* where parts is a NaN, so is the other */
+    if (!(larger < MAX_NORM)) {
+        atomic_store_explicit(&b->beyond, true, memory_order_relaxed); /* joined by the pool */
+        return;
+    }
+    double norm = (double)larger;
     /* |coarse row| <= 7.5 step sqrt(n_col). Sixteen times, for |x| <= 16 |x / D|. */
     double size = norm + b->mean_norm + 7.5 * (double)row.step * sqrt((double)h->n_col);
     float slack = (float)(size * 0x1p-16 + norm * ((double)n / 16.0 + 10.0) * 0x1.02p-20) + 1e-30f;
@@ -219,13 +227,12 @@ static void build_lane(void *arg, int lane, int n_lane)
     int begin, end;
     float *v = b->work + (size_t)lane * b->work_stride;
     float *work = v + tern_round_up((size_t)h->cols, 64);
-    uint8_t *codes = b->codes + (size_t)lane * 17 * b->codes_stride;
+    uint8_t *codes = b->codes + (size_t)lane * 16 * b->codes_stride;
     tern_pool_split(h->rows, 16, lane, n_lane, &begin, &end);
     for (int row0 = begin; row0 < end; row0 += 16) {
         memset(codes, 0, 16 * b->codes_stride);
         for (int i = 0; i < 16 && row0 + i < h->rows; i++)
-            build_row(b, row0 + i, v, work, codes + (size_t)i * b->codes_stride,
-                      codes + 16 * b->codes_stride);
+            build_row(b, row0 + i, v, work, codes + (size_t)i * b->codes_stride);
         tern_n4_pack_stripe(codes, b->codes_stride, h->n_col,
                             h->w4 + (size_t)(row0 / 16) * h->w4_stride);
         if (row0 / 16 % (LET_GO_ROWS / 16) == 0)
@@ -256,7 +263,8 @@ static tern_code allocate(build *b, int n_fine, int n_lane, tern_err *err)
     b->work_stride = cols + tern_row_slot_bytes(h->cols) / sizeof(float) + 64;
     b->codes_stride = cols + 2 * TERN_HEAD_EXTRA;
     b->work = tern_calloc((size_t)n_lane * b->work_stride, sizeof *b->work);
-    b->codes = tern_calloc((size_t)n_lane * 17, b->codes_stride);
+    b->keep = tern_calloc(cols, sizeof *b->keep);
+    b->codes = tern_calloc((size_t)n_lane * 16, b->codes_stride);
     b->sums = tern_calloc((size_t)n_lane * (size_t)h->cols, sizeof *b->sums);
     h->extra = tern_calloc(TERN_HEAD_EXTRA, sizeof *h->extra);
     h->mean = tern_calloc(cols, sizeof *h->mean);
@@ -264,7 +272,7 @@ static tern_code allocate(build *b, int n_fine, int n_lane, tern_err *err)
     tern_head_fine(h, n_fine);
     for (int i = 0; i < n_fine; i++)
         all &= (h->w1[i] = tern_pages_alloc(h->w1_bytes)) != NULL;
-    if (all && b->work && b->codes && b->sums && h->extra && h->mean && h->scale)
+    if (all && b->work && b->keep && b->codes && b->sums && h->extra && h->mean && h->scale)
         return TERN_OK;
     return tern_fail(err, TERN_E_NOMEM, "tensor '%s': out of memory for its screening planes",
                      h->l->src->name);
@@ -277,11 +285,14 @@ tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy
     build b = {.h = h,
                .k = k,
                .dir = dir,
-               .expand = tern_dtype_get(l->src->dtype)->cls == TERN_CLASS_BLOCK};
+               .expand = tern_dtype_get(l->src->dtype)->cls == TERN_CLASS_BLOCK
+                             ? tern_expand_of(k, l->src->dtype)
+                             : NULL};
     *h = (tern_head){.l = l, .dir = dir, .rows = l->rows, .cols = l->cols, .n_col = l->cols};
     tern_code rc = allocate(&b, n_fine, n_lane, err);
     if (rc == TERN_OK) {
         choose_extra(h, energy);
+        mark_kept(&b);
         h->w4_stride = tern_n4_stripe_bytes(h->n_col);
         h->w4_bytes = tern_n4_bytes(h->rows, h->n_col);
         h->w4 = tern_pages_alloc(h->w4_bytes);
@@ -295,6 +306,7 @@ tern_code tern_head_init(tern_head *h, const tern_linear *l, const float *energy
         tern_pool_run(pool, build_lane, &b);
     }
     tern_free(b.work);
+    tern_free(b.keep);
     tern_free(b.codes);
     tern_free(b.sums);
     if (rc != TERN_OK || b.beyond)

@@ -334,6 +334,26 @@ static void f16_rounds(void **state)
     }
 }
 
+/* The value of every half, whatever follows the last one. */
+static void f16_values(void **state)
+{
+    (void)state;
+    static uint16_t all[1 << 16];
+    static float values[1 << 16];
+    for (int i = 0; i < 1 << 16; i++)
+        all[i] = (uint16_t)i;
+    for (const tern_kernel *k = NULL; (k = each(TERN_OP_F16_LOAD, k));)
+        for (int n = (1 << 16) - 37; n <= 1 << 16; n++) {
+            values[n - 1] = values[n & 0xffff] = 7;
+            ((tern_f16_load_fn)k->fn)(all, n, values);
+            for (int i = 0; i < n; i++) {
+                float want = tern_f16_to_f32(all[i]);
+                assert_true(values[i] == want || (isnan(want) && isnan(values[i])));
+            }
+            assert_true(n == 1 << 16 || values[n] == 7);
+        }
+}
+
 static void kv8_rounds(void **state)
 {
     (void)state;
@@ -656,6 +676,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(rope_turns_pairs),
         cmocka_unit_test(hadamard_is_its_matrix),
         cmocka_unit_test(f16_rounds),
+        cmocka_unit_test(f16_values),
         cmocka_unit_test(kv8_rounds),
         cmocka_unit_test(i16_rounds),
         cmocka_unit_test(attention_equals_reference),

@@ -240,6 +240,9 @@ static void run_vector(const tern_kernel *k, vectors *v)
     case TERN_OP_SOFTMAX:
         ((tern_softmax_fn)k->fn)(v->y, N, &m, &l);
         break;
+    case TERN_OP_F16_LOAD:
+        ((tern_f16_load_fn)k->fn)(v->f16, N, v->y);
+        break;
     case TERN_OP_F16_STORE:
         ((tern_f16_store_fn)k->fn)(v->x, N, v->f16);
         break;

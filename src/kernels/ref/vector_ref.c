@@ -64,6 +64,15 @@ void tern_scale_add_ref(float *y, float a, const float *x, float b, int n)
         y[i] = y[i] * a + x[i] * b;
 }
 
+void tern_f16_load_ref(const void *x, int n, float *dst)
+{
+    for (int i = 0; i < n; i++) {
+        uint16_t h;
+        memcpy(&h, (const uint8_t *)x + 2 * i, sizeof h);
+        dst[i] = tern_f16_to_f32(h);
+    }
+}
+
 void tern_f16_store_ref(const float *x, int n, uint16_t *dst)
 {
     for (int i = 0; i < n; i++)

@@ -128,6 +128,12 @@ void LANES_FN(hadamard)(float *x, int n)
             }
 }
 
+void LANES_FN(f16_load)(const void *x, int n, float *dst)
+{
+    FOR_LANES(i, m, n)
+    vf_store_n(dst + i, vf_load_n_f16((const uint8_t *)x + 2 * i, m), m);
+}
+
 void LANES_FN(f16_store)(const float *x, int n, uint16_t *dst)
 {
     FOR_LANES(i, m, n)
