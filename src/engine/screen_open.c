@@ -10,18 +10,11 @@
 
 /* Prose, talk, figures, code and another language, so that few kinds of text come unexpected. */
 static const char sample_text[] =
-    "The river ran slowly past the old mill, where Anna had once learned to swim. \"Come back "
-    "before "
-    "dark,\" her father said, and she promised that she would. In 1923 the town built a second "
-    "bridge; "
-    "it cost $4.5 million.\n"
-    "User: What is the capital of France?\nAssistant: The capital of France is Paris.\n"
-    "double sum(const double *x, int n) { double s = 0; for (int i = 0; i < n; i++) s += x[i]; }\n"
-    "Es war einmal ein K\xc3\xb6nig, der hatte drei S\xc3\xb6hne. If x^2 = 16, then x = 4 or x = "
-    "-4.";
+    "User: What is 2 + 2?\nIn 1923 a bridge cost $4.5 million, and Anna\n"
+    "for (i = 0; i < n; i++)\nEs war einmal ein K\xc3\xb6nig, der hatte drei S\xc3\xb6hne.";
 
 /* Rows that are looked at: enough to find the large columns, few enough not to slow the opening. */
-#define MAX_SAMPLE 96
+#define MAX_SAMPLE 64
 /* So many at a time: buffers of more rows would be touched for nothing else. */
 #define SAMPLE_PART 32
 /* Of these so many choose a token. */
@@ -77,49 +70,48 @@ static tern_code take_sample(tern_model *m, sample *s, tern_err *err)
     return rc;
 }
 
-/* One choice; the caller's floats hold the screen, as a session's would. */
-static void try_one(tern_model *m, tern_sampler *sampler, const float *x, float *kept, uint64_t pos,
-                    tern_picked *sum)
+/* Rows that choose tokens, screened together. */
+typedef struct trial {
+    float *rows; /* owned; [n][x_stride] */
+    tern_screen screens[N_TRIAL];
+    int n;
+    bool screened;
+} trial;
+
+static tern_code screen_trial(tern_model *m, const sample *s, trial *t, tern_err *err)
 {
-    const tern_exec *e = &m->e;
-    size_t n_block = (size_t)tern_head_n_block(&m->w.screen);
-    tern_screen c;
-    tern_pick p = {.s = sampler, .pos = pos};
-    memcpy(e->h, x, e->x_stride * sizeof *x);
-    if (tern_screen_rows(&m->e, e->h, 1, &c)) {
-        memcpy(kept, c.y, (size_t)m->w.h.n_vocab * sizeof *kept);
-        memcpy(kept + e->vocab_stride, c.up, 2 * n_block * sizeof *kept);
-        c.y = kept;
-        c.up = kept + e->vocab_stride;
-        c.top = c.up + n_block;
-        tern_sampler_pick_screened(&m->e, &c, &p, 1);
-    }
-    sum->n_exact += p.done ? p.picked.n_exact : m->w.h.n_vocab;
-    for (int i = 0; i < TERN_HEAD_FINE; i++)
-        sum->n_fine[i] += p.done ? p.picked.n_fine[i] : m->w.h.n_vocab;
+    size_t stride = m->e.x_stride;
+    t->n = N_TRIAL < m->e.max_logit_rows ? N_TRIAL : m->e.max_logit_rows;
+    t->rows = tern_calloc((size_t)t->n * stride, sizeof *t->rows);
+    if (!t->rows)
+        return tern_fail(err, TERN_E_NOMEM, "out of memory");
+    for (int i = 0; i < t->n; i++)
+        memcpy(t->rows + (size_t)i * stride,
+               s->rows + (size_t)(s->n - 1 - i * (s->n - 1) / t->n) * stride,
+               stride * sizeof *t->rows);
+    t->screened = tern_screen_rows(&m->e, t->rows, t->n, t->screens);
+    return TERN_OK;
 }
 
 /* What choices of one sampler need, on average. */
-static tern_code try_sampler(tern_model *m, const sample *s, const tern_sample_params *params,
+static tern_code try_sampler(tern_model *m, const trial *t, const tern_sample_params *params,
                              tern_picked *mean, tern_err *err)
 {
-    const tern_exec *e = &m->e;
     tern_sampler *sampler;
-    float *kept =
-        tern_calloc(e->vocab_stride + 2 * (size_t)tern_head_n_block(&m->w.screen), sizeof *kept);
-    tern_code rc = kept ? TERN_OK : tern_fail(err, TERN_E_NOMEM, "out of memory");
-    if (rc == TERN_OK)
-        rc = tern_sampler_new(params, m->w.h.n_vocab, &sampler, err);
-    for (int i = 0; rc == TERN_OK && i < N_TRIAL; i++)
-        try_one(m, sampler, s->rows + (size_t)(s->n - 1 - i * (s->n - 1) / N_TRIAL) * e->x_stride,
-                kept, (uint64_t)i, mean);
-    mean->n_exact /= N_TRIAL;
-    for (int i = 0; i < TERN_HEAD_FINE; i++)
-        mean->n_fine[i] /= N_TRIAL;
-    if (rc == TERN_OK)
-        tern_sampler_free(sampler);
-    tern_free(kept);
-    return rc;
+    TERN_TRY(tern_sampler_new(params, m->w.h.n_vocab, &sampler, err));
+    for (int i = 0; i < t->n; i++) {
+        tern_pick p = {.s = sampler, .pos = (uint64_t)i};
+        if (t->screened)
+            tern_sampler_pick_screened(&m->e, &t->screens[i], &p, 1);
+        mean->n_exact += p.done ? p.picked.n_exact : m->w.h.n_vocab;
+        for (int j = 0; j < TERN_HEAD_FINE; j++)
+            mean->n_fine[j] += p.done ? p.picked.n_fine[j] : m->w.h.n_vocab;
+    }
+    mean->n_exact /= t->n;
+    for (int j = 0; j < TERN_HEAD_FINE; j++)
+        mean->n_fine[j] /= t->n;
+    tern_sampler_free(sampler);
+    return TERN_OK;
 }
 
 /* What the whole head takes for several rows, from a part of it that stays in caches and from the rate at
@@ -179,10 +171,17 @@ static tern_code judge(tern_model *m, const sample *s, bool any_size, tern_err *
     tern_head *h = &m->w.screen;
     tern_sample_params params;
     tern_picked usual = {0}, greedy = {0};
+    trial t = {0};
     tern_sample_params_init(&params);
-    TERN_TRY(try_sampler(m, s, &params, &usual, err));
+    tern_code rc = screen_trial(m, s, &t, err);
+    if (rc == TERN_OK)
+        rc = try_sampler(m, &t, &params, &usual, err);
     params.temp = 0;
-    TERN_TRY(try_sampler(m, s, &params, &greedy, err));
+    if (rc == TERN_OK)
+        rc = try_sampler(m, &t, &params, &greedy, err);
+    tern_free(t.rows);
+    if (rc != TERN_OK)
+        return rc;
     if (!any_size && !tern_model_screen_pays(m, &usual) && !tern_model_screen_pays(m, &greedy))
         tern_head_done(h);
     while (h->l && h->n_fine > 0 &&
