@@ -9,14 +9,11 @@
 #include <string.h>
 
 /* Prose, talk, figures, code and another language, so that few kinds of text come unexpected. */
-static const char sample_text[] =
-    "User: What is 2 + 2?\nIn 1923 a bridge cost $4.5 million, and Anna\n"
-    "for (i = 0; i < n; i++)\nEs war einmal ein K\xc3\xb6nig, der hatte drei S\xc3\xb6hne.";
+static const char sample_text[] = "User: In 1923 Anna's bridge cost $4.5 million.\nfor (i = 0; i < "
+                                  "n; i++)\nEs war einmal ein K\xc3\xb6nig.";
 
-/* Rows that are looked at: enough to find the large columns, few enough not to slow the opening. */
-#define MAX_SAMPLE 64
-/* So many at a time: buffers of more rows would be touched for nothing else. */
-#define SAMPLE_PART 32
+/* Rows that are looked at, in one pass: enough to find the large columns, few enough not to slow the opening. */
+#define MAX_SAMPLE 32
 /* Of these so many choose a token. */
 #define N_TRIAL 8
 /* How often something is timed, and how much of the head. */
@@ -46,7 +43,8 @@ static tern_code take_sample(tern_model *m, sample *s, tern_err *err)
     tern_seq seq = {0};
     tern_code rc =
         tern_tokenize(m->tok, sample_text, sizeof sample_text - 1, true, false, &ids, err);
-    int n = ids.n < MAX_SAMPLE ? (int)ids.n : MAX_SAMPLE;
+    int most = m->e.max_tok < MAX_SAMPLE ? m->e.max_tok : MAX_SAMPLE;
+    int n = ids.n < (size_t)most ? (int)ids.n : most;
     if (n > m->w.h.n_ctx_train)
         n = m->w.h.n_ctx_train;
     if (rc != TERN_OK || n == 0) {
@@ -56,14 +54,12 @@ static tern_code take_sample(tern_model *m, sample *s, tern_err *err)
     rc = tern_seq_init(&seq, &m->kv_f16, n, err);
     if (rc == TERN_OK)
         rc = tern_seq_reserve(&seq, n, err);
-    int most = m->e.max_tok < SAMPLE_PART ? m->e.max_tok : SAMPLE_PART;
-    for (int at = 0, part; rc == TERN_OK && at < n; at += part) {
-        part = n - at < most ? n - at : most;
-        for (int i = 0; i < part; i++)
-            m->rows[i] = (tern_row){
-                .seq = &seq, .id = ids.v[at + i], .pos = at + i, .wants = TERN_WANT_HIDDEN};
-        tern_forward(&m->e, m->rows, part, keep_hidden, s);
-        tern_seq_commit(&seq, ids.v + at, part);
+    if (rc == TERN_OK) {
+        for (int i = 0; i < n; i++)
+            m->rows[i] =
+                (tern_row){.seq = &seq, .id = ids.v[i], .pos = i, .wants = TERN_WANT_HIDDEN};
+        tern_forward(&m->e, m->rows, n, keep_hidden, s);
+        tern_seq_commit(&seq, ids.v, n);
     }
     tern_seq_done(&seq);
     tern_ids_done(&ids);
