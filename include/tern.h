@@ -89,7 +89,8 @@ typedef struct tern_model tern_model;
 /* Leaving out rows and columns that exact zeros make unnecessary, in squared-ReLU feed-forwards. The
  * results are the same bits. */
 typedef enum tern_ffn_sparse {
-    TERN_FFN_SPARSE_AUTO, /* unless so little is zero that reading all is as fast */
+    TERN_FFN_SPARSE_AUTO, /* where it is faster on this machine, by a calibration and by what is zero; with
+                             low_memory where it takes no more of that */
     TERN_FFN_SPARSE_OFF,
     TERN_FFN_SPARSE_ON /* whatever the share */
 } tern_ffn_sparse;

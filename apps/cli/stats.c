@@ -215,6 +215,9 @@ tern_code cli_stats(cli *c, tern_err *err)
     tern_ids ids = {0};
     table t = {0};
     tern_code rc;
+    /* What there is to gain, also of a model that is faster read whole here. */
+    if (!cli_given(&c->opt, OPT_FFN_SPARSE))
+        c->opt.value[OPT_FFN_SPARSE].num = TERN_FFN_SPARSE_ON;
     TERN_TRY_GOTO(cli_model_open(c, (int32_t)cli_int(&c->opt, OPT_THREADS), &m, err));
     tern_model_info_get(m, &info);
     TERN_TRY_GOTO(cli_file_ids(c, m, "stats", &ids, err));

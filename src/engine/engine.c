@@ -101,6 +101,32 @@ bool tern_model_base3(const tern_model *m, tern_listed listed, int cols)
     return m->weight_bits == TERN_WEIGHT_BITS_1_6;
 }
 
+/* Do lists take no more memory than what reads all? Small matrices are padded more. */
+static bool lists_are_small(tern_listed listed, int rows, int cols)
+{
+    size_t all = tern_t3_bytes(rows, cols);
+    size_t some =
+        listed == TERN_LISTED_ROWS ? tern_t3r1_bytes(rows, cols) : tern_t3c1_bytes(rows, cols);
+    return some <= all + all / 32;
+}
+
+bool tern_model_skips(const tern_model *m, const tern_model_opts *o, tern_listed listed, int rows,
+                      int cols)
+{
+    if (o->ffn_sparse == TERN_FFN_SPARSE_AUTO && m->low_memory)
+        return lists_are_small(listed, rows, cols);
+    if (o->ffn_sparse == TERN_FFN_SPARSE_AUTO)
+        return tern_tune_skips(&m->tune, listed, rows, cols, tern_model_base3(m, listed, cols),
+                               tern_model_base3(m, TERN_LISTED_NONE, cols));
+    return o->ffn_sparse != TERN_FFN_SPARSE_OFF;
+}
+
+static bool wants_skipping(void *ctx, tern_listed listed, int rows, int cols)
+{
+    const tern_bind_ctx *b = ctx;
+    return tern_model_skips(b->m, b->o, listed, rows, cols);
+}
+
 static bool wants_base3(void *ctx, tern_listed listed, int cols)
 {
     return tern_model_base3(((const tern_bind_ctx *)ctx)->m, listed, cols);
@@ -114,7 +140,7 @@ static void show_progress(void *ctx, double fraction)
 
 tern_bind_opts tern_model_bind_opts(tern_bind_ctx *ctx)
 {
-    return (tern_bind_opts){.ffn_sparse = ctx->o->ffn_sparse != TERN_FFN_SPARSE_OFF,
+    return (tern_bind_opts){.skips = wants_skipping,
                             .base3 = wants_base3,
                             .progress = ctx->o->progress ? show_progress : NULL,
                             .ctx = ctx};

@@ -217,6 +217,9 @@ static inline size_t tern_kept_stride(size_t vocab_stride, size_t x_stride, cons
 
 /* Does a ternary matrix of so many columns, of which that may be left out, take 1.6 bits? */
 bool tern_model_base3(const tern_model *m, tern_listed listed, int cols);
+/* And are rows or columns of it left out? */
+bool tern_model_skips(const tern_model *m, const tern_model_opts *o, tern_listed listed, int rows,
+                      int cols);
 
 /* Packed weights of earlier runs (engine/packing.c): look for them; do not use them after all; keep what
  * was made. Only memory can fail: what else goes wrong is a warning. */

@@ -64,7 +64,8 @@ static uint64_t choice_identity(const tern_model *m, const tern_model_opts *o)
     int cols[] = {h->d_model, h->n_head * h->d_head, h->d_ff};
     uint32_t v[] = {(uint32_t)h->act,
                     h->token_act8,
-                    o->ffn_sparse != TERN_FFN_SPARSE_OFF,
+                    tern_model_skips(m, o, TERN_LISTED_ROWS, cols[2], cols[0]),
+                    tern_model_skips(m, o, TERN_LISTED_COLS, cols[0], cols[2]),
                     (uint32_t)o->head,
                     m->low_memory,
                     tern_model_base3(m, TERN_LISTED_NONE, cols[0]),

@@ -222,11 +222,14 @@ static tern_pack pack_of(const binder *n, const tern_tensor *t, tern_role role)
         [TERN_LISTED_ROWS] = {TERN_PACK_T2R1, TERN_PACK_T3R1},
         [TERN_LISTED_COLS] = {TERN_PACK_T2C1, TERN_PACK_T3C1},
     };
-    bool sparse = n->opts->ffn_sparse && n->w->h.act == TERN_ACT_RELU2;
-    tern_listed listed = sparse && role == TERN_W_UP     ? TERN_LISTED_ROWS
-                         : sparse && role == TERN_W_DOWN ? TERN_LISTED_COLS
-                                                         : TERN_LISTED_NONE;
-    bool base3 = n->opts->base3 && n->opts->base3(n->opts->ctx, listed, (int)t->ne[0]);
+    const tern_bind_opts *o = n->opts;
+    int rows = (int)t->ne[1], cols = (int)t->ne[0];
+    tern_listed listed = role == TERN_W_UP     ? TERN_LISTED_ROWS
+                         : role == TERN_W_DOWN ? TERN_LISTED_COLS
+                                               : TERN_LISTED_NONE;
+    if (n->w->h.act != TERN_ACT_RELU2 || !o->skips || !o->skips(o->ctx, listed, rows, cols))
+        listed = TERN_LISTED_NONE;
+    bool base3 = o->base3 && o->base3(o->ctx, listed, cols);
     return packs[listed][base3];
 }
 

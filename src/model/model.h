@@ -75,7 +75,8 @@ typedef struct tern_weights {
 } tern_weights;
 
 typedef struct tern_bind_opts {
-    bool ffn_sparse; /* pack squared-ReLU feed-forwards so that rows and columns can be left out */
+    /* Is a matrix of a squared-ReLU feed-forward packed so that rows or columns can be left out? NULL: none is. */
+    bool (*skips)(void *ctx, tern_listed listed, int rows, int cols);
     /* Does a ternary matrix of so many columns, of which rows or columns may be left out, take 1.6 bits? NULL: none
      * does. */
     bool (*base3)(void *ctx, tern_listed listed, int cols);

@@ -49,5 +49,10 @@ TERN_CHECK tern_code tern_tune_measure(const tern_hparams *h, tern_pool *pool, u
 /* Should a ternary matrix of so many columns, of which that may be left out, take 1.6 bits? One stream alone counts
  * as much as all together: which layout is faster in the geometric mean. */
 bool tern_tune_base3(const tern_tune *t, tern_listed listed, int cols);
+/* Should a matrix be packed so that rows or columns may be left out, in such bits (base3: 1.6), rather than as others
+ * are, in theirs? By what trained models skip; several streams share few zeros and read all, in a layout that is
+ * slower for them: the geometric mean decides here too. */
+bool tern_tune_skips(const tern_tune *t, tern_listed listed, int rows, int cols, bool base3,
+                     bool plain_base3);
 
 #endif

@@ -164,11 +164,35 @@ static void test_no_folder_is_no_failure(void **state)
     tern_model_close(m);
 }
 
+/* Lists are worth it where what they save of one stream outweighs what they cost several, and themselves. */
+static void test_lists_have_to_pay(void **state)
+{
+    (void)state;
+    tern_tune t = {.n_shape = 3, .n_stream = 1};
+    t.shape[0] = (tern_tune_shape){.cols = 2560, .t2 = 10, .t3 = 8};
+    t.shape[1] = (tern_tune_shape){.listed = TERN_LISTED_ROWS, .cols = 2560, .t2 = 14, .t3 = 17};
+    t.shape[2] = (tern_tune_shape){.listed = TERN_LISTED_COLS, .cols = 2560, .t2 = 20, .t3 = 28};
+    for (int i = 0; i < 3; i++) /* seconds of 10^9 weights are ns of one */
+        t.shape[i].t2 *= 1e-3, t.shape[i].t3 *= 1e-3;
+    assert_true(tern_tune_skips(&t, TERN_LISTED_ROWS, 6912, 2560, false, false));
+    assert_false(tern_tune_skips(&t, TERN_LISTED_ROWS, 6912, 2560, true, true)); /* 8.5 to 8 */
+    assert_false(tern_tune_skips(&t, TERN_LISTED_ROWS, 64, 2560, false, false)); /* the list */
+    assert_true(tern_tune_skips(&t, TERN_LISTED_COLS, 1024, 2560, false, false));
+    assert_false(tern_tune_skips(&t, TERN_LISTED_COLS, 520, 2560, false, false)); /* padding */
+    assert_true(tern_tune_skips(&t, TERN_LISTED_ROWS, 64, 64, false, false)); /* nothing known */
+    for (int i = 0; i < 3; i++)
+        t.shape[i].together_2 = t.shape[i].together_3 = 20e-3;
+    assert_true(tern_tune_skips(&t, TERN_LISTED_ROWS, 6912, 2560, false, false));
+    t.shape[1].together_2 = 30e-3; /* 7 * 30 to 10 * 20 */
+    assert_false(tern_tune_skips(&t, TERN_LISTED_ROWS, 6912, 2560, false, false));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_is_kept),
         cmocka_unit_test(test_streams_have_their_own),
+        cmocka_unit_test(test_lists_have_to_pay),
         cmocka_unit_test(test_what_is_wrong_is_measured_again),
         cmocka_unit_test(test_no_folder_is_no_failure),
     };

@@ -73,7 +73,7 @@ static void test_ten_thousand_tokens(void **state)
     (void)state;
     static const setting settings[] = {
         {TERN_FFN_SPARSE_ON, TERN_WEIGHT_BITS_2, 1},
-        {TERN_FFN_SPARSE_AUTO, TERN_WEIGHT_BITS_1_6, 2},
+        {TERN_FFN_SPARSE_ON, TERN_WEIGHT_BITS_1_6, 2},
     };
     const setting plain = {TERN_FFN_SPARSE_OFF, TERN_WEIGHT_BITS_2, 1};
     uint64_t dense, read, want = hash_of(&plain, 1, N_TEXT, N_CTX, &dense);
@@ -109,7 +109,11 @@ static void test_counts(void **state)
     int32_t ids[100];
     for (int i = 0; i < 100; i++)
         ids[i] = 7 * i;
-    assert_int_equal(tern_model_open("models/tern-stories.gguf", NULL, &m, &err), TERN_OK);
+    tern_model_opts o;
+    tern_model_opts_init(&o);
+    o.ffn_sparse = TERN_FFN_SPARSE_ON;
+    o.weight_bits = TERN_WEIGHT_BITS_2;
+    assert_int_equal(tern_model_open("models/tern-stories.gguf", &o, &m, &err), TERN_OK);
     assert_int_equal(tern_session_new(m, NULL, &s, &err), TERN_OK);
     tern_ffn_stats batch = {.size = sizeof batch}, one = batch;
     tern_model_count_zeros(m, true);
