@@ -28,9 +28,9 @@ export async function startMock() {
         n_running: 0,
     };
     const mock = {
-        /* status, headers, error: refuse. text, delay: stream it word by word. breakAfter: cut the connection after so many
-         * words. errorAfter: an error event. hang: nothing at all. ms: all in one piece, made in as many. times: for so
-         * many requests, then the default. */
+        /* status, headers, error: refuse. text, delay: stream it word by word. holdAfter: no more than so many words while it
+         * is set. breakAfter: cut the connection after so many. errorAfter: an error event. hang: nothing at all. ms: all
+         * in one piece, made in as many. times: for so many requests, then the default. */
         behave: {},
         requests: [], // bodies of completions
         aborted: 0,
@@ -115,6 +115,7 @@ export async function startMock() {
                 counts.n_row++;
                 counts.read_bytes += 2.6e8;
                 if (!b.ms) await sleep(b.delay ?? 2);
+                while (b.holdAfter && n >= b.holdAfter && !gone) await sleep(5);
             }
             say({
                 choices: [piece(null, b.finish ?? 'stop')],

@@ -43,12 +43,13 @@ describe('chat', () => {
         mock.energy = true;
         mock.behave = {
             text: '# Title\n\nSome **bold** words and\n\n```js\nlet x = 1;\n```\n\n- one\n- two',
-            delay: 40,
+            holdAfter: 4,
         };
         await t.ask('Hello there');
         await t.page.getByText('Title').waitFor();
         assert.equal(await t.answers.last().getAttribute('aria-busy'), 'true', 'shown while it streams');
         assert.equal(await t.page.locator('pre').count(), 0, 'the end is not there yet');
+        mock.behave.holdAfter = 0;
         const last = await t.answered();
         assert.equal(await last.locator('strong').innerText(), 'bold');
         assert.equal(await last.locator('pre').innerText(), 'let x = 1;\n');
@@ -663,7 +664,7 @@ describe('for everyone', () => {
                     document.activeElement?.getAttribute('aria-label') ||
                     document.activeElement?.textContent?.trim(),
             );
-        assert.equal(await focused(), 'Message', 'ready to write');
+        await until('ready to write', async () => (await focused()) === 'Message');
         await t.page.keyboard.type('line one');
         await key('Shift+Enter');
         await t.page.keyboard.type('line two');
@@ -671,9 +672,9 @@ describe('for everyone', () => {
         await t.answered();
         assert.equal(mock.requests[0].messages[0].content, 'line one\nline two');
         await key('ArrowUp');
-        assert.equal(await focused(), 'Edit the message');
+        await until('the message is edited', async () => (await focused()) === 'Edit the message');
         await key('Escape');
-        assert.equal(await focused(), 'Message');
+        await until('it is left', async () => (await focused()) === 'Message');
         await key('ArrowUp');
         await key('Control+a');
         await t.page.keyboard.type('changed');
@@ -684,7 +685,7 @@ describe('for everyone', () => {
         await t.page.getByRole('dialog', { name: 'Help' }).waitFor();
         await key('Escape');
         assert.equal(await t.page.getByRole('dialog').count(), 0);
-        assert.equal(await focused(), 'Message', 'the focus comes back');
+        await until('the focus comes back', async () => (await focused()) === 'Message');
         await key('Control+k');
         await t.page.getByRole('list', { name: 'Examples' }).waitFor();
         // every control is reached by Tab and shows it
