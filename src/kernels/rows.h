@@ -1,5 +1,5 @@
 /* What the kernels for weights in file order (W_ROWS) share: expansion of BLOCK-class rows and the
- * scratch it goes to. Inside kernels/ and its tests only. */
+ * scratch it goes to. Inside kernels/, its tests and model/head.c only. */
 #ifndef TERN_KERNELS_ROWS_H
 #define TERN_KERNELS_ROWS_H
 

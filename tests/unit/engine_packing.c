@@ -62,7 +62,7 @@ typedef struct answer {
 
 typedef struct how {
     const char *cache_dir;
-    bool off, low_memory;
+    bool off, low_memory, lists;
     tern_weight_bits bits;
     tern_head_mode head;
 } how;
@@ -83,6 +83,7 @@ static answer ask(const char *path, const how *h)
     o.cache_dir = h->cache_dir ? h->cache_dir : dir;
     o.repack_cache = !h->off;
     o.low_memory = h->low_memory;
+    o.ffn_sparse = h->lists ? TERN_FFN_SPARSE_ON : TERN_FFN_SPARSE_OFF;
     o.weight_bits = h->bits;
     o.head = h->head;
     o.n_thread = 2;
@@ -114,7 +115,7 @@ static void check(const char *path, const how *h, tern_packing packing, int warn
 {
     how plain = *h;
     plain.off = true;
-    plain.low_memory = false;
+    plain.low_memory = plain.lists = false;
     plain.bits = TERN_WEIGHT_BITS_2;
     answer want = ask(path, &plain), got = ask(path, h);
     assert_int_equal(want.packing, TERN_PACKING_NOT_KEPT);
@@ -166,6 +167,7 @@ static void test_they_are_found_again(void **state)
         {.bits = TERN_WEIGHT_BITS_2},
         {.bits = TERN_WEIGHT_BITS_1_6},
         {.head = TERN_HEAD_ALWAYS, .low_memory = true},
+        {.head = TERN_HEAD_ALWAYS, .lists = true},
     };
     clear();
     for (size_t i = 0; i < sizeof hows / sizeof hows[0]; i++) {
