@@ -69,6 +69,7 @@ static void release(exchange *x)
     (void)pthread_mutex_destroy(&x->mu);
     (void)pthread_mutex_destroy(&x->call_mu);
     tern_free(x);
+    (void)atomic_fetch_add(&srv->n_exchange_ended, 1);
     (void)atomic_fetch_sub(&srv->n_exchange, 1);
 }
 

@@ -299,17 +299,35 @@ static void look_at_memory(server *srv, pressure *level)
     }
 }
 
+typedef struct quiet_time {
+    uint64_t n_ended, n_given_back; /* requests until the last look, until memory was given back */
+} quiet_time;
+
+/* When a second has passed without a request, what the ones before it have freed goes back to the
+ * system: allocators keep it, and a server may have nothing to do for hours. Once a second. */
+static void give_memory_back(server *srv, quiet_time *r)
+{
+    uint64_t n = atomic_load(&srv->n_exchange_ended);
+    if (n == r->n_ended && n != r->n_given_back && atomic_load(&srv->n_exchange) == 0) {
+        tern_alloc_trim();
+        r->n_given_back = n;
+    }
+    r->n_ended = n;
+}
+
 #define MEMORY_MS 1000
 
 /* Signals, what is to be freed, memory, until it is time to stop. */
 static void wait_for_end(server *srv, int signals)
 {
     pressure level = PRESSURE_NONE;
+    quiet_time quiet = {0};
     uint64_t looked = 0;
     for (;;) {
         if (tern_clock_ns() - looked >= MEMORY_MS * UINT64_C(1000000)) {
             looked = tern_clock_ns();
             look_at_memory(srv, &level);
+            give_memory_back(srv, &quiet);
             (void)meter_joules(&srv->meter); /* before a counter begins anew */
         }
         struct pollfd p[2] = {{signals, POLLIN, 0}, {srv->wake_main, POLLIN, 0}};

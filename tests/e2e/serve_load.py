@@ -261,6 +261,26 @@ def stalled():
                 c.close()
 
 
+def rest():
+    """A server with nothing to do gives back what the replies before took."""
+    with Server(MODEL, "--any-model") as s:
+        def ask(n, tokens):
+            for _ in range(n):
+                status, _, _ = s.ask("POST", POST, job(tokens, logprobs=5, n=2))
+                check(status == 200, status)
+
+        ask(1, 4)
+        time.sleep(2.5)
+        before = s.rss()
+        threads = [threading.Thread(target=ask, args=(3, 400)) for _ in range(16)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        low = wait_until(lambda: s.rss() - before < 5 << 20)
+        check(low or not PLAIN, f"{(s.rss() - before) / 1e6:.1f} MB more than before")
+
+
 def idle():
     """Connections that nobody uses take little memory, and answer as before when they are used again."""
     n = 1000
@@ -498,4 +518,4 @@ def brisk():
         check(not short, f"{len(short)} connections were closed early, the first after {short[:1]}")
 
 
-run_all([vanish, full, stall, stalled, idle, reload, drain, brisk, crowd])
+run_all([vanish, full, stall, stalled, idle, rest, reload, drain, brisk, crowd])
