@@ -4,6 +4,7 @@
 #include "decide/decide.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- members ------------------------------------------------------------------------------- */
@@ -11,7 +12,7 @@
 static const char *const members[] = {
     "kind",      "schema",    "max_tokens",   "labels", "range", "instruction",
     "system",    "examples",  "cue",          "end",    "chat",  "list_labels",
-    "normalize", "calibrate", "content_free", "min_p",
+    "normalize", "calibrate", "content_free", "min_p",  NULL,
 };
 
 static bool is_listed(const char *key, const char *const *list)
@@ -22,21 +23,27 @@ static bool is_listed(const char *key, const char *const *list)
     return false;
 }
 
+/* Which members are known; a server's messages do not repeat what it was sent. */
+static tern_code unknown_member(const char *const *extra, tern_err *err)
+{
+    char known[400] = "";
+    size_t n = 0;
+    for (; extra && *extra && n < sizeof known; extra++)
+        n += (size_t)snprintf(known + n, sizeof known - n, ", %s", *extra);
+    for (const char *const *m = members; *m && n < sizeof known; m++)
+        n += (size_t)snprintf(known + n, sizeof known - n, ", %s", *m);
+    return tern_fail(err, TERN_E_USAGE, "a decision has an unknown member; known are %s",
+                     known + 2);
+}
+
 static tern_code check_members(const json_t *o, const char *const *extra, tern_err *err)
 {
     const char *key;
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)o, key, v)
     {
-        bool known = is_listed(key, extra);
-        for (size_t i = 0; !known && i < sizeof members / sizeof members[0]; i++)
-            known = strcmp(key, members[i]) == 0;
-        if (!known) /* a server's messages do not repeat what it was sent */
-            return tern_fail(err, TERN_E_USAGE,
-                             "a decision has an unknown member; known are kind, labels, range, "
-                             "schema, max_tokens, "
-                             "instruction, system, examples, cue, end, chat, list_labels, "
-                             "normalize, calibrate, content_free and min_p");
+        if (!is_listed(key, extra) && !is_listed(key, members))
+            return unknown_member(extra, err);
     }
     return TERN_OK;
 }

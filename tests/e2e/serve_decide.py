@@ -132,6 +132,7 @@ def check_refusals(s):
     good = {"labels": ["wet", "dry"], "inputs": ["x"]}
     refused(s, {"inputs": ["x"]}, "no labels")
     refused(s, {"labels": ["wet", "dry"]}, "'inputs'")
+    refused(s, {"labels": ["wet", "dry"], "input": "x"}, "known are model, inputs")
     refused(s, {**good, "inputs": []}, "'inputs'")
     refused(s, {**good, "inputs": ["x"] * 1025}, "1 to 1024")
     refused(s, {**good, "inputs": [3]}, "item 1")
