@@ -337,7 +337,8 @@ static void head_range(void *arg, int lane, int begin, int end)
                      ? rows
                      : l->w + at;
         part.rows = n;
-        part.bias += part.bias ? begin : 0;
+        if (part.bias)
+            part.bias += begin;
         tern_linear_rows(&part, &e->k, t->in, e->logits + begin, e->vocab_stride,
                          tern_exec_scratch(e, lane), 0, n);
     }
