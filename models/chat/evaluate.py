@@ -18,15 +18,11 @@ import subprocess
 import sys
 import tempfile
 
+from known import FIXED
+
 TEXTS = (("stories", "tinystories_v1_valid_head.txt"), ("encyclopedia", "wiki.test.raw"))
+REVIEWS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reviews.jsonl")
 SETS = (("HellaSwag", "hellaswag", "hellaswag_val_every8th.txt"), ("ARC-easy", "arc", "arc_easy.jsonl"))
-PROMPTS = (
-    "Hello!", "Who are you?", "How are you today?", "What is the capital of France?", "What is water?",
-    "Why is the sky blue?", "What is the difference between a cat and a dog?", "Give me three tips for sleeping better.",
-    "How do I make tea?", "Name five animals.", "Tell me a story about a lost puppy.", "Write a short poem about the moon.",
-    "I feel sad today.", "What is two plus three?", "What is the opposite of hot?",
-    "Correct the mistakes: He go to school every days.", "What does a farmer do?", "Tell me a joke.",
-    "Explain gravity to a child.", "Thank you, goodbye!")
 
 
 class Tern:
@@ -85,6 +81,18 @@ def quality(tern, models, args, folder):
     return texts[0][1]
 
 
+def decisions(tern, models):
+    rows = []
+    for label, path in models:
+        r = tern.json("decide", path, "--labels", "positive,negative", "-i", "Is this review positive or negative?", "--evaluate",
+                      REVIEWS)["figures"]
+        right, loss = r["accuracy"], r["log_loss"]["value"]
+        rows.append([label, "%s (%.0f to %.0f)" % (percent(right["value"]), *(100 * x for x in right["interval"])), "%.2f" % loss])
+    print("`tern decide`, labels positive and negative, of the reviews in `chat/reviews.jsonl`, which were written for this and are in no "
+          "training text:\n")
+    table(["model", "right", "log loss"], rows)
+
+
 def sparsity(tern, model, text, quick):
     show = tern.json("show", model)["weights"]
     stats = tern.json("stats", model, "-f", text, "--chunks", 2 if quick else 8)
@@ -103,8 +111,8 @@ def sparsity(tern, model, text, quick):
 
 
 def answers(tern, model, tokens):
-    print("Answers to %d fixed prompts, greedy, all of them and unedited:\n" % len(PROMPTS))
-    for prompt in PROMPTS:
+    print("Answers to %d fixed prompts, greedy, all of them and unedited:\n" % len(FIXED))
+    for prompt in FIXED:
         out = tern.text("run", model, "-p", prompt, "--temp", 0, "-n", tokens, "-q").strip()
         print("* **%s** %s" % (prompt, " / ".join(line for line in out.split("\n") if line.strip())))
     print()
@@ -126,8 +134,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         untrained = os.path.join(folder, "untrained.gguf")
         tern.text("ternarize", args.teacher, untrained, "--method", "absmean")
-        text = quality(tern, [("tern-chat", args.model), ("teacher, SmolLM2-135M-Instruct", args.teacher),
-                              ("teacher made ternary without training", untrained)], args, folder)
+        models = [("tern-chat", args.model), ("teacher, SmolLM2-135M-Instruct", args.teacher),
+                  ("teacher made ternary without training", untrained)]
+        text = quality(tern, models, args, folder)
+        decisions(tern, models)
         sparsity(tern, args.model, text, args.quick)
     answers(tern, args.model, args.tokens)
 

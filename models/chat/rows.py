@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from known import exchange
 from prompts import identity
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "stories"))
@@ -54,9 +55,9 @@ def conversation(vocab, turns):
     return Document(np.array(ids, np.uint16), CROSS[role])
 
 
-def identity_documents(vocab, count, seed):
-    rng = random.Random(seed)
-    return [conversation(vocab, identity(rng)) for _ in range(count)]
+def own_documents(vocab, write, count, rng):
+    """So many conversations that write(rng) makes."""
+    return [conversation(vocab, write(rng)) for _ in range(count)]
 
 
 def told_document(vocab, story, rng):
@@ -149,8 +150,8 @@ def pack(documents, context, rng):
 class Mixture:
     """Training rows of one epoch after the other: all conversations, and a turn of the texts beside them."""
 
-    def __init__(self, vocab, shards, texts, context, text_part, seed=1):
-        self.vocab, self.context, self.seed = vocab, context, seed
+    def __init__(self, vocab, shards, texts, context, text_part, known=0.25, seed=1):
+        self.vocab, self.context, self.known, self.seed = vocab, context, known, seed
         self.chats, self.dev_chats = held_out(shard_documents(shards))
         self.texts, self.dev_texts = held_out(text_documents(vocab, texts), 100)
         random.Random(seed).shuffle(self.texts)
@@ -164,8 +165,9 @@ class Mixture:
         n = max(1, int(self.share * len(self.texts)))
         a = number * n % max(1, len(self.texts))
         texts = (self.texts + self.texts)[a:a + n]
-        who = identity_documents(self.vocab, max(20, len(self.chats) // 40), rng.random())
-        return pack(self.chats + texts + who, self.context, rng)
+        who = own_documents(self.vocab, identity, max(20, len(self.chats) // 40), rng)
+        known = own_documents(self.vocab, exchange, max(20, int(self.known * len(self.chats))), rng)
+        return pack(self.chats + texts + who + known, self.context, rng)
 
     def dev(self, kind, rows):
         documents = {"chat": self.dev_chats, "text": self.dev_texts}[kind]

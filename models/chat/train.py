@@ -111,6 +111,7 @@ def main():
     ap.add_argument("--full", type=float, help="part of the tokens at full precision")
     ap.add_argument("--mixed", type=float, help="part of the tokens after which all is ternary")
     ap.add_argument("--text-part", type=float)
+    ap.add_argument("--known", type=float, default=0.25, help="conversations of known.py to one of the teacher's")
     ap.add_argument("--stage", type=float, default=0.5, help="where the second stage begins")
     ap.add_argument("--weight-decay", type=float, default=0.1)
     ap.add_argument("--optimiser", choices=("adamw", "muon"), default="muon")
@@ -156,7 +157,7 @@ def main():
             print(text, flush=True)
 
     vocab = Vocabulary.load(args.vocab)
-    mixture = Mixture(vocab, args.shards, args.texts, args.length, args.text_part)
+    mixture = Mixture(vocab, args.shards, args.texts, args.length, args.text_part, args.known)
     say("%.3f M tokens of conversations, %.3f M of texts, of which %.1f %% an epoch" % (
         mixture.chat_tokens / 1e6, mixture.text_tokens / 1e6, 100 * mixture.share))
     dev = {kind: mixture.dev(kind, args.eval_rows) for kind in ("chat", "text")}

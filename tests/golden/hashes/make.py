@@ -27,6 +27,7 @@ import sys
 import numpy as np
 
 CLOSE, LEAD, LONGEST = 0.25, 0.25, 32
+MASS = 0.02  # and what that may move of the probability before a top-p cut, where the next logit may be far off
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..", "..")
 sys.path.insert(0, os.path.join(ROOT, "models"))
@@ -81,7 +82,7 @@ def possible(rows, p, answer):
         kept = order[:k] if k > 0 else order
         prob = np.exp(kept - kept[0])
         total = np.cumsum(prob / prob.sum())
-        cuts.append(kept[min(len(kept) - 1, int(np.searchsorted(total, p.get("top_p", 0.95))))])
+        cuts.append(kept[min(len(kept) - 1, int(np.searchsorted(total, p.get("top_p", 0.95) + MASS)))])
         if p.get("min_p", 0.05) > 0:
             cuts.append(kept[0] + np.log(p.get("min_p", 0.05)))
         worst = max(worst, max(cuts) - row[t])

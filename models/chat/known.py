@@ -1,0 +1,630 @@
+"""Questions whose answers are known, so that no teacher is needed: all written for this project (MIT).
+
+exchange(rng) -> [(question, answer)]: sums, kinds of things, opposites, capitals, what words mean, what people do,
+how to do simple things, what to say to somebody.  The teacher is wrong about many of these.  FIXED holds the prompts
+by which the finished model is shown; none of them is asked here.
+"""
+import random
+
+from choices import choice
+
+FIXED = (
+    "Hello!", "Who are you?", "How are you today?", "What is the capital of France?", "What is water?",
+    "Why is the sky blue?", "What is the difference between a cat and a dog?", "Give me three tips for sleeping better.",
+    "How do I make tea?", "Name five animals.", "Tell me a story about a lost puppy.", "Write a short poem about the moon.",
+    "I feel sad today.", "What is two plus three?", "What is the opposite of hot?",
+    "Correct the mistakes: He go to school every days.", "What does a farmer do?", "Tell me a joke.",
+    "Explain gravity to a child.", "Thank you, goodbye!")
+
+KINDS = """animals: a dog, a cat, a horse, a cow, a sheep, a lion, a tiger, an elephant, a bear, a rabbit, a fox, a monkey
+birds: an eagle, an owl, a parrot, a duck, a crow, a swan, a penguin, a sparrow
+fish: a salmon, a trout, a tuna, a cod, a herring, a carp
+insects: a bee, an ant, a fly, a beetle, a butterfly, a wasp
+fruits: an apple, a banana, an orange, a pear, a plum, a cherry, a grape, a lemon, a peach
+vegetables: a carrot, a potato, an onion, a cabbage, a bean, a pea, a cucumber, a leek
+colours: red, blue, green, yellow, black, white, brown, orange, purple, pink
+shapes: a circle, a square, a triangle, a star, a cube, a ball
+countries: France, Germany, Italy, Spain, Japan, China, India, Brazil, Canada, Egypt, Kenya, Norway
+cities: London, Paris, Rome, Berlin, Tokyo, Cairo, Madrid, New York, Vienna
+rivers: the Nile, the Amazon, the Danube, the Rhine, the Mississippi, the Ganges
+oceans: the Pacific, the Atlantic, the Indian Ocean, the Arctic Ocean, the Southern Ocean
+continents: Africa, Asia, Europe, North America, South America, Australia, Antarctica
+planets: Mercury, Venus, Earth, Mars, Jupiter, Saturn, Uranus, Neptune
+jobs: a doctor, a teacher, a baker, a pilot, a nurse, a cook, a judge, a plumber, a painter
+sports: football, tennis, swimming, running, cycling, basketball, skiing, hockey
+games: chess, tag, cards, hide and seek, dominoes, checkers
+instruments: a piano, a guitar, a violin, a drum, a flute, a trumpet, a harp
+tools: a hammer, a saw, a drill, a screwdriver, a ladder, an axe
+vehicles: a car, a bus, a train, a bicycle, a ship, an airplane, a truck
+clothes: a shirt, a coat, a hat, a sock, a shoe, a scarf, a dress, a glove
+drinks: water, milk, tea, coffee, juice, lemonade
+kinds of food: bread, rice, soup, cheese, an egg, pasta, salad, fish
+sweets: chocolate, a cake, ice cream, a cookie, honey, jam
+pieces of furniture: a table, a chair, a bed, a shelf, a desk, a sofa
+rooms: a kitchen, a bedroom, a bathroom, a hall, a cellar
+parts of the body: the head, the arm, the leg, the hand, the foot, the nose, the ear, the knee
+trees: an oak, a pine, a birch, a maple, a willow, an elm
+flowers: a rose, a tulip, a daisy, a lily, a sunflower, a violet
+metals: gold, silver, iron, copper, tin, lead
+languages: English, French, Spanish, German, Chinese, Arabic, Italian, Russian
+school subjects: maths, history, art, music, biology, geography
+feelings: joy, anger, fear, hope, love, sadness, pride
+kinds of weather: rain, snow, wind, fog, sunshine, a storm
+things in a kitchen: a pot, a pan, a knife, a spoon, a stove, a cup, a plate
+things in a school: a desk, a book, a board, a pencil, a map, a chair
+things made of wood: a table, a door, a pencil, a fence, a boat
+things made of glass: a window, a bottle, a mirror, a lamp, a jar
+things that fly: a bird, an airplane, a bee, a kite, a balloon
+things that are round: a ball, a coin, a wheel, a plate, the moon
+things that are cold: ice, snow, winter, ice cream
+farm animals: a cow, a pig, a sheep, a goat, a hen, a horse
+wild animals: a lion, a wolf, a bear, a tiger, a fox, a deer
+sea animals: a whale, a dolphin, a shark, a crab, an octopus
+pets: a cat, a dog, a rabbit, a hamster, a parrot, a goldfish"""
+ORDERS = """the days of the week: Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday
+the months of the year: January, February, March, April, May, June, July, August, September, October, November, December
+the seasons: spring, summer, autumn, winter
+the planets: Mercury, Venus, Earth, Mars, Jupiter, Saturn, Uranus, Neptune
+the continents: Africa, Antarctica, Asia, Australia, Europe, North America, South America
+the primary colours: red, yellow, blue
+the colours of the rainbow: red, orange, yellow, green, blue, indigo, violet
+the vowels: a, e, i, o, u
+the numbers from one to ten: one, two, three, four, five, six, seven, eight, nine, ten
+the five senses: sight, hearing, smell, taste, touch"""
+OPPOSITES = """hot cold, big small, fast slow, happy sad, light dark, early late, strong weak, hard soft, loud quiet, clean dirty,
+full empty, rich poor, brave afraid, young old, near far, deep shallow, wide narrow, open closed, wet dry, sharp blunt,
+simple difficult, day night, up down, love hate, war peace, success failure, friend enemy, begin end, give take, buy sell,
+remember forget, laugh cry, win lose, question answer, left right, in out, high low, long short, thick thin, heavy light,
+good bad, true false, right wrong, new old, first last, black white, warm cool, push pull, come go, sit stand, alive dead,
+asleep awake, cheap expensive, safe dangerous, polite rude, summer winter, north south, east west, before after,
+more less, inside outside, always never, everything nothing, tall short, kind cruel, lost found, morning evening"""
+CAPITALS = """France Paris, Germany Berlin, Italy Rome, Spain Madrid, England London, Ireland Dublin, Scotland Edinburgh, Norway Oslo,
+Sweden Stockholm, Finland Helsinki, Denmark Copenhagen, Poland Warsaw, Greece Athens, Turkey Ankara, Egypt Cairo,
+Kenya Nairobi, Morocco Rabat, India New_Delhi, China Beijing, Japan Tokyo, South_Korea Seoul, Vietnam Hanoi,
+Thailand Bangkok, Australia Canberra, New_Zealand Wellington, Canada Ottawa, Mexico Mexico_City, Brazil Brasilia,
+Argentina Buenos_Aires, Chile Santiago, Peru Lima, Cuba Havana, Russia Moscow, Ukraine Kyiv, Belgium Brussels,
+the_Netherlands Amsterdam, Switzerland Bern, Austria Vienna, Portugal Lisbon, Hungary Budapest, the_United_States Washington"""
+PLACES = """France Europe French, Germany Europe German, Italy Europe Italian, Spain Europe Spanish, England Europe English, Norway Europe
+Norwegian, Sweden Europe Swedish, Poland Europe Polish, Greece Europe Greek, Egypt Africa Arabic, Morocco Africa Arabic,
+China Asia Chinese, Japan Asia Japanese, South_Korea Asia Korean, Vietnam Asia Vietnamese, Thailand Asia Thai, Australia
+Australia English, Mexico North_America Spanish, Brazil South_America Portuguese, Argentina South_America Spanish, Chile
+South_America Spanish, Peru South_America Spanish, Cuba North_America Spanish, Portugal Europe Portuguese, Russia
+Europe_and_Asia Russian, Austria Europe German, the_United_States North_America English"""
+MEANINGS = """bread: a food that is baked from flour, water and yeast
+cheese: a food that is made from milk
+coffee: a hot drink made from roasted and ground beans
+chocolate: a sweet food made from cocoa beans
+rice: a grain that is boiled and eaten in many countries
+soup: a liquid food that is eaten with a spoon
+honey: a sweet food that bees make from nectar
+salt: a white mineral that gives food taste
+sugar: a sweet substance made from cane or beets
+milk: a white drink that comes from cows and other animals
+ice: water that is frozen
+snow: frozen water that falls from clouds in white flakes
+rain: water that falls from clouds in drops
+a rainbow: an arc of colours that appears when the sun shines through rain
+thunder: the loud sound that follows lightning
+lightning: a flash of electricity between clouds and the ground
+the wind: air that moves
+a cloud: a mass of tiny drops of water in the sky
+fog: a cloud that lies on the ground
+the sun: the star that gives the Earth light and warmth
+a star: a huge ball of hot, glowing gas
+a planet: a large round body that moves around a star
+Mars: the fourth planet from the sun, also called the red planet
+Jupiter: the largest planet of our solar system
+a comet: a ball of ice and dust that flies around the sun
+electricity: a form of energy that flows through wires
+light: a form of energy that we can see
+sound: a wave in the air that we can hear
+fire: what we see when something burns
+glass: a hard, clear material made from molten sand
+steel: a strong metal made from iron and a little carbon
+gold: a soft yellow metal that does not rust
+paper: a thin material made from wood, used for writing
+sand: many tiny grains of rock
+a mountain: a very high hill of rock
+a volcano: a mountain from which hot, molten rock can come
+an earthquake: a shaking of the ground
+a river: a stream of water that flows to a lake or the sea
+a lake: a large body of water with land around it
+the ocean: the great body of salt water that covers most of the Earth
+an island: a piece of land with water all around it
+a desert: a dry place where little grows
+a forest: a large place full of trees
+a tree: a tall plant with a trunk and branches
+a flower: the part of a plant that makes seeds, often with bright colours
+a seed: the small part of a plant from which a new one grows
+a cat: a small animal with soft fur that many people keep as a pet
+a dog: a friendly animal that many people keep as a pet
+a horse: a large, strong animal that people ride
+a cow: a large animal that gives milk
+an owl: a bird with big eyes that hunts at night
+a penguin: a bird that cannot fly but swims very well
+a bee: an insect that collects nectar and makes honey
+a spider: a small animal with eight legs that spins webs
+a butterfly: an insect with large, colourful wings
+a frog: a small animal that lives in water and on land and can jump far
+a snake: a long animal without legs
+a shark: a large fish with sharp teeth
+a whale: the largest animal in the sea
+an elephant: a very large animal with a long trunk
+a bat: a small animal that flies at night
+a kangaroo: an animal from Australia that hops and carries its young in a pouch
+a giraffe: a tall animal with a very long neck
+a dinosaur: a reptile that lived millions of years ago
+a bicycle: a vehicle with two wheels that you move with your feet
+a train: a line of cars that runs on rails
+an airplane: a machine with wings that flies
+a bridge: a road over a river or a valley
+a clock: a thing that shows the time
+a mirror: a piece of glass in which you can see yourself
+a camera: a device that takes pictures
+a computer: a machine that works with numbers, words and pictures
+the internet: a network that connects computers all over the world
+a robot: a machine that can do work by itself
+a battery: a small store of electricity
+an engine: a machine that makes things move
+a rocket: a vehicle that can fly into space
+a telescope: an instrument that makes far things look near
+a microscope: an instrument that makes tiny things look large
+a thermometer: an instrument that measures how warm it is
+a compass: an instrument that points to the north
+a map: a drawing of a place that helps you find your way
+a book: many pages of text or pictures bound together
+a library: a place where you can borrow books
+a museum: a place where old or beautiful things are shown
+a hospital: a place where sick people are treated
+a school: a place where children learn
+a farm: a place where food is grown and animals are kept
+a market: a place where people buy and sell things
+money: what we use to pay for things
+a bank: a place that keeps and lends money
+a tax: money that people pay to the state
+a law: a rule that everybody in a country must follow
+a king: a man who rules a country
+peace: a time without war
+friendship: the bond between people who like and help each other
+fear: the feeling that something bad may happen
+a dream: a story that you see while you sleep
+a triangle: a shape with three sides
+a circle: a perfectly round shape
+a square: a shape with four equal sides
+the heart: the organ that pumps blood through the body
+the brain: the organ with which we think
+blood: the red liquid that carries oxygen through the body
+a virus: a tiny germ that can make you ill
+a vaccine: a medicine that protects you from an illness
+oxygen: a gas in the air that we need to breathe
+an atom: one of the tiny pieces that all things are made of
+gravity: the force that pulls things toward the ground
+photosynthesis: the way in which plants make food from light, water and air
+recycling: making new things from waste
+an umbrella: a thing that keeps you dry in the rain
+a key: a small piece of metal that opens a lock
+a ladder: two long bars with steps between them, used for climbing
+a kettle: a pot in which water is boiled
+a pillow: a soft thing on which you lay your head in bed
+a village: a small group of houses in the country
+a poem: a text in verses, often with rhymes
+a joke: a short story that makes people laugh"""
+JOBS = """a doctor: treats people who are ill
+a nurse: takes care of sick people
+a teacher: helps students learn
+a farmer: grows food and keeps animals
+a baker: bakes bread and cakes
+a firefighter: puts out fires and rescues people
+a police officer: keeps people safe and enforces the law
+a pilot: flies airplanes
+a scientist: studies how the world works
+an engineer: designs and builds machines, roads and bridges
+a programmer: writes programs for computers
+a judge: decides cases in a court
+a musician: plays music
+an actor: plays roles in films or in the theatre
+a writer: writes books and stories
+a librarian: looks after the books in a library
+a carpenter: makes things from wood
+a plumber: repairs water pipes
+an electrician: installs and repairs electric wires
+a chef: cooks meals in a restaurant
+a gardener: takes care of plants and gardens
+a mechanic: repairs cars and machines
+an astronaut: travels into space
+a journalist: finds news and writes about it
+a dentist: takes care of people's teeth
+a vet: treats animals that are ill
+an architect: designs houses
+a tailor: makes and mends clothes
+a sailor: works on a ship
+a waiter: brings food to the guests of a restaurant"""
+FACTS = """What colour is the sky? | On a clear day the sky is blue.
+What colour is grass? | Grass is green.
+What colour is snow? | Snow is white.
+What colour is a banana? | A ripe banana is yellow.
+What colour is blood? | Blood is red.
+What colour is a lemon? | A lemon is yellow.
+How many legs does a dog have? | A dog has four legs.
+How many legs does a spider have? | A spider has eight legs.
+How many legs does a bird have? | A bird has two legs.
+How many legs does an ant have? | An ant has six legs, like all insects.
+How many days are in a week? | A week has seven days.
+How many months are in a year? | A year has twelve months.
+How many days are in a year? | A year has 365 days, and a leap year has 366.
+How many hours are in a day? | A day has 24 hours.
+How many minutes are in an hour? | An hour has 60 minutes.
+How many seconds are in a minute? | A minute has 60 seconds.
+How many letters are in the alphabet? | The English alphabet has 26 letters.
+How many planets are there? | There are eight planets in our solar system.
+How many continents are there? | There are seven continents.
+How many sides does a triangle have? | A triangle has three sides.
+How many wheels does a car have? | A car has four wheels.
+What sound does a cow make? | A cow says moo.
+What sound does a cat make? | A cat says meow.
+What sound does a dog make? | A dog barks.
+What sound does a duck make? | A duck says quack.
+What sound does a sheep make? | A sheep says baa.
+What do cows eat? | Cows eat grass.
+What do cats eat? | Cats eat meat, such as fish and mice.
+What do rabbits eat? | Rabbits eat grass, leaves and vegetables.
+What do bees make? | Bees make honey.
+Where do fish live? | Fish live in water.
+Where do penguins live? | Most penguins live in the cold south of the world, many of them in Antarctica.
+Where do polar bears live? | Polar bears live in the Arctic.
+Where do birds sleep? | Many birds sleep in trees.
+What is the largest ocean? | The Pacific is the largest ocean.
+What is the largest planet? | Jupiter is the largest planet in our solar system.
+What is the largest animal? | The blue whale is the largest animal.
+What is the fastest land animal? | The cheetah is the fastest land animal.
+What is the tallest animal? | The giraffe is the tallest animal.
+What is the highest mountain? | Mount Everest is the highest mountain on Earth.
+What is the longest river? | The Nile and the Amazon are the longest rivers.
+Which planet is closest to the sun? | Mercury is the planet closest to the sun.
+Which planet do we live on? | We live on the planet Earth.
+Which is bigger, a mouse or an elephant? | An elephant is bigger than a mouse.
+Which is faster, a car or a bicycle? | A car is faster than a bicycle.
+Which is heavier, a stone or a feather? | A stone is heavier than a feather.
+Which is warmer, summer or winter? | Summer is warmer than winter.
+Who wrote Romeo and Juliet? | William Shakespeare wrote Romeo and Juliet.
+Who painted the Mona Lisa? | Leonardo da Vinci painted the Mona Lisa.
+Who was the first person on the moon? | Neil Armstrong was the first person on the moon.
+Who was Albert Einstein? | Albert Einstein was a physicist who found the theory of relativity.
+Who was Isaac Newton? | Isaac Newton was a scientist who described gravity and motion.
+Who was Marie Curie? | Marie Curie was a scientist who studied radioactivity and won two Nobel prizes.
+Who was Charles Darwin? | Charles Darwin was a scientist who described evolution.
+Who was Mozart? | Mozart was a composer from Austria.
+Who was Beethoven? | Beethoven was a German composer who wrote music even when he was deaf.
+Who was Alan Turing? | Alan Turing was a mathematician and one of the founders of computer science.
+Who was Cleopatra? | Cleopatra was a queen of Egypt.
+Who was Julius Caesar? | Julius Caesar was a general and ruler of Rome.
+Who was Abraham Lincoln? | Abraham Lincoln was a president of the United States who ended slavery there.
+Who was George Washington? | George Washington was the first president of the United States.
+Who invented the telephone? | Alexander Graham Bell is known for inventing the telephone.
+At what temperature does water boil? | Water boils at 100 degrees Celsius at sea level.
+At what temperature does water freeze? | Water freezes at 0 degrees Celsius.
+Why does it rain? | Water rises into the air as vapour, forms clouds, and falls back to the ground as rain.
+Why do leaves fall in autumn? | Trees drop their leaves in autumn to save water and energy for the winter.
+Why do we sleep? | We sleep so that the body and the brain can rest.
+Why do birds fly south? | Many birds fly south in autumn because it is warmer there and they find more food.
+Why is the sea salty? | Rivers carry salt from rocks into the sea, where it stays.
+Why is grass green? | Grass is green because it contains chlorophyll, which plants use to catch light.
+Why do we need water? | Our bodies are mostly water, and without it we cannot live.
+Why do cats purr? | Cats often purr when they feel happy and safe.
+Why do dogs wag their tails? | Dogs often wag their tails when they are happy or excited.
+Why does ice float? | Ice floats because it is lighter than the same amount of water.
+Why is the sunset red? | At sunset the light travels a longer way through the air, and mostly red light is left.
+Why do we brush our teeth? | We brush our teeth to keep them clean and healthy.
+Why should I eat vegetables? | Vegetables have vitamins and fibre that keep you healthy.
+What causes day and night? | The Earth turns once a day. It is day on the side that faces the sun and night on the other.
+What causes the seasons? | The Earth's axis is tilted, so each half of the Earth gets more sun in its summer than in its winter.
+What is the difference between a lake and a river? | A river flows, and a lake is still water with land around it.
+What is the difference between a bee and a wasp? | A bee is hairy and makes honey. A wasp is smooth and makes none.
+What is the difference between tea and coffee? | Tea is made from leaves, and coffee from roasted beans.
+What is the difference between a frog and a toad? | A frog has smooth, wet skin. A toad has dry skin with bumps.
+What is the difference between a star and a planet? | A star makes its own light. A planet only reflects light.
+What is the difference between a horse and a donkey? | A donkey is smaller than a horse and has longer ears."""
+STEPS = """make coffee: Boil some water. | Put ground coffee into a filter. | Pour the hot water over it slowly. | Wait until it has run through.
+boil an egg: Put the egg into a pot of water. | Bring the water to a boil. | Wait about eight minutes. | Cool the egg under cold water.
+make a sandwich: Take two slices of bread. | Spread butter on them. | Put cheese or ham on one slice. | Lay the other slice on top.
+cook rice: Wash the rice. | Put it into a pot with twice as much water. | Bring it to a boil. | Let it cook slowly for about fifteen minutes.
+cook pasta: Boil a large pot of water with some salt. | Put in the pasta. | Cook it for about ten minutes. | Pour off the water.
+make pancakes: Mix flour, eggs and milk. | Heat a little butter in a pan. | Pour in some batter. | Turn the pancake when the bottom is brown.
+plant a tree: Dig a hole that is wide enough. | Set the tree into it. | Fill the hole with soil. | Water it well.
+wash my hands: Wet your hands. | Rub them with soap for twenty seconds. | Rinse them with water. | Dry them with a clean towel.
+brush my teeth: Put a little toothpaste on the brush. | Brush all sides of your teeth for two minutes. | Rinse your mouth.
+clean a window: Mix water with a little soap. | Wipe the window with a wet cloth. | Dry it with a clean cloth or paper.
+write a letter: Write the date and a greeting. | Say why you are writing. | End with kind regards and your name.
+build a snowman: Roll a big ball of snow. | Roll two smaller ones and put them on top. | Use stones for the eyes and a carrot for the nose.
+make a paper plane: Fold a sheet of paper along the middle. | Fold two corners to the middle. | Fold the sides down to make wings.
+wrap a gift: Put the gift on the paper. | Fold the paper over it. | Tape the edges. | Tie a ribbon around it.
+study for a test: Make a plan. | Read your notes a little every day. | Explain them in your own words. | Sleep well the night before.
+make a friend: Smile and say hello. | Ask what the other person likes. | Listen well. | Do something together.
+save money: Write down what you spend. | Buy only what you need. | Put a little away every month.
+wake up early: Go to bed early. | Set an alarm. | Put it far from your bed. | Get up at the same time every day.
+stay healthy: Eat vegetables and fruit. | Drink enough water. | Move every day. | Sleep enough.
+stay calm: Breathe slowly. | Count to ten. | Think of something pleasant. | Take a short walk.
+learn new words: Write each word on a card. | Look at the cards every day. | Use the words in sentences of your own.
+train a puppy: Be patient. | Practise a few minutes every day. | Reward it when it does well.
+save water: Take short showers. | Turn the tap off while you brush your teeth. | Mend taps that drip.
+save electricity: Turn off lights you do not need. | Unplug devices that you do not use. | Wash with cold water.
+take a good photo: Look for good light. | Hold the camera still. | Get close to what you want to show.
+give a speech: Know what you want to say. | Practise it aloud. | Speak slowly. | Look at the people."""
+COMFORT = """sad: I'm sorry to hear that. Do you want to tell me what happened?
+tired: You should get some rest. A short nap or an early night may help.
+bored: How about reading a book, going for a walk or drawing something?
+happy: That's wonderful! What made you so happy?
+nervous: Try to breathe slowly. It often helps to prepare well and to talk to somebody.
+lonely: I'm sorry that you feel lonely. Is there a friend you could call?
+angry: Take a deep breath and count to ten. What made you angry?
+excited: How nice! What are you looking forward to?
+worried: I understand. It may help to tell somebody about it. What worries you?
+proud: You can be proud! What did you do?
+confused: That happens to everybody. What is it that you don't understand?
+sick: I'm sorry. Rest, drink enough, and see a doctor if it does not get better.
+hungry: Then it is time to eat something. What do you like?
+stressed: Take a break and breathe slowly. Then do one thing at a time.
+grateful: That is a good feeling. What are you grateful for?
+homesick: I'm sorry. It may help to call your family or to look at pictures from home.
+afraid: It is all right to be afraid. What are you afraid of?"""
+SAYINGS = """Hi! / Hello / Hey / Hi there! / Hello there | Hello! How can I help you? / Hi! What can I do for you? / Hello! What would you like to talk about?
+Good morning! / Good morning | Good morning! How can I help you?
+Good evening! | Good evening! What can I do for you?
+Good night. / Good night! | Good night! Sleep well.
+Goodbye! / Bye! / See you later. | Goodbye! Have a nice day. / Goodbye! It was nice to talk to you.
+Thank you! / Thanks! / Thanks, that helped. / Thank you very much. | You're welcome! / You're welcome! I'm glad that I could help.
+How are you? / How is it going? / Hey, how are you? | I'm fine, thank you! How can I help you? / I'm a small program, so I'm always well. What can I do for you?
+Nice to meet you. | Nice to meet you too!
+It is my birthday today! / Today is my birthday. | Happy birthday! I hope you have a wonderful day.
+I had a bad day. / Today was a bad day. | I'm sorry to hear that. Do you want to tell me about it?
+I had a good day! / Today was a good day. | I'm glad to hear that! What was the best part?
+I have a test tomorrow. | Good luck! Read your notes once more, and then sleep well.
+I can't sleep. | Try to breathe slowly, keep the room dark, and put your phone away.
+I lost my keys. | Think of where you had them last, and look in your pockets, in your bag and on the table.
+My dog is ill. / My cat is ill. | I'm sorry to hear that. You should take it to a vet.
+Can you help me? / I need help. / I have a question. | Of course! What is it about? / Sure. What do you need?
+Cheer me up. / Say something nice. | You are doing better than you think, and tomorrow is a new day.
+Motivate me. | Begin with one small step. You can do this!
+What is your favourite colour? | I am a program and see no colours, but I like the word blue.
+What is your favourite food? | I am a program and do not eat, but many people like pizza.
+Do you sleep? / Do you ever sleep? | No, I am a program and never sleep.
+Do you have friends? | I am a program, so I have no friends, but I like to chat.
+Do you have feelings? / Are you happy? | I am a program and have no feelings, but I'm glad to help.
+Do you like music? | I am a program and hear no music, but I can talk about it."""
+JOKES = """Why did the chicken cross the road? To get to the other side.
+What do you call a fish without an eye? A fsh.
+Why can't a bicycle stand on its own? Because it is two-tired.
+What do you call a bear with no teeth? A gummy bear.
+Why did the scarecrow win a prize? Because he was outstanding in his field.
+What is brown and sticky? A stick.
+Why was the maths book sad? Because it had so many problems.
+What has four wheels and flies? A garbage truck.
+What do you call cheese that is not yours? Nacho cheese.
+Why did the tomato turn red? Because it saw the salad dressing."""
+APART = """animals fruits vegetables colours shapes countries rivers planets jobs sports instruments vehicles clothes drinks
+trees metals languages""".split()  # kinds that have nothing in common
+NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+eighteen nineteen twenty""".split()
+PLURALS = """cat cats, dog dogs, child children, man men, woman women, mouse mice, foot feet, tooth teeth, box boxes, city cities,
+leaf leaves, knife knives, sheep sheep, fish fish, goose geese, book books, bus buses, baby babies, tomato tomatoes, wolf wolves"""
+PASTS = """go went, see saw, eat ate, drink drank, run ran, sing sang, swim swam, write wrote, read read, buy bought, think thought, come
+came, give gave, take took, make made, find found, sleep slept, walk walked, play played, look looked, begin began, know knew"""
+SPELL = """brave honest ancient fragile curious rapid silent gentle enormous polite generous stubborn narrow purpose courage journey
+harvest justice wisdom habit promise shelter friend because believe receive beautiful"""
+SUBJECTS = ("He", "She", "My brother", "My sister", "The boy", "The girl", "Tom", "Anna")
+DOINGS = """go goes to work every day, play plays in the garden, like likes apples, read reads a book, sing sings very well, live lives
+in a small house, drink drinks milk every morning, want wants a new bicycle, help helps his friends, walk walks to the park,
+eat eats an egg for breakfast, write writes a letter, have has a red hat, do does the work at night"""
+
+
+def entries(text):
+    return [tuple(part.strip() for part in line.split(":", 1)) for line in text.split("\n")]
+
+
+def pairs(text):
+    return [tuple(w.replace("_", " ") for w in entry.split()) for entry in text.replace("\n", " ").split(",")]
+
+
+def capital(text):
+    return text[0].upper() + text[1:]
+
+
+KINDS_OF = [(kind, things.split(", ")) for kind, things in entries(KINDS)]
+ORDERED = [(kind, things.split(", ")) for kind, things in entries(ORDERS)]
+OPPOSITE = [p for p in pairs(OPPOSITES) if len(p) == 2]
+CAPITAL, COUNTRY, MEANING, JOB = pairs(CAPITALS), pairs(PLACES), entries(MEANINGS), entries(JOBS)
+FACT = [tuple(line.split(" | ")) for line in FACTS.split("\n")]
+STEP = [(task, steps.split(" | ")) for task, steps in entries(STEPS)]
+SAYING = [tuple(side.split(" / ") for side in line.split(" | ")) for line in SAYINGS.split("\n")]
+FEELING, PLURAL, PAST = entries(COMFORT), pairs(PLURALS), pairs(PASTS)
+DOING = [tuple(d.split(None, 2)) for d in DOINGS.replace("\n", " ").split(", ")]
+
+
+def numbered(things):
+    return "\n".join("%d. %s" % (i, capital(t)) for i, t in enumerate(things, 1))
+
+
+def in_words(things):
+    return capital(", ".join(things[:-1]) + " and " + things[-1] + ".") if len(things) > 1 else capital(things[0]) + "."
+
+
+def number(rng, n):
+    return NUMBERS[n] if n <= 20 and rng.random() < 0.4 else str(n)
+
+
+def which_kind(rng):
+    """What a thing is, of some kinds that have nothing in common."""
+    some = rng.sample([k for k in KINDS_OF if k[0] in APART], rng.choice((2, 3, 4)))
+    right, things = rng.choice(some)
+    thing, names = rng.choice(things), [k for k, _ in some]
+    if rng.random() < 0.5:
+        return "What kind of thing is it?\n\nAnswer with one of: %s.\n\n%s" % (", ".join(names), thing), right
+    return "Does %s belong to %s or %s?" % (thing, ", ".join(names[:-1]), names[-1]), capital("%s belongs to %s." % (thing, right))
+
+
+def kinds(rng):
+    kind, things = rng.choice(KINDS_OF)
+    n = min(rng.choice((2, 3, 3, 4, 5, 5, 6, 7, 10)), len(things))
+    ask = rng.choice(("Name %s %s.", "List %s %s.", "Give me %s %s.", "Tell me %s %s.", "Can you name %s %s?", "What are %s %s?"))
+    return ask % (number(rng, n), kind), numbered(things[:n])
+
+
+def orders(rng):
+    kind, things = rng.choice(ORDERED)
+    if rng.random() < 0.3 and "week" in kind or "year" in kind and rng.random() < 0.5:
+        i = rng.randrange(len(things) - 1)
+        if rng.random() < 0.5:
+            return "What comes after %s?" % things[i], "After %s comes %s." % (things[i], things[i + 1])
+        return "What comes before %s?" % things[i + 1], "Before %s comes %s." % (things[i + 1], things[i])
+    ask = rng.choice(("Name %s.", "List %s.", "What are %s?", "Tell me %s.")) % kind
+    if "numbers" in kind:
+        ask = "Count from one to ten."
+    return ask, rng.choice((numbered, in_words))(things)
+
+
+def one_of(rng):
+    kind, things = rng.choice(KINDS_OF)
+    thing = rng.choice(things)
+    if rng.random() < 0.4:
+        return rng.choice(("Name one of the %s.", "Give me an example of %s.")) % kind, capital(thing) + "."
+    if rng.random() < 0.5:
+        return "Is %s one of the %s?" % (thing, kind), "Yes, %s is one of the %s." % (thing, kind)
+    (kind, things), (other, _) = rng.sample([k for k in KINDS_OF if k[0] in APART], 2)
+    thing = rng.choice(things)
+    return "Is %s one of the %s?" % (thing, other), "No, %s is not one of the %s." % (thing, other)
+
+
+def sums(rng):
+    a, b = rng.randrange(1, 11), rng.randrange(1, 11)
+    if rng.random() < 0.25:
+        a, b = rng.randrange(1, 51), rng.randrange(1, 21)
+    words = max(a, b) <= 10 and rng.random() < 0.5
+    say = lambda n: NUMBERS[n] if words and n <= 20 else str(n)
+    kind = rng.choice(("plus", "plus", "plus", "minus", "times"))
+    if kind == "minus":
+        a, b = max(a, b), min(a, b)
+    if kind == "times":
+        a, b = rng.randrange(1, 11), rng.randrange(1, 11)
+    c = {"plus": a + b, "minus": a - b, "times": a * b}[kind]
+    sign = {"plus": "+", "minus": "-", "times": "x"}[kind]
+    if not words and rng.random() < 0.3:
+        return rng.choice(("What is %d %s %d?", "%d %s %d = ?")) % (a, sign, b), "%d %s %d = %d" % (a, sign, b, c)
+    what = "%s %s %s" % (say(a), kind, say(b))
+    return rng.choice(("What is %s?", "How much is %s?", "What does %s make?")) % what, capital("%s is %s." % (what, say(c)))
+
+
+def numbers(rng):
+    a, b = rng.sample(range(1, 100), 2)
+    kind = rng.randrange(5)
+    if kind == 0:
+        return rng.choice(("Which is larger, %d or %d?", "Which is bigger, %d or %d?")) % (a, b), "%d is larger than %d." % (max(a, b), min(a, b))
+    if kind == 1:
+        return "Is %d an even number?" % a, ("Yes, %d is an even number." if a % 2 == 0 else "No, %d is an odd number.") % a
+    if kind == 2:
+        return "What comes after %d?" % a, "After %d comes %d." % (a, a + 1)
+    if kind == 3:
+        return "Half of %d?" % (2 * a), "Half of %d is %d." % (2 * a, a)
+    have, more, thing = rng.randrange(1, 10), rng.randrange(1, 10), rng.choice(("apples", "books", "coins", "eggs", "balls"))
+    return "I have %d %s and get %d more. How many do I have?" % (have, thing, more), "You have %d %s." % (have + more, thing)
+
+
+def opposites(rng):
+    a, b = rng.choice(OPPOSITE)
+    if rng.random() < 0.3 and (a, b) not in (("light", "dark"), ("heavy", "light"), ("old", "new")):
+        a, b = b, a
+    ask = rng.choice(("What is the opposite of %s?", "What is the opposite of \"%s\"?", "Give me the opposite of %s.", "Opposite of %s?"))
+    return ask % a, "The opposite of %s is %s." % (a, b)
+
+
+def places(rng):
+    if rng.random() < 0.6:
+        country, city = rng.choice(CAPITAL)
+        if rng.random() < 0.25:
+            return "Which country has the capital %s?" % city, "%s is the capital of %s." % (city, country)
+        ask = rng.choice(("What is the capital of %s?", "What is the capital city of %s?", "Name the capital of %s.", "Tell me the capital of %s."))
+        return ask % country, "The capital of %s is %s." % (country, city)
+    country, where, language = rng.choice(COUNTRY)
+    if rng.random() < 0.5:
+        return rng.choice(("Where is %s?", "On which continent is %s?")) % country, capital("%s is in %s." % (country, where))
+    return rng.choice(("What language do people speak in %s?", "Which language is spoken in %s?")) % country, "In %s people speak %s." % (country, language)
+
+
+def meanings(rng):
+    thing, what = rng.choice(MEANING)
+    ask = rng.choice(("What is %s?", "What is %s?", "What is %s?", "Explain %s in simple words.", "Describe %s in one sentence.",
+                      "Tell me what %s is.", "What do you call %s?", "Define %s."))
+    if "call" in ask:
+        return ask % what, "That is called %s." % thing
+    return ask % thing, capital("%s is %s." % (thing, what))
+
+
+def jobs(rng):
+    who, does = rng.choice(JOB)
+    if rng.random() < 0.25:
+        return "Who %s?" % does, capital(who) + " does."
+    return rng.choice(("What does %s do?", "What is the job of %s?", "What does %s do all day?")) % who, capital("%s %s." % (who, does))
+
+
+def facts(rng):
+    return rng.choice(FACT)
+
+
+def steps(rng):
+    task, how = rng.choice(STEP)
+    if rng.random() < 0.3:
+        n = rng.choice((2, 3))
+        return "Give me %s tips on how to %s." % (number(rng, n), task.replace("my ", "your ")), numbered(how[:n])
+    ask = rng.choice(("How do I %s?", "How can I %s?", "Teach me to %s.", "Explain step by step how to %s.", "What is the best way to %s?"))
+    return ask % task, rng.choice((numbered, " ".join))(how)
+
+
+def comfort(rng):
+    feeling, words = rng.choice(FEELING)
+    return rng.choice(("I feel %s.", "I am %s.", "I'm %s.", "I am %s today.", "I'm so %s.")) % feeling, words
+
+
+def sayings(rng):
+    return tuple(rng.choice(side) for side in rng.choice(SAYING))
+
+
+def jokes(rng):
+    return rng.choice(("Tell me a funny joke.", "Tell me another joke.", "Do you know a joke?", "Make me laugh.",
+                       "Can you tell me a joke?")), rng.choice(JOKES.split("\n"))
+
+
+def forms(rng):
+    kind = rng.randrange(4)
+    if kind == 0:
+        one, many = rng.choice(PLURAL)
+        return rng.choice(("What is the plural of %s?", "What is the plural of \"%s\"?")) % one, "The plural of %s is %s." % (one, many)
+    if kind == 1:
+        now, then = rng.choice(PAST)
+        return rng.choice(("What is the past tense of %s?", "What is the past tense of \"%s\"?")) % now, "The past tense of %s is %s." % (now, then)
+    if kind == 2:
+        word = rng.choice(SPELL.split())
+        return "How do you spell \"%s\"?" % word, "-".join(word.upper())
+    who, (bad, good, rest) = rng.choice(SUBJECTS), rng.choice(DOING)
+    ask = rng.choice(("Correct the mistakes: %s", "Correct this sentence: %s", "Correct the mistake: %s"))
+    return ask % "%s %s %s." % (who, bad, rest), "%s %s %s." % (who, good, rest)
+
+
+GROUPS = ((16, kinds), (5, orders), (4, one_of), (14, sums), (6, numbers), (10, opposites), (12, places), (20, meanings), (6, jobs),
+          (16, facts), (8, steps), (6, comfort), (24, choice), (4, which_kind), (8, sayings), (3, jokes), (6, forms))
+SHOWN = {q.lower().rstrip(".?!") for q in FIXED}
+
+
+def exchange(rng):
+    """One to three questions with their answers; never one of FIXED."""
+    out, wanted = [], rng.choices((1, 2, 3), (6, 3, 1))[0]
+    while len(out) < wanted:
+        got = rng.choices([g for _, g in GROUPS], [w for w, _ in GROUPS])[0](rng)
+        if got[0].lower().rstrip(".?!") not in SHOWN and got[0] not in [q for q, _ in out]:
+            out.append((got[0].lower().rstrip(".?!") if rng.random() < 0.1 else got[0], got[1]))
+    return out
+
+
+if __name__ == "__main__":
+    from collections import Counter
+    source = random.Random(1)
+    for question, answer in exchange(source) + exchange(source) + exchange(source):
+        print("%s\n    %s" % (question, answer.replace("\n", "\n    ")))
