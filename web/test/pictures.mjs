@@ -35,7 +35,7 @@ await chat.evaluate(() =>
 );
 await chat.reload();
 await chat.getByRole('list', { name: 'Examples' }).waitFor();
-for (const text of ['Tell me a story about a bird and a boat.', 'Tell me a story about a dog and a ball.']) {
+for (const text of ['Tell me a joke.', 'What is the capital of Japan?']) {
     await chat.keyboard.press('Control+k');
     await chat.getByLabel('Message', { exact: true }).fill(text);
     await chat.keyboard.press('Enter');
