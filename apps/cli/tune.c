@@ -36,8 +36,7 @@ void cli_calibration_print(const json_t *o)
     }
     if (real_at(o, "up_limit") < 1 || real_at(o, "down_limit") < 1)
         (void)printf("\nwhere lists are kept, zeros are skipped while less than %.0f %% of up's "
-                     "rows, %.0f %% of down's "
-                     "columns count, in batches %.0f and %.0f %%\n",
+                     "rows, %.0f %% of down's columns count, in batches %.0f and %.0f %%\n",
                      100 * real_at(o, "up_limit"), 100 * real_at(o, "down_limit"),
                      100 * real_at(o, "own_up_limit"), 100 * real_at(o, "own_down_limit"));
 }

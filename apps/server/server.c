@@ -305,14 +305,14 @@ typedef struct quiet_time {
 
 /* When a second has passed without a request, what the ones before it have freed goes back to the
  * system: allocators keep it, and a server may have nothing to do for hours. Once a second. */
-static void give_memory_back(server *srv, quiet_time *r)
+static void give_memory_back(server *srv, quiet_time *q)
 {
     uint64_t n = atomic_load(&srv->n_exchange_ended);
-    if (n == r->n_ended && n != r->n_given_back && atomic_load(&srv->n_exchange) == 0) {
+    if (n == q->n_ended && n != q->n_given_back && atomic_load(&srv->n_exchange) == 0) {
         tern_alloc_trim();
-        r->n_given_back = n;
+        q->n_given_back = n;
     }
-    r->n_ended = n;
+    q->n_ended = n;
 }
 
 #define MEMORY_MS 1000

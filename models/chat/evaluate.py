@@ -14,12 +14,15 @@ import argparse
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 import tempfile
 
+import known
 from known import FIXED
 
+TAUGHT = (known.facts, known.places, known.opposites, known.meanings, known.jobs, known.sums)
 TEXTS = (("stories", "tinystories_v1_valid_head.txt"), ("encyclopedia", "wiki.test.raw"))
 REVIEWS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reviews.jsonl")
 SETS = (("HellaSwag", "hellaswag", "hellaswag_val_every8th.txt"), ("ARC-easy", "arc", "arc_easy.jsonl"))
@@ -93,6 +96,18 @@ def decisions(tern, models):
     table(["model", "right", "log loss"], rows)
 
 
+def taught(tern, models, each):
+    """Questions that the student was taught, in the words it was taught: what of it stayed."""
+    rng = random.Random(9)
+    asked = [(kind.__name__, [kind(rng) for _ in range(each)]) for kind in TAUGHT]
+    rows = []
+    for label, path in models:
+        right = lambda q, a: tern.text("run", path, "-p", q, "--temp", 0, "-n", 60, "-q").strip() == a
+        rows.append([label] + ["%d" % sum(right(q, a) for q, a in questions) for _, questions in asked])
+    print("Of %d questions each that `known.py` teaches, answered word for word (greedy):\n" % each)
+    table(["model"] + [name for name, _ in asked], rows)
+
+
 def sparsity(tern, model, text, quick):
     show = tern.json("show", model)["weights"]
     stats = tern.json("stats", model, "-f", text, "--chunks", 2 if quick else 8)
@@ -138,6 +153,7 @@ def main():
                   ("teacher made ternary without training", untrained)]
         text = quality(tern, models, args, folder)
         decisions(tern, models)
+        taught(tern, models[:1], 2 if args.quick else 40)
         sparsity(tern, args.model, text, args.quick)
     answers(tern, args.model, args.tokens)
 

@@ -2,7 +2,7 @@
 
 exchange(rng) -> [(question, answer)]: sums, kinds of things, opposites, capitals, what words mean, what people do,
 how to do simple things, what to say to somebody.  The teacher is wrong about many of these.  FIXED holds the prompts
-by which the finished model is shown; none of them is asked here.
+by which the finished model is shown; none of them is asked here.  As a program it prints some exchanges.
 """
 import random
 

@@ -52,8 +52,7 @@ static tern_code open_source(const source *s, tern_model **m, tern_err *err)
     tern_model_opts_init(&o);
     o.n_thread = 2;
     o.strict = true;
-    o.ffn_sparse =
-        TERN_FFN_SPARSE_ON; /* whatever the calibration finds, for kernels with lists too */
+    o.ffn_sparse = TERN_FFN_SPARSE_ON; /* whatever is faster here: kernels with lists too */
     if (s->file)
         return tern_model_open_memory(s->file->file.data, s->file->file.len, s->name, &o, m, err);
     return tern_model_open(s->name, &o, m, err);

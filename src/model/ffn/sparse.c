@@ -13,6 +13,7 @@
 
 /* 127 / max|x| of an input whose products with tame weights cannot overflow. */
 #define TAME_SCALE 1e-20f
+
 static tern_ffn_count *count_of(const tern_exec *e, const tern_block *b)
 {
     return &e->count[b - e->w->blocks];
