@@ -509,6 +509,7 @@ tern_code server_run(const server_opts *o, tern_err *err)
     tern_code rc;
     if (o->root[0])
         tern_memory_root_set(o->root);
+    tern_alloc_bound_heaps();
     server_init(&srv, o);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)sigemptyset(&set);

@@ -97,6 +97,15 @@ void tern_alloc_trim(void)
 #endif
 }
 
+void tern_alloc_bound_heaps(void)
+{
+#ifdef __GLIBC__
+    /* Any of the two stops glibc from raising both. */
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 10);
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
+}
+
 char *tern_strdup_n(const char *s, size_t n)
 {
     size_t bytes;

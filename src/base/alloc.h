@@ -26,6 +26,10 @@ void *tern_realloc_at(void *p, size_t old, size_t size, const char *site);
 void tern_free(void *p);
 /* Give the system back what the heap has free; worth it after much was freed. */
 void tern_alloc_trim(void);
+/* From now on the heap of each thread gives back its free end by itself: glibc keeps up to a bound there
+ * that grows with what is freed, and no trim reaches it but of the first thread. For processes that
+ * live long, once. */
+void tern_alloc_bound_heaps(void);
 char *tern_strdup_n(const char *s, size_t n); /* adds a NUL */
 
 /* Zeroed pages from the system, asked for as huge pages where the system has them; for packed weights

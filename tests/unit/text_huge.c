@@ -13,15 +13,7 @@
 #define GOLDEN "tests/golden/tokenizers/"
 #define MIB    ((size_t)1 << 20)
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define INSTRUMENTED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
-    __has_feature(memory_sanitizer)
-#define INSTRUMENTED 1
-#endif
-#endif
-#ifdef INSTRUMENTED /* instrumented code takes many times the time and the stack */
+#if TEST_INSTRUMENTED
 #define LIMIT_MS    10000
 #define STACK_BYTES MIB
 #else
