@@ -64,12 +64,14 @@ static void release(exchange *x)
     tern_str_done(&x->body);
     tern_str_done(&x->out);
     key_unref(&x->key);
-    if (x->serving)
+    bool worked = x->serving != NULL;
+    if (worked)
         loaded_unref(x->serving);
     (void)pthread_mutex_destroy(&x->mu);
     (void)pthread_mutex_destroy(&x->call_mu);
     tern_free(x);
-    (void)atomic_fetch_add(&srv->n_exchange_ended, 1);
+    if (worked)
+        (void)atomic_fetch_add(&srv->n_worked, 1);
     (void)atomic_fetch_sub(&srv->n_exchange, 1);
 }
 

@@ -137,7 +137,7 @@ typedef struct server {
     atomic_bool watch_end;
 
     atomic_int n_wire, n_exchange; /* alive */
-    atomic_uint_fast64_t n_exchange_ended;
+    atomic_uint_fast64_t n_worked; /* exchanges that used the model and ended */
     atomic_bool draining, pressure;
     atomic_size_t body_bytes; /* of all exchanges */
     int wake_main;            /* an eventfd */

@@ -300,19 +300,19 @@ static void look_at_memory(server *srv, pressure *level)
 }
 
 typedef struct quiet_time {
-    uint64_t n_ended, n_given_back; /* requests until the last look, until memory was given back */
+    uint64_t n_worked, n_given_back; /* requests until the last look, until memory was given back */
 } quiet_time;
 
-/* When a second has passed without a request, what the ones before it have freed goes back to the
- * system: allocators keep it, and a server may have nothing to do for hours. Once a second. */
+/* When a second has passed without a request to the model, what the ones before it have freed goes back
+ * to the system: allocators keep it, and a server may have nothing to do for hours. Once a second. */
 static void give_memory_back(server *srv, quiet_time *q)
 {
-    uint64_t n = atomic_load(&srv->n_exchange_ended);
-    if (n == q->n_ended && n != q->n_given_back && atomic_load(&srv->n_exchange) == 0) {
+    uint64_t n = atomic_load(&srv->n_worked);
+    if (n == q->n_worked && n != q->n_given_back && atomic_load(&srv->n_exchange) == 0) {
         tern_alloc_trim();
         q->n_given_back = n;
     }
-    q->n_ended = n;
+    q->n_worked = n;
 }
 
 #define MEMORY_MS 1000

@@ -262,12 +262,16 @@ def stalled():
 
 
 def rest():
-    """A server with nothing to do gives back what the replies before took."""
+    """A server with nothing to do but to say that it is well gives back what the replies before took."""
     with Server(MODEL, "--any-model") as s:
         def ask(n, tokens):
             for _ in range(n):
                 status, _, _ = s.ask("POST", POST, job(tokens, logprobs=5, n=2))
                 check(status == 200, status)
+
+        def fallen():
+            check(s.ask("GET", "/health")[0] == 200, "not well")
+            return s.rss() - before < max(5 << 20, most / 3)
 
         ask(1, 4)
         time.sleep(2.5)
@@ -278,7 +282,7 @@ def rest():
         for t in threads:
             t.join()
         most = s.rss() - before
-        low = wait_until(lambda: s.rss() - before < max(5 << 20, most / 3))
+        low = wait_until(fallen)
         print(f"rest: {most / 1e6:.1f} MB more after the replies, then {(s.rss() - before) / 1e6:.1f}")
         check(low or not PLAIN, "memory stays")
 
