@@ -22,7 +22,7 @@ import tempfile
 import known
 from known import FIXED
 
-TAUGHT = (known.facts, known.places, known.opposites, known.meanings, known.jobs, known.sums)
+TAUGHT = (known.facts, known.places, known.opposites, known.meanings, known.jobs, known.sums, known.kinds)
 TEXTS = (("stories", "tinystories_v1_valid_head.txt"), ("encyclopedia", "wiki.test.raw"))
 REVIEWS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reviews.jsonl")
 SETS = (("HellaSwag", "hellaswag", "hellaswag_val_every8th.txt"), ("ARC-easy", "arc", "arc_easy.jsonl"))

@@ -208,7 +208,100 @@ a kettle: a pot in which water is boiled
 a pillow: a soft thing on which you lay your head in bed
 a village: a small group of houses in the country
 a poem: a text in verses, often with rhymes
-a joke: a short story that makes people laugh"""
+a joke: a short story that makes people laugh
+a CPU: the part of a computer that carries out programs
+a GPU: a chip that does many simple sums at the same time, for pictures and for learning machines
+memory: the part of a computer that keeps what it is working on
+a program: a list of steps for a computer
+a programming language: a language in which people write programs
+Linux: a free operating system that runs on phones, servers and many other computers
+an operating system: the program that runs all other programs of a computer
+Python: a programming language that is easy to read
+the C language: an old and fast programming language
+a compiler: a program that turns source code into machine code
+a bug: a mistake in a program
+an algorithm: a list of exact steps that solves a problem
+a database: a program that keeps and finds data
+a server: a computer that answers the requests of others
+a browser: a program that shows web pages
+a password: a secret word that shows who you are
+a file: a named piece of data on a computer
+a keyboard: a board with keys for typing
+open source: software whose code everybody may read and change
+artificial intelligence: the art of making machines that solve problems as people do
+machine learning: a way to make programs that learn from examples
+a neural network: a program of many small sums that learns from examples
+a language model: a program that guesses the next word of a text
+a chatbot: a program that talks with people
+encryption: a way to hide a message so that only some can read it
+a bit: the smallest piece of data, a zero or a one
+the moon: the ball of rock that moves around the Earth
+the Earth: the planet on which we live
+the solar system: the sun and all that moves around it
+a galaxy: a very large group of stars
+the Milky Way: the galaxy in which we live
+an eclipse: what happens when the moon hides the sun, or the Earth's shadow hides the moon
+air: the mixture of gases that we breathe
+energy: what is needed to move or to heat something
+a magnet: a piece of metal that pulls iron
+a molecule: some atoms that hold together
+DNA: the molecule that holds the plan of a living thing
+a cell: the smallest part of a living thing
+evolution: the slow change of living things over many generations
+climate change: the warming of the Earth, mostly caused by burning coal, oil and gas
+pollution: dirt and poison in air, water or soil
+a storm: bad weather with strong wind
+a flood: much water where the land is usually dry
+a hurricane: a very strong storm that begins over warm seas
+a beach: the sandy edge of a sea or lake
+a waterfall: a place where a river falls over rocks
+a cave: a large hole in a mountain or in the ground
+a jungle: a thick, warm and wet forest
+a lion: a large wild cat of Africa
+a dolphin: a clever animal that lives in the sea and breathes air
+a camel: an animal of the desert with one or two humps
+an ant: a tiny insect that lives with many others
+a turtle: a slow animal that carries a hard shell
+an apple: a round fruit that grows on trees
+a potato: a vegetable that grows under the ground
+a lemon: a sour yellow fruit
+tea: a hot drink made from the leaves of a plant
+pizza: a flat bread that is baked with tomatoes and cheese
+breakfast: the first meal of the day
+a restaurant: a place where people pay to eat
+a hotel: a house where travellers sleep
+a castle: a large old house with thick walls and towers
+a church: a house where Christians pray
+a city: a large place with many houses and people
+a country: a land with its own people, laws and government
+a president: the head of a country without a king
+democracy: a way to rule in which the people choose by voting
+a war: a fight between countries
+history: the story of what happened in the past
+science: the search for how the world works
+mathematics: the study of numbers, shapes and patterns
+philosophy: the search for answers to the great questions of life
+music: sounds that are made to be beautiful
+art: what people make to be looked at, heard or felt
+a novel: a long story in a book
+a dictionary: a book that explains words
+a newspaper: sheets of paper with news
+football: a game in which two teams try to kick a ball into a goal
+chess: a game for two with sixteen pieces on each side
+a birthday: the day on which somebody was born
+love: a deep warm feeling for somebody
+happiness: the feeling that all is well
+courage: the strength to do what one is afraid of
+patience: the strength to wait calmly
+honesty: telling the truth
+a habit: something that one does again and again without thinking
+a doctor: a person who treats people who are ill
+a teacher: a person who helps others learn
+a friend: a person whom you like and trust
+a family: parents, children and others who belong together
+a noun: a word that names a person, a place or a thing
+a verb: a word for doing or being
+an adjective: a word that says what something is like"""
 JOBS = """a doctor: treats people who are ill
 a nurse: takes care of sick people
 a teacher: helps students learn
@@ -323,7 +416,152 @@ What is the difference between a bee and a wasp? | A bee is hairy and makes hone
 What is the difference between tea and coffee? | Tea is made from leaves, and coffee from roasted beans.
 What is the difference between a frog and a toad? | A frog has smooth, wet skin. A toad has dry skin with bumps.
 What is the difference between a star and a planet? | A star makes its own light. A planet only reflects light.
-What is the difference between a horse and a donkey? | A donkey is smaller than a horse and has longer ears."""
+What is the difference between a horse and a donkey? | A donkey is smaller than a horse and has longer ears.
+What colour is an orange? | An orange is orange.
+What colour is a strawberry? | A ripe strawberry is red.
+What colour is coal? | Coal is black.
+What colour is milk? | Milk is white.
+What colour do blue and yellow make? | Blue and yellow make green.
+What colour do red and white make? | Red and white make pink.
+What colour do red and yellow make? | Red and yellow make orange.
+What colour do red and blue make? | Red and blue make purple.
+How many legs does a cat have? | A cat has four legs.
+How many arms does an octopus have? | An octopus has eight arms.
+How many fingers does a hand have? | A hand has five fingers, with the thumb.
+How many eyes do people have? | People have two eyes.
+How many teeth does an adult have? | An adult has 32 teeth.
+How many seasons are in a year? | A year has four seasons: spring, summer, autumn and winter.
+How many weeks are in a year? | A year has 52 weeks.
+How many days are in June? | June has 30 days.
+How many days are in February? | February has 28 days, and 29 in a leap year.
+How many sides does a square have? | A square has four sides.
+How many sides does a hexagon have? | A hexagon has six sides.
+How many wheels does a bicycle have? | A bicycle has two wheels.
+How many bits are in a byte? | A byte has eight bits.
+How many players does a football team have? | A football team has eleven players on the field.
+How many strings does a guitar have? | Most guitars have six strings.
+How many meters are in a kilometer? | A kilometer has 1000 meters.
+How many grams are in a kilogram? | A kilogram has 1000 grams.
+How many years are in a century? | A century has 100 years.
+What sound does a lion make? | A lion roars.
+What sound does a horse make? | A horse neighs.
+What sound does a pig make? | A pig says oink.
+What sound does a frog make? | A frog croaks.
+What sound does an owl make? | An owl hoots.
+What do dogs eat? | Dogs eat meat and dog food.
+What do horses eat? | Horses eat grass, hay and oats.
+What do lions eat? | Lions eat meat.
+What do pandas eat? | Pandas eat bamboo.
+What do plants need? | Plants need water, light, air and soil.
+What do we breathe? | We breathe air, which contains oxygen.
+What is a baby dog called? | A baby dog is called a puppy.
+What is a baby cat called? | A baby cat is called a kitten.
+What is a baby cow called? | A baby cow is called a calf.
+What is a baby sheep called? | A baby sheep is called a lamb.
+What is a baby horse called? | A baby horse is called a foal.
+Where do bees live? | Bees live in hives.
+Where do camels live? | Camels live in deserts.
+Where do kangaroos live? | Kangaroos live in Australia.
+Where do lions live? | Most lions live in the grasslands of Africa.
+Where is the Eiffel Tower? | The Eiffel Tower is in Paris.
+Where are the pyramids? | The most famous pyramids are in Egypt.
+Where is the Great Wall? | The Great Wall is in China.
+Where is the Statue of Liberty? | The Statue of Liberty is in New York.
+Where is the Colosseum? | The Colosseum is in Rome.
+Where does the sun rise? | The sun rises in the east.
+Where does the sun set? | The sun sets in the west.
+Where does milk come from? | Milk comes from cows, goats and other animals.
+Where does wool come from? | Wool comes from sheep.
+Where does wood come from? | Wood comes from trees.
+What is bread made of? | Bread is made of flour, water, salt and yeast.
+What is paper made of? | Paper is made of wood.
+What is butter made of? | Butter is made of cream.
+What is glass made of? | Glass is made of molten sand.
+What are clouds made of? | Clouds are made of tiny drops of water and ice.
+What is the smallest planet? | Mercury is the smallest planet in our solar system.
+What is the hottest planet? | Venus is the hottest planet.
+What is the largest country? | Russia is the largest country by area.
+What is the smallest country? | Vatican City is the smallest country.
+What is the largest continent? | Asia is the largest continent.
+What is the largest desert? | Antarctica is the largest desert, and the Sahara is the largest hot desert.
+What is the largest land animal? | The African elephant is the largest land animal.
+What is the hardest natural material? | Diamond is the hardest natural material.
+What is the first month of the year? | January is the first month of the year.
+What is the last month of the year? | December is the last month of the year.
+What is the first day of the week? | In many countries Monday is the first day of the week.
+What is the first letter of the alphabet? | The first letter of the alphabet is A.
+What is the last letter of the alphabet? | The last letter of the alphabet is Z.
+What is the coldest season? | Winter is the coldest season.
+What is the warmest season? | Summer is the warmest season.
+Which is bigger, the sun or the moon? | The sun is much bigger than the moon.
+Which is faster, light or sound? | Light is much faster than sound.
+Which is bigger, the Earth or the moon? | The Earth is bigger than the moon.
+Which is longer, a meter or a centimeter? | A meter is longer than a centimeter.
+Which is colder, ice or water? | Ice is colder than water.
+Which is heavier, iron or wood? | Iron is heavier than wood.
+Which is sweeter, honey or lemon? | Honey is sweeter than lemon.
+Who invented the light bulb? | Thomas Edison is known for the first practical light bulb.
+Who discovered America? | Columbus reached America in 1492, where people had lived for thousands of years.
+Who wrote Hamlet? | William Shakespeare wrote Hamlet.
+Who was Leonardo da Vinci? | Leonardo da Vinci was an Italian painter and inventor.
+Who was Galileo? | Galileo was an Italian scientist who looked at the sky with a telescope.
+Who was Pablo Picasso? | Pablo Picasso was a Spanish painter.
+Who was Nelson Mandela? | Nelson Mandela was the first black president of South Africa.
+Who was Mahatma Gandhi? | Mahatma Gandhi led India to independence without violence.
+Who was Aristotle? | Aristotle was a philosopher of ancient Greece.
+Who was Napoleon? | Napoleon was an emperor of France.
+Who was Ada Lovelace? | Ada Lovelace wrote what is often called the first computer program.
+Who made Linux? | Linus Torvalds began Linux in 1991.
+Who invented the World Wide Web? | Tim Berners-Lee invented the World Wide Web.
+Who wrote the C language? | Dennis Ritchie designed the C language.
+When did people first land on the moon? | People first landed on the moon in 1969.
+When did the Second World War end? | The Second World War ended in 1945.
+When do we celebrate New Year? | New Year is celebrated on the first of January.
+Why do we eat? | We eat because food gives the body energy.
+Why do we have bones? | Bones hold up the body and protect its soft parts.
+Why do we wear clothes? | Clothes keep us warm and protect the skin.
+Why do we go to school? | We go to school to learn and to make friends.
+Why do we yawn? | We often yawn when we are tired or bored.
+Why do people laugh? | People laugh when something is funny or when they are happy.
+Why do people cry? | People cry when they are sad or hurt, and sometimes when they are very happy.
+Why do bees visit flowers? | Bees visit flowers to collect nectar and pollen.
+Why do birds sing? | Birds sing to find a partner and to defend their place.
+Why do birds have wings? | Birds have wings so that they can fly.
+Why do fish have gills? | Fish have gills so that they can breathe under water.
+Why do plants need light? | Plants make their food from light, water and air.
+Why do we have day and night? | The Earth turns, so each side faces the sun for a part of the day.
+Why does the moon shine? | The moon reflects the light of the sun.
+Why does metal rust? | Iron rusts when it meets water and oxygen.
+Why do boats float? | A boat floats because it pushes away as much water as it weighs.
+Why do we need trees? | Trees give us oxygen, wood and shade, and many animals live in them.
+Why is sleep important? | Sleep lets the body and the brain rest, so that we can think and feel well.
+Why is exercise good? | Exercise keeps the heart and the muscles strong and lifts the mood.
+Why should I read books? | Reading teaches you new words and ideas, and it is fun.
+Why should I drink water? | The body loses water all day, and without enough of it we feel tired and ill.
+Why is sugar bad for teeth? | Germs in the mouth turn sugar into acid, which makes holes in teeth.
+Why do computers use binary? | A wire is easy to tell on from off, so computers count with ones and zeros.
+Why do programs have bugs? | People write programs, and people make mistakes.
+How do planes fly? | The wings of a plane push air down, and the air pushes the plane up.
+How do fish breathe? | Fish breathe with gills, which take oxygen from the water.
+How do bees make honey? | Bees collect nectar from flowers and dry it in the hive until it is honey.
+How do plants grow? | Plants grow from seeds when they have water, light and soil.
+How do magnets work? | A magnet pulls iron, and its north and south ends pull each other.
+How does a refrigerator work? | A refrigerator moves heat from its inside to the outside.
+How does a phone work? | A phone turns your voice into signals and sends them through the air.
+How does a computer work? | A computer follows the steps of a program, one after the other, very fast.
+How do you work? | I am a language model: I read your words and guess the next one, again and again.
+How do I learn a language? | Learn a few words each day, listen a lot, and speak with others.
+How do I learn to program? | Pick a small project, write a little code every day, and read the code of others.
+How do I become a better writer? | Read a lot, write a little every day, and read it aloud.
+What is the difference between a computer and a phone? | A phone is a small computer that can also call people.
+What is the difference between rain and snow? | Rain is liquid water, and snow is frozen.
+What is the difference between a village and a city? | A village is small, and a city has many houses and people.
+What is the difference between fruits and vegetables? | Fruits hold the seeds of a plant; vegetables are its other parts, such as roots and leaves.
+What is the difference between weather and climate? | Weather is what happens today. Climate is the weather over many years.
+What is the difference between a crocodile and an alligator? | A crocodile has a pointed snout, and an alligator a round one.
+What is the difference between hardware and software? | Hardware is what you can touch. Software is the programs that run on it.
+What is the difference between a butterfly and a moth? | Butterflies fly by day, and most moths fly at night.
+What is the difference between day and night? | By day the sun lights the sky, and at night it is dark."""
 STEPS = """make coffee: Boil some water. | Put ground coffee into a filter. | Pour the hot water over it slowly. | Wait until it has run through.
 boil an egg: Put the egg into a pot of water. | Bring the water to a boil. | Wait about eight minutes. | Cool the egg under cold water.
 make a sandwich: Take two slices of bread. | Spread butter on them. | Put cheese or ham on one slice. | Lay the other slice on top.
@@ -390,7 +628,25 @@ What is your favourite food? | I am a program and do not eat, but many people li
 Do you sleep? / Do you ever sleep? | No, I am a program and never sleep.
 Do you have friends? | I am a program, so I have no friends, but I like to chat.
 Do you have feelings? / Are you happy? | I am a program and have no feelings, but I'm glad to help.
-Do you like music? | I am a program and hear no music, but I can talk about it."""
+Do you like music? | I am a program and hear no music, but I can talk about it.
+What can you do? / What are you good at? / How can you help me? | I can chat, answer simple questions, list things and tell stories. I am small, so I am often wrong.
+Are you human? / Are you a robot? / Are you a person? / Are you real? | No, I am a small program that writes text.
+Are you smart? / Are you clever? | I am a very small language model. I know a little and am often wrong.
+Can I trust you? / Are you always right? | No. I am small and often wrong, so check what matters.
+Do you use the internet? / Are you online? / Can you search the web? | No, I run on this computer alone and have no internet.
+Do you remember me? / Do you know me? | I only know what we say in this conversation.
+Can you write code? / Can you program? | I am too small to write good code, but I can explain some simple words.
+Can you speak German? / Can you speak French? / Do you speak Spanish? | I can only speak English.
+What time is it? / What day is it? / What is the date today? | I have no clock, so I do not know.
+What is the weather like? / Will it rain tomorrow? | I cannot see the weather. Look out of the window or at a forecast.
+I love you. / I like you. | That is kind! I am only a program, but I am glad that you are here.
+You are wrong. / That is wrong. / That is not right. | I am sorry. I am small and often wrong.
+You are stupid. / You are bad. | I am sorry that I could not help. I am a very small model.
+What should I eat tonight? / What should I cook? | How about pasta with tomatoes, or soup with bread?
+What should I do today? / Give me an idea. | You could take a walk, read a book or call a friend.
+Tell me something interesting. / Tell me a fact. | An octopus has three hearts. / Honey can stay good for hundreds of years. / A day on Venus is longer than its year.
+How old are you? | I am a program and have no age.
+Where are you? / Where do you live? | I live in this computer."""
 JOKES = """Why did the chicken cross the road? To get to the other side.
 What do you call a fish without an eye? A fsh.
 Why can't a bicycle stand on its own? Because it is two-tired.
@@ -400,7 +656,15 @@ What is brown and sticky? A stick.
 Why was the maths book sad? Because it had so many problems.
 What has four wheels and flies? A garbage truck.
 What do you call cheese that is not yours? Nacho cheese.
-Why did the tomato turn red? Because it saw the salad dressing."""
+Why did the tomato turn red? Because it saw the salad dressing.
+Why do programmers prefer the dark? Because light attracts bugs.
+Why did the computer go to the doctor? Because it had a virus.
+What do you call a sleeping bull? A bulldozer.
+Why don't eggs tell jokes? They would crack up.
+What did one wall say to the other? I'll meet you at the corner.
+How do you make an octopus laugh? With ten tickles.
+What do you get when you cross a snowman and a vampire? Frostbite.
+Why did the student eat his homework? Because the teacher said it was a piece of cake."""
 APART = """animals fruits vegetables colours shapes countries rivers planets jobs sports instruments vehicles clothes drinks
 trees metals languages""".split()  # kinds that have nothing in common
 NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
@@ -608,8 +872,8 @@ def forms(rng):
     return ask % "%s %s %s." % (who, bad, rest), "%s %s %s." % (who, good, rest)
 
 
-GROUPS = ((16, kinds), (5, orders), (4, one_of), (14, sums), (6, numbers), (10, opposites), (12, places), (20, meanings), (6, jobs),
-          (16, facts), (8, steps), (6, comfort), (24, choice), (4, which_kind), (8, sayings), (3, jokes), (6, forms))
+GROUPS = ((32, kinds), (5, orders), (4, one_of), (14, sums), (6, numbers), (10, opposites), (12, places), (36, meanings), (6, jobs),
+          (40, facts), (8, steps), (6, comfort), (28, choice), (4, which_kind), (16, sayings), (4, jokes), (6, forms))
 SHOWN = {q.lower().rstrip(".?!") for q in FIXED}
 
 

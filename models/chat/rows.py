@@ -150,9 +150,12 @@ def pack(documents, context, rng):
 class Mixture:
     """Training rows of one epoch after the other: all conversations, and a turn of the texts beside them."""
 
-    def __init__(self, vocab, shards, texts, context, text_part, known=0.25, seed=1):
+    def __init__(self, vocab, shards, texts, context, text_part, known=0.25, kept_out=None, seed=1):
         self.vocab, self.context, self.known, self.seed = vocab, context, known, seed
-        self.chats, self.dev_chats = held_out(shard_documents(shards))
+        if kept_out:
+            self.chats, self.dev_chats = shard_documents(shards), shard_documents(kept_out)
+        else:
+            self.chats, self.dev_chats = held_out(shard_documents(shards))
         self.texts, self.dev_texts = held_out(text_documents(vocab, texts), 100)
         random.Random(seed).shuffle(self.texts)
         self.chat_tokens = sum(len(d.ids) for d in self.chats)

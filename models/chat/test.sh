@@ -13,7 +13,7 @@ train() {
         --texts "$out"/text.txt --out "$out"/run --eval-rows 2 --no-compile "$@"
 }
 train --tokens 10e3
-train --tokens 20e3 --resume
+train --tokens 20e3 --resume --kept-out "$out"/shards
 "$python" "$here"/export.py "$out"/run/last.pt "$out"/vocab.json "$out"/begun.gguf
 "$python" "$here"/vocab.py "$teacher" --like "$out"/begun.gguf --out "$out"/again.json
 cmp "$out"/vocab.json "$out"/again.json

@@ -100,6 +100,7 @@ def main():
     ap.add_argument("--teacher", required=True)
     ap.add_argument("--vocab", required=True)
     ap.add_argument("--shards", required=True)
+    ap.add_argument("--kept-out", metavar="SHARDS", help="conversations to measure by, when they are not to be a part of SHARDS")
     ap.add_argument("--texts", nargs="*", default=[])
     ap.add_argument("--out", required=True)
     ap.add_argument("--layers", type=int)
@@ -157,7 +158,7 @@ def main():
             print(text, flush=True)
 
     vocab = Vocabulary.load(args.vocab)
-    mixture = Mixture(vocab, args.shards, args.texts, args.length, args.text_part, args.known)
+    mixture = Mixture(vocab, args.shards, args.texts, args.length, args.text_part, args.known, args.kept_out)
     say("%.3f M tokens of conversations, %.3f M of texts, of which %.1f %% an epoch" % (
         mixture.chat_tokens / 1e6, mixture.text_tokens / 1e6, 100 * mixture.share))
     dev = {kind: mixture.dev(kind, args.eval_rows) for kind in ("chat", "text")}
