@@ -1,7 +1,7 @@
 """Questions whose answers are known, so that no teacher is needed: all written for this project (MIT).
 
 exchange(rng) -> [(question, answer)]: sums, kinds of things, opposites, capitals, what words mean, what people do,
-how to do simple things, what to say to somebody.  The teacher is wrong about many of these.  FIXED holds the prompts
+how to do simple things, tips, little poems, what to say to somebody.  The teacher is wrong about many of these.  FIXED holds the prompts
 by which the finished model is shown; none of them is asked here.  As a program it prints some exchanges.
 """
 import random
@@ -647,6 +647,48 @@ What should I do today? / Give me an idea. | You could take a walk, read a book 
 Tell me something interesting. / Tell me a fact. | An octopus has three hearts. / Honey can stay good for hundreds of years. / A day on Venus is longer than its year.
 How old are you? | I am a program and have no age.
 Where are you? / Where do you live? | I live in this computer."""
+TIPS = """saving money: Write down what you spend. | Cook at home. | Wait a day before you buy something big. | Put a little away each month.
+learning a language: Learn a few words every day. | Listen to songs and films. | Speak with others, even with mistakes.
+staying healthy: Eat fruit and vegetables. | Move every day. | Sleep enough.
+studying better: Put your phone away. | Take a short break every half hour. | Explain what you learned in your own words.
+making friends: Say hello first. | Ask questions and listen. | Join a club or a class.
+running faster: Warm up first. | Run a little more each week. | Rest between hard days.
+cooking at home: Plan the meals of the week. | Use fresh food. | Taste while you cook.
+cleaning a room: Begin with what lies on the floor. | Wipe from top to bottom. | Sweep the floor last.
+writing better: Read a lot. | Use short sentences. | Read your text aloud.
+waking up early: Go to bed at the same time. | Put the alarm far from the bed. | Open the curtains at once.
+speaking in public: Know your first sentence by heart. | Speak slowly. | Look at one person at a time.
+growing plants: Give them enough light. | Water them when the soil is dry. | Use a pot with a hole.
+feeling less stress: Breathe slowly. | Take a walk outside. | Do one thing at a time.
+taking photos: Keep the light behind you. | Get close. | Hold the camera still.
+working from home: Choose a quiet place. | Begin at the same time every day. | Take real breaks.
+travelling: Pack little. | Keep your papers safe. | Learn some words of the language.
+raising a puppy: Be patient. | Reward what it does well. | Go out with it often.
+drawing: Draw a little every day. | Look closely at real things. | Do not fear mistakes.
+learning to code: Begin with small programs. | Change one thing at a time. | Read error messages slowly.
+keeping a password safe: Use a long one. | Use another one for every site. | Tell it to nobody.
+saving energy: Turn off lights. | Wash with cold water. | Close windows when the heating is on.
+baking a cake: Measure everything. | Heat the oven first. | Do not open the oven too early.
+reading more: Carry a book with you. | Read ten minutes before bed. | Choose books that you enjoy.
+eating well: Eat many colours. | Drink water. | Eat slowly."""
+POEMS = """the sun: The sun climbs up, so round and bright, / it chases off the cold of night. / It warms the field, it warms the sea, / and then it comes to shine on me.
+the rain: The rain falls softly on the town, / it washes all the houses down. / It taps the window, drums the door, / and then it asks to play some more.
+the sea: The sea is wide, the sea is deep, / it sings the sailors songs of sleep. / It comes and goes, it comes again, / and does not care for us or when.
+a cat: My cat has eyes of green and gold, / she does not do what she is told. / She sleeps all day upon my chair, / and I am glad that she is there.
+a dog: My dog runs fast, my dog runs far, / he barks at every passing car. / But when the day has come to end, / he lays his head down like a friend.
+the night: The night has put the day to bed, / with stars like candles overhead. / The owl is awake, the house is still, / the wind goes walking on the hill.
+winter: The winter came on quiet feet / and laid its snow on roof and street. / The trees are white, the river sleeps, / and there is one last leaf it keeps.
+spring: The spring has come, the ice is gone, / the birds are singing on the lawn. / A flower opens, blue and small, / and looks around, and greets us all.
+a tree: The tree stands tall, the tree stands old, / its leaves are green, its leaves are gold. / It holds a nest, it gives us shade, / the best of houses ever made.
+a friend: A friend is one who stays with you / when skies are grey as when they're blue. / A friend will laugh, a friend will hear, / and all is lighter when she's near.
+the stars: A thousand stars are in the sky, / too many and too far and high. / I pick out one and make it mine, / and every night I see it shine.
+a river: The river comes from far away, / it cannot rest, it will not stay. / It hums a song of stone and snow / and takes it where the great ships go."""
+VERSES = """I think of %s when day is done, / I think of %s in rain and sun. / It asks for nothing, it is there, / and makes my little world more fair.
+I wrote a line on %s today, / and it was all I had to say. / A line is small, but it is true: / I wrote it down to give to you.
+When I see %s, my heart is light, / by early day, by late at night. / And though the world is wide and new, / I dream of %s the whole night through."""
+SUBJECTS_OF_POEMS = """the sky, the wind, the snow, a bird, a flower, a rose, the garden, my mother, the city, the forest, a mountain, the autumn,
+the summer, a horse, a house, the morning, the evening, the fire, a boat, the bread, my bicycle, a song, a book, the clouds, a star,
+the grass, an apple, the train, my street, a computer, the dawn, a butterfly, the lake, a bee, the light""".replace("\n", " ").split(", ")
 JOKES = """Why did the chicken cross the road? To get to the other side.
 What do you call a fish without an eye? A fsh.
 Why can't a bicycle stand on its own? Because it is two-tired.
@@ -699,6 +741,8 @@ OPPOSITE = [p for p in pairs(OPPOSITES) if len(p) == 2]
 CAPITAL, COUNTRY, MEANING, JOB = pairs(CAPITALS), pairs(PLACES), entries(MEANINGS), entries(JOBS)
 FACT = [tuple(line.split(" | ")) for line in FACTS.split("\n")]
 STEP = [(task, steps.split(" | ")) for task, steps in entries(STEPS)]
+TIP = [(what, said.split(" | ")) for what, said in entries(TIPS)]
+POEM, NAMED = entries(POEMS), [m for m in MEANING if m[0].startswith(("a ", "an "))]
 SAYING = [tuple(side.split(" / ") for side in line.split(" | ")) for line in SAYINGS.split("\n")]
 FEELING, PLURAL, PAST = entries(COMFORT), pairs(PLURALS), pairs(PASTS)
 DOING = [tuple(d.split(None, 2)) for d in DOINGS.replace("\n", " ").split(", ")]
@@ -816,7 +860,7 @@ def places(rng):
 def meanings(rng):
     thing, what = rng.choice(MEANING)
     ask = rng.choice(("What is %s?", "What is %s?", "What is %s?", "Explain %s in simple words.", "Describe %s in one sentence.",
-                      "Tell me what %s is.", "What do you call %s?", "Define %s."))
+                      "Tell me what %s is.", "What do you call %s?", "Define %s.", "Explain %s to a child.", "Can you explain what %s is?"))
     if "call" in ask:
         return ask % what, "That is called %s." % thing
     return ask % thing, capital("%s is %s." % (thing, what))
@@ -842,9 +886,33 @@ def steps(rng):
     return ask % task, rng.choice((numbered, " ".join))(how)
 
 
+def tips(rng):
+    what, said = rng.choice(TIP)
+    n = rng.choice((3, 3, len(said)))
+    ask = rng.choice(("Give me %s tips for %s.", "Give me %s tips on %s.", "List %s tips for %s.", "I need %s tips for %s.", "What are %s tips for %s?"))
+    return ask % (number(rng, n), what), numbered(said[:n])
+
+
+def poems(rng):
+    ask = rng.choice(("Write a poem about %s.", "Write a short poem about %s.", "Write a short poem about %s.", "Can you write a poem about %s?",
+                      "Tell me a poem about %s.", "Make a rhyme about %s."))
+    if rng.random() < 0.4:
+        what, lines = rng.choice(POEM)
+    else:
+        what, lines = rng.choice(SUBJECTS_OF_POEMS), rng.choice(VERSES.split("\n"))
+        lines = lines.replace("%s", what)
+    return ask % what, lines.replace(" / ", "\n")
+
+
+def differences(rng):
+    (one, what), (other, else_) = rng.sample(NAMED, 2)
+    ask = rng.choice(("What is the difference between %s and %s?", "What's the difference between %s and %s?", "How does %s differ from %s?"))
+    return ask % (one, other), "%s is %s. %s is %s." % (capital(one), what, capital(other), else_)
+
+
 def comfort(rng):
     feeling, words = rng.choice(FEELING)
-    return rng.choice(("I feel %s.", "I am %s.", "I'm %s.", "I am %s today.", "I'm so %s.")) % feeling, words
+    return rng.choice(("I feel %s.", "I feel so %s.", "I feel very %s.", "I feel %s this morning.", "I feel a bit %s.", "I am %s.", "I'm %s.", "I am %s today.", "I'm so %s.")) % feeling, words
 
 
 def sayings(rng):
@@ -873,7 +941,7 @@ def forms(rng):
 
 
 GROUPS = ((32, kinds), (5, orders), (4, one_of), (14, sums), (6, numbers), (10, opposites), (12, places), (36, meanings), (6, jobs),
-          (40, facts), (8, steps), (6, comfort), (28, choice), (4, which_kind), (16, sayings), (4, jokes), (6, forms))
+          (40, facts), (8, steps), (12, comfort), (12, tips), (10, poems), (10, differences), (28, choice), (4, which_kind), (16, sayings), (4, jokes), (6, forms))
 SHOWN = {q.lower().rstrip(".?!") for q in FIXED}
 
 
