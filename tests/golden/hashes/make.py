@@ -11,7 +11,8 @@ CHANGELOG.md, beside a hash of all hashes by which the test finds it.
 Nothing is written unless models/reference.py, plain numpy that shares no code
 with the engine, agrees with every answer: it reads prompt and answer, and
 
-* a greedy id is its best one, or less than CLOSE behind it,
+* a greedy id is its best one, or less than CLOSE behind it, in float32 or in float64: where int8 inputs are rounded
+  the other way these two differ by 0.08 in the mean and by up to 0.8 themselves,
 * a sampled id is one that the sampler's filters may leave, with as much slack.
 
 CLOSE is what int8 keys and values and the order of sums may move; the largest
@@ -116,15 +117,15 @@ def main():
         for x in (x for x in lines if x["file"] == file):
             p, prompt, answer = prompts[x["prompt"]], x["prompt_ids"], x["answer"]
             assert fnv(np.array(answer, "<i4").tobytes()) == int(x["ids"], 16)
-            rows = wide.forward(prompt + answer[:-1])[0, len(prompt) - 1:]
-            rows = plain(rows, keys)
+            logits = lambda r: plain(r.forward(prompt + answer[:-1])[0, len(prompt) - 1:], keys)
+            rows = logits(wide)
             entry = {"ids": x["ids"], "logits": x["logits"]}
             if "seed" in p:
                 rows = penalise(rows, p, prompt, answer)
                 if "typical_p" not in p:
                     out_of = max(out_of, possible(rows, p, answer))
             else:
-                far = max(far, distance(rows, answer).max())
+                far = max(far, np.minimum(distance(rows, answer), distance(logits(narrow), answer)).max())
                 entry["reference"] = certain(narrow, wide, prompt, keys)
                 assert answer[:len(entry["reference"])] == entry["reference"], (file, x["prompt"])
             answers.append(entry)
