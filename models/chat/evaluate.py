@@ -111,16 +111,19 @@ def taught(tern, models, each):
 def sparsity(tern, model, text, quick):
     show = tern.json("show", model)["weights"]
     stats = tern.json("stats", model, "-f", text, "--chunks", 2 if quick else 8)
-    speeds = {}
+    speeds, read = {}, {}
     for mode in ("off", "on"):
-        for r in tern.json("bench", model, "-p", 128, "-n", 64, "--ffn-sparse", mode, "--no-walls"):
+        for r in tern.json("bench", model, "-p", 128, "-n", 64, "--ffn-sparse", mode, "--spec", "off", "--no-walls"):
             speeds[mode, r["test"]] = "%.0f" % r["median_tok_s"]
+            if r["test"] == "generate":
+                read[mode] = "%.1f" % (r["bytes_per_token"] / 1e6)
     tests = sorted({t for _, t in speeds})
     rows = [["ternary weights", "%.2f M of %.2f M" % (show["ternary_parameters"] / 1e6, show["parameters"] / 1e6)],
             ["zero among them", percent(show["zero_share_of_ternary"])],
             ["zeros of the gate (squared ReLU)", percent(stats["gate_zero_share"])],
             ["zeros before the down projection", percent(stats["input_zero_share"])],
             ["of a feed-forward's weights read with exact skipping", percent(stats["read_bytes"] / stats["dense_bytes"])]]
+    rows += [["MB read per generated token, skipping off and on", "%s and %s" % (read["off"], read["on"])]]
     rows += [["tokens/s, %s, skipping off and on" % t, "%s and %s" % (speeds["off", t], speeds["on", t])] for t in tests]
     table(["", ""], rows)
 
