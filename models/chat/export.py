@@ -76,9 +76,10 @@ def main():
     w.text("general.license", "Apache-2.0")
     w.u32("general.base_model.count", 1)
     w.text("general.base_model.0.name", "SmolLM2-135M-Instruct (HuggingFaceTB, Apache-2.0)")
-    w.u32("general.dataset.count", 2)
+    w.u32("general.dataset.count", 3)
     w.text("general.dataset.0.name", "conversations written by SmolLM2-135M-Instruct (Apache-2.0)")
     w.text("general.dataset.1.name", "TinyStories (CDLA-Sharing-1.0)")
+    w.text("general.dataset.2.name", "questions with answers, written for this model (MIT)")
     w.f32("general.sampling.temp", 0.6)  # small models lose the thread at 0.8, and repeat themselves at 0
     w.f32("general.sampling.penalty_repeat", 1.1)
     w.u32("general.quantization_version", 2)
