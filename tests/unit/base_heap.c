@@ -1,29 +1,16 @@
 /* What threads have freed goes back to the system. */
 #include "base/alloc.h"
+#include "base/memory.h"
 #include "support/support.h"
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { N_BLOCK = 200, BLOCK = 100000 };
 
 static sem_t freed, end;
-
-/* Bytes in memory. */
-static size_t resident(void)
-{
-    char line[100] = {0};
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f)
-        return 0;
-    size_t n = fread(line, 1, sizeof line - 1, f), pages = 0;
-    (void)fclose(f);
-    return n && sscanf(line, "%*s %zu", &pages) == 1 ? pages * (size_t)sysconf(_SC_PAGESIZE) : 0;
-}
 
 /* Fills the heap of its thread and frees all of it, as libraries do, and stays. */
 static void *fill(void *arg)
@@ -47,7 +34,7 @@ static void test_heaps_of_threads_give_back_what_is_free(void **state)
     (void)state;
     enum { N_THREAD = 3 };
     pthread_t t[N_THREAD];
-    if (!resident() || TEST_INSTRUMENTED) /* sanitizers keep what was freed */
+    if (!tern_memory_resident() || TEST_INSTRUMENTED) /* sanitizers keep what was freed */
         skip();
     tern_alloc_bound_heaps();
     /* large blocks that come and go are what raises the bounds */
@@ -58,13 +45,13 @@ static void test_heaps_of_threads_give_back_what_is_free(void **state)
     }
     assert_int_equal(sem_init(&freed, 0, 0), 0);
     assert_int_equal(sem_init(&end, 0, 0), 0);
-    size_t before = resident();
+    uint64_t before = tern_memory_resident();
     for (size_t i = 0; i < N_THREAD; i++)
         assert_int_equal(pthread_create(&t[i], NULL, fill, NULL), 0);
     for (size_t i = 0; i < N_THREAD; i++)
         (void)sem_wait(&freed);
     tern_alloc_trim();
-    size_t after = resident();
+    uint64_t after = tern_memory_resident();
     for (size_t i = 0; i < N_THREAD; i++)
         (void)sem_post(&end);
     for (size_t i = 0; i < N_THREAD; i++)
